@@ -1,0 +1,79 @@
+"""The values that travel from config, node and release to the plan, and from the plan to the node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rke2_units.names import Role
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What is so on this machine, gathered once (rke2_units.node.facts) and handed to the pure plan."""
+
+    hostname: str
+    # Addresses of the interface that carries the default route, IPv4 first.
+    node_ips: tuple[str, ...]
+    architecture: str = "amd64"  # Go's names: amd64, arm64
+    systemd_version: int = 252
+    kernel: tuple[int, int] = (6, 1)
+    cgroup_version: int = 2
+    cpuset_usable: bool = True
+    in_user_namespace: bool = False
+    # CAP_SYS_RESOURCE: without it no oom_score_adj can be lowered and no hard limit raised.
+    can_lower_oom_score: bool = True
+    cpus: int = 1
+    # The first of /etc/resolv.conf and systemd-resolved's file that names a usable server; None: neither.
+    resolv_conf: str | None = "/etc/resolv.conf"
+    # Those of RKE2's list of certificate folders (reference: static pods, SSL directories) that exist.
+    ssl_directories: tuple[str, ...] = ()
+    # The `etcd` user and group (profile cis and etcd), None when there is none.
+    etcd_user: tuple[int, int] | None = None
+    # RKE2's environment for pods and containerd (names with "proxy" in them, CONTAINERD_*), by name.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    # SHA-256 (hex) of the content of files that exist, by path: all that static pods may mount.
+    digests: Mapping[str, str] = field(default_factory=dict)
+    # etcd's member name (file db/etcd/name) once it has one.
+    etcd_member_name: str | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the plan. `restarts` names the units to replace when its content changes."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+    user: int = 0
+    group: int = 0
+    restarts: tuple[str, ...] = ()
+    # Never shown by diff (a proxy's address can carry a password).
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Directory:
+    path: str
+    mode: int = 0o755
+    user: int = 0
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that this node is to have, in the order in which it is made.
+
+    `units` are those that the node daemon starts, in starting order; `enabled` is the role's unit.
+    """
+
+    role: Role
+    directories: tuple[Directory, ...]
+    files: tuple[File, ...]
+    units: tuple[str, ...]
+    enabled: str
+
+    def file(self, path: str) -> File:
+        """The file of this path; KeyError when the plan has none."""
+        for candidate in self.files:
+            if candidate.path == path:
+                return candidate
+        raise KeyError(path)

@@ -1,0 +1,138 @@
+"""Paths, ports and names, each once. RKE2's layout (files below the data directory) is kept as it is.
+
+Imported by the programs that units start, so it imports next to nothing.
+"""
+
+import os
+from enum import StrEnum
+
+CONFIG_FILE = "/etc/rancher/rke2/config.yaml"
+KUBECONFIG = "/etc/rancher/rke2/rke2.yaml"
+POD_SECURITY_FILE = "/etc/rancher/rke2/rke2-pss.yaml"
+AUDIT_POLICY_FILE = "/etc/rancher/rke2/audit-policy.yaml"
+REGISTRIES_FILE = "/etc/rancher/rke2/registries.yaml"
+NODE_DIRECTORY = "/etc/rancher/node"
+DEFAULT_DATA_DIRECTORY = "/var/lib/rancher/rke2"
+CONTAINERD_STATE = "/run/k3s/containerd"
+CONTAINERD_SOCKET = f"{CONTAINERD_STATE}/containerd.sock"
+KUBELET_DIRECTORY = "/var/lib/kubelet"
+POD_LOGS = "/var/log/pods"
+
+# Rendered units are persistent and rank below /etc, which stays the administrator's.
+UNIT_DIRECTORY = "/usr/local/lib/systemd/system"
+# The role, the release and the list of files that we wrote: what must be known before config.yaml is read.
+STATE_DIRECTORY = "/var/lib/rke2-units"
+INSTALLATION_FILE = f"{STATE_DIRECTORY}/installation.json"
+WRITTEN_FILES = f"{STATE_DIRECTORY}/written-files.json"
+RUNTIME_DIRECTORY = "/run/rke2-units"
+# The daemon holds a lock on this file while it stops its units, so that their pods stay (contract L4, L7).
+STOPPING_LOCK = f"{RUNTIME_DIRECTORY}/stopping.lock"
+
+CONTENT_UNIT = "rke2-content.service"
+CONTAINERD_UNIT = "rke2-containerd.service"
+IMAGES_UNIT = "rke2-images.service"
+KUBELET_UNIT = "rke2-kubelet.service"
+
+
+class Role(StrEnum):
+    """What a node is; the value is also the name that users type."""
+
+    SERVER = "server"
+    AGENT = "agent"
+
+    @property
+    def unit(self) -> str:
+        return f"rke2-{self.value}.service"
+
+    @property
+    def other(self) -> "Role":
+        return Role.AGENT if self is Role.SERVER else Role.SERVER
+
+
+ETCD = "etcd"
+KUBE_APISERVER = "kube-apiserver"
+KUBE_CONTROLLER_MANAGER = "kube-controller-manager"
+KUBE_SCHEDULER = "kube-scheduler"
+KUBE_PROXY = "kube-proxy"
+CLOUD_CONTROLLER_MANAGER = "cloud-controller-manager"
+# In starting order.
+STATIC_PODS = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBE_PROXY)
+
+# Ports (RKE2's; those with LOOPBACK in their comment listen on 127.0.0.1 only).
+APISERVER_PORT = 6443
+SUPERVISOR_PORT = 9345
+ETCD_CLIENT_PORT = 2379
+ETCD_PEER_PORT = 2380
+ETCD_METRICS_PORT = 2381  # LOOPBACK, unless etcd-expose-metrics
+ETCD_HTTP_PORT = 2382  # LOOPBACK
+KUBELET_PORT = 10250
+KUBELET_HEALTH_PORT = 10248  # LOOPBACK
+KUBE_PROXY_HEALTH_PORT = 10256  # LOOPBACK
+CONTROLLER_MANAGER_PORT = 10257  # LOOPBACK
+CLOUD_CONTROLLER_MANAGER_PORT = 10258  # LOOPBACK
+SCHEDULER_PORT = 10259  # LOOPBACK
+CONTAINERD_STREAM_PORT = 10010  # LOOPBACK
+
+
+def static_pod_unit(component: str) -> str:
+    return f"rke2-static-pod@{component}.service"
+
+
+class Paths:
+    """Every path below one data directory (RKE2's `data-dir`)."""
+
+    def __init__(self, data_directory: str = DEFAULT_DATA_DIRECTORY) -> None:
+        self.data = os.path.normpath(data_directory)
+        self.bin = f"{self.data}/bin"
+        self.content = f"{self.data}/data"
+        self.server = f"{self.data}/server"
+        self.agent = f"{self.data}/agent"
+        # server
+        self.tls = f"{self.server}/tls"
+        self.etcd_tls = f"{self.tls}/etcd"
+        self.credentials = f"{self.server}/cred"
+        self.server_etc = f"{self.server}/etc"
+        self.manifests = f"{self.server}/manifests"
+        self.server_logs = f"{self.server}/logs"
+        self.token = f"{self.server}/token"
+        self.node_token = f"{self.server}/node-token"
+        self.agent_token = f"{self.server}/agent-token"
+        self.passwd = f"{self.credentials}/passwd"
+        self.ipsec_key = f"{self.credentials}/ipsec.psk"
+        self.encryption_config = f"{self.credentials}/encryption-config.json"
+        self.encryption_state = f"{self.credentials}/encryption-state.json"
+        self.egress_selector = f"{self.server_etc}/egress-selector-config.yaml"
+        self.etcd_data = f"{self.server}/db/etcd"
+        self.etcd_name = f"{self.etcd_data}/name"
+        self.etcd_config = f"{self.etcd_data}/config"
+        self.snapshots = f"{self.server}/db/snapshots"
+        # agent
+        self.images = f"{self.agent}/images"
+        self.pod_manifests = f"{self.agent}/pod-manifests"
+        # Outside the watched folder, on the same file system: manifests are renamed from here.
+        self.staged_manifests = f"{self.agent}/static-pods"
+        self.containerd_root = f"{self.agent}/containerd"
+        self.agent_etc = f"{self.agent}/etc"
+        self.containerd_etc = f"{self.agent_etc}/containerd"
+        self.containerd_config = f"{self.containerd_etc}/config.toml"
+        self.containerd_environment = f"{self.containerd_etc}/environment"
+        self.kubelet_etc = f"{self.agent_etc}/kubelet.conf.d"
+        self.kubelet_config = f"{self.kubelet_etc}/00-rke2-defaults.conf"
+        self.kubelet_environment = f"{self.agent_etc}/kubelet-environment"
+        self.crictl_config = f"{self.agent_etc}/crictl.yaml"
+        self.resolv_conf = f"{self.agent_etc}/resolv.conf"
+        self.kubelet_kubeconfig = f"{self.agent}/kubelet.kubeconfig"
+        self.kube_proxy_kubeconfig = f"{self.agent}/kubeproxy.kubeconfig"
+        self.controller_kubeconfig = f"{self.agent}/rke2controller.kubeconfig"
+        self.kubelet_log = f"{self.agent}/logs/kubelet.log"
+        # What the programs that units start need to know (rke2_units.programs.settings).
+        self.program_settings = f"{self.agent_etc}/rke2-units.json"
+
+    def content_directory(self, name: str) -> str:
+        return f"{self.content}/{name}"
+
+    def manifest(self, component: str) -> str:
+        return f"{self.pod_manifests}/{component}.yaml"
+
+    def staged_manifest(self, component: str) -> str:
+        return f"{self.staged_manifests}/{component}.yaml"
