@@ -1,0 +1,261 @@
+"""The rules of the house: style, types, layers, and what no file may say."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rke2_units import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "rke2_units"
+
+# Each package of rke2_units may import itself and what stands on a lower line; nothing of its own line.
+LAYERS = (
+    ("cli",),
+    ("daemon",),
+    ("node",),
+    ("certificates", "programs"),
+    ("plan",),
+    ("config", "release"),
+    ("doors",),
+    ("model",),
+    ("names", "errors"),
+    ("",),  # rke2_units itself: the version
+)
+LEVEL = {name: level for level, layer in enumerate(reversed(LAYERS)) for name in layer}
+# Narrower than the layers: all that these may import of rke2_units (beside themselves).
+ONLY = {
+    "release": {"", "names", "errors", "model", "config"},
+    "config": {"", "names", "errors", "model"},
+    "plan": {"", "names", "errors", "model", "config", "release"},
+    "programs": {"", "names", "errors"},
+    "doors": {"", "names", "errors", "model"},
+}
+# What a pure plan cannot have: a clock, randomness, the network, other programs.
+IMPURE = {
+    "datetime",
+    "http",
+    "random",
+    "requests",
+    "secrets",
+    "socket",
+    "subprocess",
+    "time",
+    "urllib",
+    "uuid",
+}
+# A module's one importer: the doors to the outside.
+DOORS = {
+    "pystemd": {"rke2_units.doors.dbus"},
+    "subprocess": {"rke2_units.doors.run", "rke2_units.programs"},
+    "cryptography": {"rke2_units.certificates"},
+    "jinja2": {"rke2_units.plan.templates"},
+}
+# No click, requests, jinja or yaml on the path of what units execute; nor what is slow in the standard library.
+SLOW = {
+    "asyncio", "click", "cryptography", "dataclasses", "http", "importlib.metadata", "jinja2", "logging",
+    "pystemd", "requests", "typing", "urllib.request", "yaml",
+}  # fmt: skip
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def package_of(module: str) -> str:
+    """The part of rke2_units that a module belongs to: "plan" for rke2_units.plan.units."""
+    return (module.split(".") + [""])[1]
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+
+def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
+    """Every module that the file imports ("a.b.c" for `from a.b import c`), also inside functions unless top_level."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif top_level and (is_type_checking(node) or isinstance(node, ast.FunctionDef)):
+            continue
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def is_within(module: str, packages: set[str]) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
+
+
+def tracked_files() -> list[Path]:
+    """The files that belong to the project, also those that are not yet committed."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    safe = f"safe.directory={ROOT}"  # the checkout may be another user's
+    command = ["git", "-c", safe, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def passes(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff_finds_nothing() -> None:
+    passes(sys.executable, "-m", "ruff", "check", "--quiet", "--output-format=concise", ".")
+
+
+def test_the_formatter_would_change_nothing() -> None:
+    passes(sys.executable, "-m", "ruff", "format", "--quiet", "--check", "--diff", ".")
+
+
+def test_the_type_checker_finds_nothing() -> None:
+    passes(sys.executable, "-m", "mypy", "--no-error-summary")
+
+
+def test_every_part_of_the_package_has_a_layer() -> None:
+    assert {package_of(module_name(path)) for path in python_files("rke2_units")} <= LEVEL.keys()
+
+
+@pytest.mark.parametrize("path", python_files("rke2_units"), ids=module_name)
+def test_imports_point_downward_only(path: Path) -> None:
+    own = package_of(module_name(path))
+    wrong = []
+    for imported in imports(path):
+        if imported.split(".")[0] == "tests":
+            wrong.append(imported)
+        if imported.split(".")[0] != "rke2_units":
+            continue
+        # `from rke2_units import names` names a module, `from rke2_units import __version__` does not.
+        other = package_of(imported) if package_of(imported) in LEVEL else ""
+        allowed = other == own or LEVEL[other] < LEVEL[own]
+        if own in ONLY:
+            allowed = other == own or other in ONLY[own]
+        if not allowed:
+            wrong.append(imported)
+    assert not wrong, f"{module_name(path)} imports {', '.join(wrong)}"
+
+
+@pytest.mark.parametrize("path", python_files("rke2_units/plan", "rke2_units/release"), ids=module_name)
+def test_the_plan_has_no_clock_no_randomness_and_no_network(path: Path) -> None:
+    assert not {imported for imported in imports(path) if imported.split(".")[0] in IMPURE}
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_each_door_to_the_outside_has_one_owner(library: str) -> None:
+    users = {
+        module_name(path)
+        for path in python_files("rke2_units")
+        if any(is_within(imported, {library}) for imported in imports(path))
+    }
+    assert {user for user in users if not is_within(user, DOORS[library])} == set()
+
+
+@pytest.mark.parametrize("path", python_files("rke2_units/programs"), ids=module_name)
+def test_programs_of_units_import_nothing_slow(path: Path) -> None:
+    slow = {imported for imported in imports(path, top_level=True) if is_within(imported, SLOW)}
+    assert not slow, f"{module_name(path)} imports {', '.join(slow)}"
+
+
+@pytest.mark.parametrize("path", python_files("rke2_units"), ids=module_name)
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path}: no docstring"
+
+
+def test_python_is_never_started_through_a_shell() -> None:
+    # An assembled command line is where a name from the network becomes a command.
+    for path in python_files("rke2_units"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "shell":
+                pytest.fail(f"{path}:{node.value.lineno}: shell=")
+
+
+def shell_scripts() -> list[Path]:
+    maintainer = ("preinst", "postinst", "prerm", "postrm")
+    return [
+        path
+        for path in tracked_files()
+        if path.read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash"))
+        or (path.parent.name == "debian" and path.name.endswith(maintainer))
+    ]
+
+
+def test_shell_scripts_parse_and_stop_at_the_first_error() -> None:
+    scripts = shell_scripts()
+    assert ROOT / "test" in scripts
+    for script in scripts:
+        text = script.read_text()
+        shell = "bash" if "bash" in text.splitlines()[0] else "sh"
+        passes(shell, "-n", os.fspath(script))
+        assert re.search(r"^set -[a-z]*e", text, re.MULTILINE), f"{script}: no set -e"
+
+
+def test_what_is_executed_by_hand_is_executable() -> None:
+    for name in ("try", "test", ".ci/run", "debian/rules"):
+        assert os.access(ROOT / name, os.X_OK), name
+
+
+def test_the_versions_of_package_and_program_agree() -> None:
+    first = (ROOT / "debian" / "changelog").read_text().split("\n")[0]
+    assert first.startswith(f"rke2-units ({__version__}) ")
+
+
+def test_every_python_dependency_is_a_debian_dependency() -> None:
+    project = (ROOT / "pyproject.toml").read_text().split("dependencies = [")[1].split("\n]")[0]
+    names = {name.lower() for name in re.findall(r'^  "(\w+)', project, re.MULTILINE)}
+    assert "pystemd" in names
+    control = (ROOT / "debian" / "control").read_text()
+    for name in names:
+        assert f"python3-{name.removeprefix('py') if name == 'pyyaml' else name}" in control, name
+
+
+# Work that was put off belongs into an issue.
+PUT_OFF = re.compile(r"\b(TODO|FIXME|XXX)\b")
+
+
+def test_no_file_puts_work_off() -> None:
+    found = []
+    for path in tracked_files():
+        if path == Path(__file__).resolve() or path.name == "LICENSE":
+            continue
+        try:
+            lines = path.read_text().splitlines()
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{n}: {line.strip()}"
+            for n, line in enumerate(lines, 1)
+            if PUT_OFF.search(line)
+        ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+)
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{name}: {target}"
+
+
+def test_every_unit_template_is_in_the_documentation() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    for template in sorted((ROOT / "unit_templates").glob("*.service")):
+        assert template.stem in pages, template.name
