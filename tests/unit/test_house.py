@@ -58,7 +58,7 @@ DOORS = {
     "cryptography": {"rke2_units.certificates"},
     "jinja2": {"rke2_units.plan.templates"},
 }
-# No click, requests, jinja or yaml on the path of what units execute; nor what is slow in the standard library.
+# Not on the path of what units execute: our libraries, and what is slow in the standard library.
 SLOW = {
     "asyncio", "click", "cryptography", "dataclasses", "http", "importlib.metadata", "jinja2", "logging",
     "pystemd", "requests", "typing", "urllib.request", "yaml",
@@ -83,7 +83,7 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
-    """Every module that the file imports ("a.b.c" for `from a.b import c`), also inside functions unless top_level."""
+    """What the file imports, "a.b.c" for `from a.b import c`; top_level leaves out imports inside functions."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
     while waiting:
         node = waiting.pop()
