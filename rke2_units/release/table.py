@@ -1,0 +1,98 @@
+"""The releases that a node can run. A new Kubernetes is a new entry here and, if need be, in features.py."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rke2_units.errors import ConfigurationError
+
+DEFAULT = "v1.36.4+rke2r1"
+
+# How kube-proxy comes to a node: as a static pod or with a chart, never both.
+STATIC_POD = "static-pod"
+CHART = "chart"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release; the names in `images` are RKE2's config keys, the references are as RKE2 writes them."""
+
+    name: str
+    # Kubernetes' major and minor version.
+    kubernetes: tuple[int, int]
+    etcd: tuple[int, int, int]
+    # The version of containerd's config.toml: 2 for containerd 1.x, 3 for 2.x.
+    containerd_config: int
+    kube_proxy: str
+    images: Mapping[str, str]
+
+
+def _images(
+    *, runtime: str, kubernetes: str, etcd: str, pause: str, cloud_controller_manager: str | None = None
+) -> Mapping[str, str]:
+    images = {
+        "runtime-image": f"rancher/rke2-runtime:{runtime}",
+        "kube-apiserver-image": f"rancher/hardened-kubernetes:{kubernetes}",
+        "kube-controller-manager-image": f"rancher/hardened-kubernetes:{kubernetes}",
+        "kube-scheduler-image": f"rancher/hardened-kubernetes:{kubernetes}",
+        "kube-proxy-image": f"rancher/hardened-kubernetes:{kubernetes}",
+        "etcd-image": f"rancher/hardened-etcd:{etcd}",
+        "pause-image": f"rancher/mirrored-pause:{pause}",
+    }
+    if cloud_controller_manager is not None:
+        images["cloud-controller-manager-image"] = f"rancher/rke2-cloud-provider:{cloud_controller_manager}"
+    return MappingProxyType(images)
+
+
+_ALL = (
+    Release(
+        name="v1.36.4+rke2r1",
+        kubernetes=(1, 36),
+        etcd=(3, 6, 14),
+        containerd_config=3,
+        kube_proxy=STATIC_POD,
+        images=_images(
+            runtime="v1.36.4-rke2r1",
+            kubernetes="v1.36.4-rke2r1-build20260821",
+            etcd="v3.6.14-k3s1-build20260819",
+            pause="3.10.2",
+            cloud_controller_manager="v1.35.1-0.20260817230842-2a1e2e8cf41b-build20260820",
+        ),
+    ),
+    # These two are built from Debian's packages by the tests: r1 from Debian 12 (containerd 1.6),
+    # r2 from Debian 13 (containerd 1.7).
+    Release(
+        name="v1.20.2+rke2r1",
+        kubernetes=(1, 20),
+        etcd=(3, 4, 23),
+        containerd_config=2,
+        kube_proxy=STATIC_POD,
+        images=_images(
+            runtime="v1.20.2-rke2r1", kubernetes="v1.20.2-rke2r1", etcd="v3.4.23-rke2r1", pause="3.2"
+        ),
+    ),
+    Release(
+        name="v1.20.2+rke2r2",
+        kubernetes=(1, 20),
+        etcd=(3, 5, 16),
+        containerd_config=2,
+        kube_proxy=STATIC_POD,
+        images=_images(
+            runtime="v1.20.2-rke2r2", kubernetes="v1.20.2-rke2r2", etcd="v3.5.16-rke2r2", pause="3.2"
+        ),
+    ),
+)
+
+RELEASES: Mapping[str, Release] = MappingProxyType({release.name: release for release in _ALL})
+
+
+def release(name: str) -> Release:
+    """The release of this name; ConfigurationError, with the nearest names, when there is none."""
+    try:
+        return RELEASES[name]
+    except KeyError:
+        nearest = difflib.get_close_matches(name, RELEASES, n=1)
+        known = ", ".join(RELEASES)
+        hint = f"did you mean {nearest[0]}? known: {known}" if nearest else f"known: {known}"
+        raise ConfigurationError(f"unknown release {name!r}", hint=hint) from None
