@@ -77,3 +77,18 @@ class Plan:
             if candidate.path == path:
                 return candidate
         raise KeyError(path)
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """systemd's view of a unit: org.freedesktop.systemd1.Manager.ListUnitsByNames."""
+
+    name: str
+    load: str  # loaded, not-found, bad-setting, error, masked
+    active: str  # active, reloading, inactive, failed, activating, deactivating
+    sub: str  # e.g. running, exited, start-pre, start-post, auto-restart
+    job: str  # the pending job's type (start, stop, restart, ...), "" without one
+
+    @property
+    def settled(self) -> bool:
+        return not self.job and self.active in ("active", "inactive", "failed")

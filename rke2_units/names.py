@@ -78,6 +78,16 @@ def static_pod_unit(component: str) -> str:
     return f"rke2-static-pod@{component}.service"
 
 
+# Every unit that the node daemon may have started, in starting order.
+ALL_UNITS = (
+    CONTENT_UNIT,
+    CONTAINERD_UNIT,
+    IMAGES_UNIT,
+    KUBELET_UNIT,
+    *(static_pod_unit(component) for component in STATIC_PODS),
+)
+
+
 class Paths:
     """Every path below one data directory (RKE2's `data-dir`)."""
 

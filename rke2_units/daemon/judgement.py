@@ -1,0 +1,99 @@
+"""What the states of the units mean: pure functions from what systemd tells to what is said and done."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from rke2_units import names
+from rke2_units.model import UnitState
+
+# Seconds to wait before the next attempt, by the number of attempts that failed in a row.
+PAUSES = (0, 5, 10, 20, 40, 60)
+# A process that systemd has restarted this often, without ever having run, does not start.
+RESTARTS_THAT_FAIL = 4
+_STATIC_POD_PREFIX = names.static_pod_unit("")[: -len(".service")]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A unit that does not start, and what is wrong with it as far as its state tells."""
+
+    unit: str
+    reason: str
+
+
+def pause_before(failed_attempts: int) -> int:
+    """Seconds to wait before an attempt, after so many failed ones in a row."""
+    return PAUSES[min(failed_attempts, len(PAUSES) - 1)]
+
+
+def component(unit: str) -> str:
+    """The name that people use for a unit: etcd, kubelet, containerd, content, ..."""
+    if unit.startswith(_STATIC_POD_PREFIX):
+        return unit[len(_STATIC_POD_PREFIX) : -len(".service")]
+    return unit.removeprefix("rke2-").removesuffix(".service")
+
+
+def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
+    """What the start is waiting for, in one phrase: the first unit, in starting order, that is not there."""
+    for unit in units:
+        state = states[unit]
+        if state.active == "active":
+            continue
+        name = component(unit)
+        if unit == names.IMAGES_UNIT:
+            # It holds nothing up but the static pods whose images it brings, and those say so.
+            continue
+        if not unit.startswith(_STATIC_POD_PREFIX):
+            return f"waiting for {name}" + (" to restart" if state.sub == "auto-restart" else "")
+        phase = {
+            "start-pre": "its image and what it needs",
+            "start": "its manifest",
+            "start-post": "it to become ready",
+        }.get(state.sub, "its unit to start")
+        return f"waiting for {name} ({phase})"
+    return "waiting for the node to register"
+
+
+def failure(
+    states: Mapping[str, UnitState], restarts: Mapping[str, int], units: Sequence[str]
+) -> Failure | None:
+    """The first unit, in starting order, whose state says that this start cannot succeed."""
+    for unit in units:
+        state = states[unit]
+        if state.load not in ("loaded", "not-found") or (state.load == "not-found" and not state.job):
+            return Failure(unit, f"systemd cannot load it ({state.load})")
+        if unit == names.IMAGES_UNIT:
+            # A broken archive must not stop a node whose static pods have their images.
+            continue
+        if state.active == "failed":
+            return Failure(unit, "it failed")
+        if restarts.get(unit, 0) >= RESTARTS_THAT_FAIL and state.active != "active":
+            return Failure(unit, f"it ended {restarts[unit]} times in a row")
+    return None
+
+
+def health(
+    states: Mapping[str, UnitState],
+    units: Sequence[str],
+    stopped_by_hand: Set[str],
+    silent: Mapping[str, str],
+) -> str:
+    """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
+
+    `silent` names facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
+    """
+    troubles = []
+    for unit in units:
+        state = states[unit]
+        name = component(unit)
+        if unit in stopped_by_hand:
+            troubles.append(f"{name} was stopped by hand")
+        elif state.active == "failed":
+            troubles.append(f"{name} failed")
+        elif state.active == "activating":
+            troubles.append(f"{name} is starting")
+        elif state.active == "inactive":
+            troubles.append(f"{name} is not running")
+        elif name in silent:
+            troubles.append(f"{name} has not answered since {silent[name]}")
+    return "degraded: " + ", ".join(troubles) if troubles else "running"

@@ -1,0 +1,62 @@
+"""What the daemon remembers from one of its processes to the next, below /run: it does not outlive a boot."""
+
+import json
+import os
+from collections.abc import Iterable
+
+from rke2_units import names
+from rke2_units.doors import files
+
+_FAILED_ATTEMPTS = f"{names.RUNTIME_DIRECTORY}/failed-attempts.json"
+_STOPPED_BY_HAND = f"{names.RUNTIME_DIRECTORY}/stopped-by-hand.json"
+
+
+def _read(path: str) -> object:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(path: str, value: object) -> None:
+    os.makedirs(names.RUNTIME_DIRECTORY, mode=0o755, exist_ok=True)
+    files.write_atomic(path, json.dumps(value) + "\n", 0o600)
+
+
+def failed_attempts() -> tuple[int, str]:
+    """How many starts have failed in a row, and what was wrong with the last one."""
+    value = _read(_FAILED_ATTEMPTS)
+    if isinstance(value, dict) and isinstance(value.get("count"), int):
+        return value["count"], str(value.get("reason", ""))
+    return 0, ""
+
+
+def remember_failed_attempt(reason: str) -> None:
+    count, _ = failed_attempts()
+    _write(_FAILED_ATTEMPTS, {"count": count + 1, "reason": reason})
+
+
+def forget_failed_attempts() -> None:
+    _forget(_FAILED_ATTEMPTS)
+
+
+def stopped_by_hand() -> set[str]:
+    """The units that the administrator stopped while the daemon ran."""
+    value = _read(_STOPPED_BY_HAND)
+    return {str(unit) for unit in value} if isinstance(value, list) else set()
+
+
+def remember_stopped_by_hand(units: Iterable[str]) -> None:
+    _write(_STOPPED_BY_HAND, sorted(units))
+
+
+def forget_stopped_by_hand() -> None:
+    _forget(_STOPPED_BY_HAND)
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

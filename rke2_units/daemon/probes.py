@@ -1,0 +1,74 @@
+"""Questions to the components that must not hold up the daemon's loop: asked in a thread of their own."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from rke2_units.doors import http
+
+_REGISTRATION_INTERVAL = 0.1
+# Idle CPU is budgeted: one TLS handshake per interval.
+_HEALTH_INTERVAL = 15.0
+
+
+class Probes:
+    """Asks whether the node is registered, then how the components are; calls `changed` when an answer changed.
+
+    `facts` are those of the programs' settings; `node_url` and `identity` ask the apiserver for our Node.
+    """
+
+    def __init__(
+        self,
+        facts: Mapping[str, Mapping[str, str]],
+        node_url: str,
+        identity: http.Identity,
+        changed: Callable[[], None],
+    ) -> None:
+        self._facts = facts
+        self._node_url = node_url
+        self._identity = identity
+        self._changed = changed
+        self._apiserver_is_up = threading.Event()
+        self.registered = False
+        # Facts that do not hold, with the local time since when.
+        self.silent: dict[str, str] = {}
+        threading.Thread(target=self._run, name="probes", daemon=True).start()
+
+    def ask_for_registration(self) -> None:
+        """The apiserver is up: from now on it makes sense to ask it for the node."""
+        self._apiserver_is_up.set()
+
+    def _run(self) -> None:
+        self._apiserver_is_up.wait()
+        while not self._node_is_registered():
+            time.sleep(_REGISTRATION_INTERVAL)
+        self.registered = True
+        self._changed()
+        while True:
+            time.sleep(_HEALTH_INTERVAL)
+            self._ask_all()
+
+    def _node_is_registered(self) -> bool:
+        try:
+            return http.get(self._node_url, self._identity)[0] == 200
+        except OSError:
+            return False
+
+    def _ask_all(self) -> None:
+        before = set(self.silent)
+        silent = {}
+        for name, fact in self._facts.items():
+            if not _holds(fact):
+                silent[name] = self.silent.get(name) or time.strftime("%H:%M:%S")
+        self.silent = silent
+        if set(silent) != before:
+            self._changed()
+
+
+def _holds(fact: Mapping[str, str]) -> bool:
+    identity = http.Identity(fact.get("authority"), fact.get("certificate"), fact.get("key"))
+    try:
+        status, body = http.get(fact["url"], identity)
+    except OSError:
+        return False
+    return status == 200 and fact.get("contains", "") in body

@@ -1,0 +1,120 @@
+"""Bringing the node's units to what the plan says, and stopping them: jobs queued over D-Bus."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rke2_units import names
+from rke2_units.doors.dbus import Systemd
+from rke2_units.model import UnitState
+from rke2_units.names import Paths
+
+# Their units carry a digest of everything that they were started with.
+_PROCESSES = (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
+_DIGEST = "RKE2_UNITS_DIGEST="
+
+
+@contextmanager
+def pods_stay() -> Iterator[None]:
+    """While this holds, stopping a static pod's unit leaves its pod alone.
+
+    A lock and not a mere file: the kernel drops it when the daemon is killed.
+    """
+    os.makedirs(names.RUNTIME_DIRECTORY, mode=0o755, exist_ok=True)
+    descriptor = os.open(names.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def running_digest(pid: int) -> str:
+    """The digest that a process was started with, "" when it has none or is gone."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return ""
+    for entry in environment.split(b"\0"):
+        if entry.startswith(_DIGEST.encode()):
+            return entry[len(_DIGEST) :].decode()
+    return ""
+
+
+def planned_digest(unit_text: str) -> str:
+    """The digest in a rendered unit, "" when it carries none."""
+    for line in unit_text.splitlines():
+        name, _, value = line.partition("=")
+        if name == "Environment" and value.startswith(_DIGEST):
+            return value[len(_DIGEST) :]
+    return ""
+
+
+def content_is_staged(paths: Paths, directory: str) -> bool:
+    """The wanted content is unpacked, and the bin link leads to it."""
+    wanted = paths.content_directory(directory)
+    return os.path.exists(f"{wanted}/.extracted") and os.path.realpath(paths.bin) == os.path.realpath(
+        f"{wanted}/bin"
+    )
+
+
+def manifest_is_placed(paths: Paths, component: str) -> bool:
+    """What the kubelet reads for this component is what the plan wants."""
+    try:
+        return Path(paths.manifest(component)).read_bytes() == Path(
+            paths.staged_manifest(component)
+        ).read_bytes()
+    except OSError:
+        return False
+
+
+def start_content(systemd: Systemd, paths: Paths, directory: str, state: UnitState) -> None:
+    if state.active != "active" or not content_is_staged(paths, directory):
+        systemd.restart(names.CONTENT_UNIT)
+
+
+def start_process(systemd: Systemd, unit: str, digest: str, state: UnitState) -> None:
+    """Leave containerd or the kubelet alone when it runs with what the plan says, else (re)start it."""
+    if state.active in ("active", "activating") and state.sub != "auto-restart":
+        pid = systemd.main_pid(unit)
+        if pid and running_digest(pid) == digest:
+            return
+    systemd.restart(unit)
+
+
+def start_static_pod(systemd: Systemd, paths: Paths, component: str, state: UnitState) -> None:
+    """Start a static pod's unit; a changed manifest replaces the pod."""
+    unit = names.static_pod_unit(component)
+    if state.active == "active" and not manifest_is_placed(paths, component):
+        systemd.restart(unit)
+    elif state.active != "active":
+        systemd.start(unit)
+
+
+def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence[str]) -> None:
+    """End the pods that a change of config leaves without a place, e.g. after disable-scheduler."""
+    unwanted = [component for component in names.STATIC_PODS if component not in wanted]
+    states = systemd.states([names.static_pod_unit(component) for component in unwanted])
+    for component in unwanted:
+        unit = names.static_pod_unit(component)
+        if states[unit].active in ("active", "activating"):
+            systemd.stop(unit)
+        else:
+            # A unit that does not run removes nothing; the kubelet ends the pod when the manifest is gone.
+            Path(paths.manifest(component)).unlink(missing_ok=True)
+
+
+def stop_all(systemd: Systemd, units: Sequence[str], timeout: float) -> list[str]:
+    """Stop these units and leave every pod running; returns the units that did not stop in time."""
+    with pods_stay():
+        states = systemd.states(units)
+        for unit in reversed(units):
+            if states[unit].load == "loaded" and states[unit].active != "inactive":
+                systemd.stop(unit)
+        late = systemd.wait_until(units, "stopped", timeout)
+    for unit, state in systemd.states(units).items():
+        if state.active == "failed":
+            systemd.reset_failed(unit)
+    return late

@@ -1,0 +1,91 @@
+"""What the programs that units run have to know: one JSON file, as it is read without any library."""
+
+import json
+from collections.abc import Sequence
+
+from rke2_units import names
+from rke2_units.names import Paths
+from rke2_units.plan.static_pods import StaticPod
+from rke2_units.release.table import Release
+
+# What must hold before a component's manifest is written (RKE2's gates).
+NEEDS = {
+    names.ETCD: ("kubelet",),
+    names.KUBE_APISERVER: (names.ETCD,),
+    names.KUBE_CONTROLLER_MANAGER: (names.KUBE_APISERVER,),
+    names.KUBE_SCHEDULER: (names.KUBE_APISERVER,),
+    names.KUBE_PROXY: (names.KUBE_APISERVER,),
+}
+
+
+def facts(paths: Paths) -> dict[str, dict[str, object]]:
+    """How each fact that a gate waits for is asked: an address and what the answer must hold."""
+
+    def loopback(port: int, path: str) -> str:
+        return f"127.0.0.1:{port}{path}"
+
+    return {
+        "kubelet": {"url": "http://" + loopback(names.KUBELET_HEALTH_PORT, "/healthz")},
+        names.ETCD: {
+            "url": "http://" + loopback(names.ETCD_METRICS_PORT, "/health"),
+            "contains": '"health":"true"',
+        },
+        names.KUBE_APISERVER: {
+            "url": "https://" + loopback(names.APISERVER_PORT, "/readyz"),
+            "authority": f"{paths.tls}/server-ca.crt",
+            "certificate": f"{paths.tls}/client-kube-apiserver.crt",
+            "key": f"{paths.tls}/client-kube-apiserver.key",
+        },
+        # These answer /healthz to anyone on loopback, with a certificate that names no address.
+        names.KUBE_CONTROLLER_MANAGER: {
+            "url": "https://" + loopback(names.CONTROLLER_MANAGER_PORT, "/healthz"),
+            "insecure": True,
+        },
+        names.KUBE_SCHEDULER: {
+            "url": "https://" + loopback(names.SCHEDULER_PORT, "/healthz"),
+            "insecure": True,
+        },
+        names.KUBE_PROXY: {"url": "http://" + loopback(names.KUBE_PROXY_HEALTH_PORT, "/healthz")},
+    }
+
+
+def text(
+    paths: Paths,
+    *,
+    node_name: str,
+    release: Release,
+    runtime_image: str,
+    content_directory: str,
+    static_pods: Sequence[StaticPod],
+) -> str:
+    """The settings file's content."""
+    components = {pod.component for pod in static_pods}
+    settings = {
+        "data_directory": paths.data,
+        "node_name": node_name,
+        "release": release.name,
+        "containerd_socket": names.CONTAINERD_SOCKET,
+        "namespace": "k8s.io",
+        "content": {
+            "image": runtime_image,
+            "directory": content_directory,
+            "archives": paths.images,
+        },
+        "images": {"archives": paths.images},
+        "static_pods": {
+            pod.component: {
+                "image": pod.image,
+                "uid": pod.uid,
+                "staged": paths.staged_manifest(pod.component),
+                "manifest": paths.manifest(pod.component),
+                # A component that runs elsewhere cannot be waited for here.
+                "needs": [n for n in NEEDS[pod.component] if n == "kubelet" or n in components],
+                "fact": pod.component,
+            }
+            for pod in static_pods
+        },
+        "facts": {
+            name: fact for name, fact in facts(paths).items() if name == "kubelet" or name in components
+        },
+    }
+    return json.dumps(settings, indent=2) + "\n"

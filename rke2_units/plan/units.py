@@ -1,0 +1,102 @@
+"""The units of a node, from unit_templates/, written for the systemd in front of them."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from rke2_units import names
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import systemd_options
+from rke2_units.plan.templates import render
+from rke2_units.release.table import Release
+
+# -I: neither the environment nor the working directory decides what is imported.
+PYTHON = "/usr/bin/python3 -Im"
+CONTAINER_SCOPES = "cri-containerd-.scope.d/50-rke2-units.conf"
+# The kubelet notifies systemd's watchdog since 1.32 (beta, on by default).
+KUBELET_WATCHDOG_SINCE = (1, 32)
+
+
+def digest_of(files: Iterable[File], unit: str, more: Mapping[str, str]) -> str:
+    """A digest over everything that a running process of this unit was started with.
+
+    `more` holds digests of files outside the plan (certificates), by path.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        if unit in file.restarts:
+            digest.update(f"{file.path}\0{file.content}\0".encode())
+    for path, value in sorted(more.items()):
+        digest.update(f"{path}\0{value}\0".encode())
+    return digest.hexdigest()[:32]
+
+
+def files(
+    paths: Paths,
+    facts: NodeFacts,
+    release: Release,
+    *,
+    content_directory: str,
+    containerd_arguments: Sequence[str],
+    kubelet_arguments: Sequence[str],
+    kubelet_program: str | None,
+    others: Sequence[File],
+) -> list[File]:
+    """All units and drop-ins but the role's own, which the package ships.
+
+    `others` are the plan's other files: those that name a unit in `restarts` are part of its digest.
+    """
+    bin_directory = f"{paths.content_directory(content_directory)}/bin"
+    common = {
+        "python": PYTHON,
+        "settings": systemd_options.quote(paths.program_settings),
+        "content_unit": names.CONTENT_UNIT,
+        "containerd_unit": names.CONTAINERD_UNIT,
+        "kubelet_unit": names.KUBELET_UNIT,
+        "bin": bin_directory,
+        "release": release.name,
+    }
+
+    def unit(name: str, **values: object) -> File:
+        text = render(name, **common, **values)
+        return File(f"{names.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version))
+
+    def process(name: str, command: list[str], environment_file: str, more: Mapping[str, str]) -> File:
+        command_line = systemd_options.command_line(command)
+        values = {"command": command_line, "environment_file": environment_file}
+        watchdog = release.kubernetes >= KUBELET_WATCHDOG_SINCE
+        draft = unit(name, digest="", watchdog=watchdog, **values)
+        inputs = [*others, File(draft.path, draft.content, restarts=(name,))]
+        return unit(name, digest=digest_of(inputs, name, more), watchdog=watchdog, **values)
+
+    kubelet_material = {
+        path: facts.digests.get(path, "")
+        for path in (
+            f"{paths.agent}/client-ca.crt",
+            f"{paths.agent}/serving-kubelet.crt",
+            f"{paths.agent}/serving-kubelet.key",
+            f"{paths.agent}/client-kubelet.crt",
+            paths.kubelet_kubeconfig,
+        )
+    }
+    return [
+        unit(names.CONTENT_UNIT),
+        process(
+            names.CONTAINERD_UNIT,
+            [f"{bin_directory}/containerd", *containerd_arguments],
+            paths.containerd_environment,
+            {},
+        ),
+        unit(names.IMAGES_UNIT),
+        process(
+            names.KUBELET_UNIT,
+            [kubelet_program or f"{bin_directory}/kubelet", *kubelet_arguments],
+            paths.kubelet_environment,
+            kubelet_material,
+        ),
+        unit("rke2-static-pod@.service"),
+        File(
+            f"{names.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",
+            render("cri-containerd-scope.conf", **common),
+        ),
+    ]
