@@ -1,0 +1,152 @@
+"""Tokens and passwords on disk: token files, passwd, IPsec key, the node's password, etcd's member name."""
+
+import csv
+import io
+import os
+import secrets
+from dataclasses import dataclass
+
+from rke2_units.certificates import token as tokens
+from rke2_units.certificates.request import Request
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError
+from rke2_units.model import File
+from rke2_units.names import Paths
+
+_SERVER = "server"
+_NODE = "node"
+
+
+@dataclass(frozen=True)
+class TokenFiles:
+    """`links` are symbolic links beside the token file, as path and target."""
+
+    files: tuple[File, ...]
+    links: tuple[tuple[str, str], ...]
+
+
+def node_password(directory: str) -> File:
+    """The password by which servers know this node again: 16 random bytes in hex."""
+    path = f"{directory}/password"
+    return File(path, _kept(path) or f"{secrets.token_hex(16)}\n", 0o600, secret=True)
+
+
+def ipsec_key(path: str) -> File:
+    """48 random bytes in hex."""
+    return File(path, _kept(path) or f"{secrets.token_hex(48)}\n", 0o600, secret=True)
+
+
+def etcd_name(request: Request) -> File:
+    """The name of this server's etcd member: `<node>-<8 hex digits>`, without a final newline as in RKE2."""
+    path = request.paths.etcd_name
+    user, group = request.etcd_owner
+    name = _kept(path) or f"{request.node_name}-{secrets.token_hex(4)}"
+    return File(path, name, 0o600, user, group)
+
+
+def token_files(request: Request, bundle: str, had_authority: bool) -> TokenFiles:
+    """Token files and passwd for the server authority in `bundle`; nothing is written yet.
+
+    `had_authority`: it was there before this start. A long token is refused without it (as RKE2 does: the
+    hash names the authority of another cluster), and with it when the hash is not its own.
+    """
+    paths = request.paths
+    ca_hash = tokens.authority_hash(bundle.encode())
+    password = _server_password(request)
+    _check_hash(request.token, "token", ca_hash, had_authority)
+    _check_hash(request.agent_token, "agent-token", ca_hash, had_authority)
+    agent_password = (
+        _password(request.agent_token, "agent-token", _NODE) if request.agent_token else password
+    )
+    written = [
+        _token_file(paths.token, tokens.Token(ca_hash, _SERVER, password)),
+        File(paths.passwd, _passwd(paths, password, agent_password), 0o600, secret=True),
+    ]
+    links = [(paths.node_token, os.path.basename(paths.token))]
+    if agent_password == password:
+        links.append((paths.agent_token, os.path.basename(paths.token)))
+    else:
+        written.append(_token_file(paths.agent_token, tokens.Token(ca_hash, _NODE, agent_password)))
+    return TokenFiles(tuple(written), tuple(links))
+
+
+def _kept(path: str) -> str:
+    content = files.read_text(path) or ""
+    return content if content.strip() else ""
+
+
+def _token_file(path: str, token: tokens.Token) -> File:
+    return File(path, f"{token.text()}\n", 0o600, secret=True)
+
+
+def _password(text: str, what: str, user: str) -> str:
+    """The password of a configured token for this user."""
+    token = tokens.parse(text, what)
+    if token.bootstrap:
+        raise ConfigurationError(
+            f"{what} has the form of a bootstrap token, which only agents join with",
+            hint="use a password of another form",
+        )
+    if token.user not in ("", user):
+        raise ConfigurationError(f"{what} is one for the user {token.user!r}, not for {user!r}")
+    return token.password
+
+
+def _check_hash(text: str, what: str, ca_hash: str, had_authority: bool) -> None:
+    token = tokens.parse(text, what) if text else tokens.Token()
+    if token.ca_hash and not had_authority:
+        raise ConfigurationError(
+            f"{what} names the authority of an existing cluster, and this server begins a new one",
+            hint="give the password alone, or put the cluster's authorities in place first",
+        )
+    if not token.names_authority(ca_hash):
+        raise ConfigurationError(
+            f"the hash in {what} is not that of this server's authority (server-ca.crt)",
+            hint="take it from server/token of a server of this cluster, or give the password alone",
+        )
+
+
+def _server_password(request: Request) -> str:
+    """The configured password, else the one on disk, else a new one."""
+    paths = request.paths
+    on_disk = _password_on_disk(paths)
+    if not request.token:
+        return on_disk or secrets.token_hex(16)
+    password = _password(request.token, "token", _SERVER)
+    # The cluster's own data can be encrypted with the password that it was made with.
+    if on_disk and on_disk != password and os.path.isdir(f"{paths.etcd_data}/member"):
+        raise ConfigurationError(
+            "token is not the one that this cluster was made with",
+            hint=f"set the one in {paths.token}, or remove the key from the configuration",
+        )
+    return password
+
+
+def _password_on_disk(paths: Paths) -> str:
+    text = _kept(paths.token).strip()
+    if text:
+        return _password(text, paths.token, _SERVER)
+    return next((row[0] for row in _rows(paths) if row[1] == _SERVER), "")
+
+
+def _rows(paths: Paths) -> list[list[str]]:
+    """passwd: password, user, user ID, group."""
+    rows = [row for row in csv.reader(io.StringIO(_kept(paths.passwd))) if row]
+    if any(len(row) < 4 for row in rows):
+        raise ConfigurationError(
+            f"{paths.passwd} has a line without the four fields password, user, user ID, group",
+            hint="correct it, or remove it to have it made from the tokens",
+        )
+    return rows
+
+
+def _passwd(paths: Paths, password: str, agent_password: str) -> str:
+    """passwd with our two users; others that were put there stay."""
+    others = [row for row in _rows(paths) if row[1] not in (_NODE, _SERVER)]
+    ours = [
+        [agent_password, _NODE, _NODE, "rke2:agent"],
+        [password, _SERVER, _SERVER, "rke2:server"],
+    ]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(ours + others)
+    return text.getvalue()

@@ -1,0 +1,217 @@
+"""The one entry point: makes all key material of a node be so."""
+
+import grp
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rke2_units.certificates import credentials, encryption, kubeconfig, table
+from rke2_units.certificates.request import Request
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.model import Directory, File
+from rke2_units.names import Role
+
+if TYPE_CHECKING:
+    from rke2_units.certificates.authority import Authority
+
+__all__ = ["Request", "ensure"]
+
+# Kubeconfig below server/cred, and its certificate below server/tls.
+_SERVER_KUBECONFIGS = {
+    "admin": "client-admin",
+    "supervisor": "client-supervisor",
+    "controller": "client-controller",
+    "scheduler": "client-scheduler",
+    "api-server": "client-kube-apiserver",
+    "cloud-controller": "client-rke2-cloud-controller",
+}
+
+
+def ensure(request: Request, now: datetime) -> list[str]:
+    """Makes what is missing or due, keeps all else, and returns the paths that were written. `now` is aware.
+
+    All is read, checked and made in memory before the first file is written: what is refused changes
+    nothing. A second call writes nothing.
+    """
+    node_password = credentials.node_password(request.node_directory)
+    if request.role is Role.AGENT:
+        # All else of an agent comes from its servers.
+        return _write((), [node_password], ())
+    authorities = _authorities(request, now)
+    server_ca = authorities[table.SERVER_CA]
+    tokens = credentials.token_files(request, server_ca.bundle, server_ca.existed)
+    # In this order they are put in place: an authority before what it issues, a key before its certificate.
+    made = [file for authority in authorities.values() for file in authority.files]
+    made += _leaves(request, authorities, now)
+    made += _agent_authorities(request, authorities)
+    made += _kubeconfigs(request, {file.path: file.content for file in made})
+    made += tokens.files
+    made += _single_files(request)
+    made.append(node_password)
+    written = _write(_directories(request), made, tokens.links)
+    return written + _hand_over(request)
+
+
+def _directories(request: Request) -> list[Directory]:
+    paths = request.paths
+    private = [
+        paths.server,
+        paths.tls,
+        paths.etcd_tls,
+        f"{paths.tls}/kube-scheduler",
+        f"{paths.tls}/kube-controller-manager",
+        # The apiserver's --cert-dir.
+        f"{paths.tls}/temporary-certs",
+        paths.credentials,
+        os.path.dirname(paths.etcd_data),
+    ]
+    found = [Directory(path, 0o700) for path in private]
+    if request.etcd:
+        found.append(Directory(paths.etcd_data, 0o700, *request.etcd_owner))
+    return found
+
+
+def _server_leaves(request: Request) -> list[table.Leaf]:
+    return [leaf for leaf in table.SERVER_LEAVES if request.etcd or not leaf.etcd_member]
+
+
+def _authorities(request: Request, now: datetime) -> dict[str, "Authority"]:
+    from rke2_units.certificates import authority
+
+    tls = request.paths.tls
+    found = {}
+    for entry in table.AUTHORITIES:
+        candidates = [
+            f"{tls}/{leaf.name}.crt" for leaf in table.SERVER_LEAVES if leaf.authority == entry.name
+        ]
+        issued = [path for path in candidates if os.path.exists(path)]
+        found[entry.name] = authority.ensure(entry, tls, issued, now, request.etcd_owner)
+    return found
+
+
+def _leaves(request: Request, authorities: Mapping[str, "Authority"], now: datetime) -> list[File]:
+    from rke2_units.certificates import leaf
+
+    made: list[File] = []
+
+    def add(entry: table.Leaf, base: str, mode: int) -> None:
+        wanted = leaf.Wanted(
+            entry.common_name.format(node_name=request.node_name),
+            entry.organization,
+            entry.usages,
+            table.alternative_names(entry.names, request),
+        )
+        owner = request.etcd_owner if entry.etcd_member else (0, 0)
+        made.extend(leaf.ensure(wanted, base, authorities[entry.authority], now, mode=mode, owner=owner))
+
+    for entry in _server_leaves(request):
+        add(entry, f"{request.paths.tls}/{entry.name}", 0o644)
+    for entry in table.AGENT_LEAVES:
+        add(entry, f"{request.paths.agent}/{entry.name}", 0o600)
+    for name in table.SHARED_KEYS:
+        path = f"{request.paths.tls}/{name}.key"
+        made.append(File(path, leaf.ensure_key(path)[1], 0o600, secret=True))
+    return made
+
+
+def _agent_authorities(request: Request, authorities: Mapping[str, "Authority"]) -> list[File]:
+    return [
+        File(f"{request.paths.agent}/{name}.crt", authorities[name].bundle, 0o600)
+        for name in (table.CLIENT_CA, table.SERVER_CA)
+    ]
+
+
+def _kubeconfigs(request: Request, made: Mapping[str, str]) -> list[File]:
+    """`made` has the contents of certificates and keys by path."""
+    paths, server = request.paths, request.apiserver_url
+    authority = f"{paths.tls}/{table.SERVER_CA}.crt"
+    found = {
+        f"{paths.credentials}/{name}.kubeconfig": (authority, f"{paths.tls}/{base}")
+        for name, base in _SERVER_KUBECONFIGS.items()
+    }
+    agent_authority = f"{paths.agent}/{table.SERVER_CA}.crt"
+    found[paths.kubelet_kubeconfig] = (agent_authority, f"{paths.agent}/client-kubelet")
+    found[paths.kube_proxy_kubeconfig] = (agent_authority, f"{paths.agent}/client-kube-proxy")
+    found[paths.controller_kubeconfig] = (agent_authority, f"{paths.agent}/client-rke2-controller")
+    configs = [
+        File(path, kubeconfig.with_paths(server, trusted, base), 0o600)
+        for path, (trusted, base) in found.items()
+    ]
+    admin = f"{paths.tls}/client-admin"
+    text = kubeconfig.with_data(
+        server, request.kubeconfig_name, made[authority], made[f"{admin}.crt"], made[f"{admin}.key"]
+    )
+    group = _group(request.kubeconfig_group)
+    configs.append(File(request.kubeconfig_path, text, request.kubeconfig_mode, 0, group, secret=True))
+    return configs
+
+
+def _group(name: str) -> int:
+    if not name or name.isdecimal():
+        return int(name or 0)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ConfigurationError(
+            f"write-kubeconfig-group: there is no group {name!r} on this machine",
+            hint=f"make it (addgroup --system {name}), or correct the key",
+        ) from error
+
+
+def _single_files(request: Request) -> list[File]:
+    from rke2_units.certificates import service_account
+
+    paths = request.paths
+    made = [
+        *service_account.ensure(paths.tls),
+        credentials.ipsec_key(paths.ipsec_key),
+        *encryption.ensure(paths, request.secrets_encryption_provider),
+    ]
+    if request.etcd:
+        made.append(credentials.etcd_name(request))
+    return made
+
+
+def _write(
+    directories: Sequence[Directory], made: Sequence[File], links: Sequence[tuple[str, str]]
+) -> list[str]:
+    for directory in directories:
+        files.make_directory(directory.path, directory.mode, directory.user, directory.group)
+    # What a killed start left half written can be a secret.
+    for path in sorted({os.path.dirname(file.path) for file in made}):
+        files.clean(path)
+    written = files.write_all(made)
+    return written + [path for path, target in links if _link(path, target)]
+
+
+def _link(path: str, target: str) -> bool:
+    """Makes the symbolic link be so, atomically; False when it was."""
+    temporary = f"{os.path.dirname(path)}/{files.TEMPORARY_PREFIX}{os.path.basename(path)}.{os.getpid()}"
+    try:
+        if os.path.islink(path) and os.readlink(path) == target:
+            return False
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(target, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot make the link {path}: {error.strerror or error}") from error
+    return True
+
+
+def _hand_over(request: Request) -> list[str]:
+    """Gives etcd's data to the user its pod runs as, where a profile was set after the first start."""
+    if not request.etcd or request.etcd_owner == (0, 0) or os.geteuid() != 0:
+        return []
+    changed = []
+    user, group = request.etcd_owner
+    for folder, folders, names in os.walk(request.paths.etcd_data):
+        for path in [f"{folder}/{name}" for name in (*folders, *names)]:
+            found = os.lstat(path)
+            if (found.st_uid, found.st_gid) != request.etcd_owner:
+                os.chown(path, user, group, follow_symlinks=False)
+                changed.append(path)
+    return changed

@@ -1,0 +1,32 @@
+"""The keys that service account tokens are signed with and checked against."""
+
+from rke2_units.certificates import keys, pem
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError
+from rke2_units.model import File
+
+
+def ensure(tls: str) -> tuple[File, File]:
+    """`service.key` (all keys, to check with) and `service.current.key` (the first, to sign with).
+
+    Nothing is written yet.
+    """
+    path, current_path = f"{tls}/service.key", f"{tls}/service.current.key"
+    all_keys = files.read_text(path) or ""
+    current = files.read_text(current_path) or ""
+    if not all_keys.strip():
+        # Tokens in use stay good as long as the key that they were signed with is known.
+        all_keys = current if current.strip() else keys.text(keys.make_service_account_key())
+    first = pem.first_private_key(all_keys)
+    if first is None:
+        raise ConfigurationError(
+            f"{path} holds no private key in PEM form",
+            hint="restore it from a backup or from another server",
+        )
+    if first != current:
+        # Only a key that comes in is looked into: checking an RSA key takes longer than all else of a start.
+        keys.load(path, first, hint="restore it from a backup or from another server")
+    return (
+        File(path, all_keys, 0o600, secret=True),
+        File(current_path, first, 0o600, secret=True),
+    )

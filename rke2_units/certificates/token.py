@@ -1,0 +1,88 @@
+"""The grammar of join tokens, and the hash of the cluster's authority in them. Both are RKE2's."""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+
+from rke2_units.errors import ConfigurationError
+
+_PREFIX = "K10"
+_BOOTSTRAP = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FORMS = "a password, or K10<64 hexadecimal digits>::<user>:<password>"
+
+
+@dataclass(frozen=True)
+class Token:
+    """`ca_hash` is empty in a token that verifies nothing, `user` in the short form (the caller knows it).
+
+    A bootstrap token (`abcdef.0123456789abcdef`) is in `bootstrap` and has neither user nor password.
+    """
+
+    ca_hash: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    bootstrap: str = field(default="", repr=False)
+
+    def text(self) -> str:
+        """The long form."""
+        return f"{_PREFIX}{self.ca_hash}::{self.bootstrap or f'{self.user}:{self.password}'}"
+
+    def names_authority(self, ca_hash: str) -> bool:
+        """Whether the token's hash is this one; True for a token without a hash."""
+        return not self.ca_hash or hmac.compare_digest(self.ca_hash, ca_hash)
+
+
+def parse(text: str, what: str = "token") -> Token:
+    """The token in `text`; ConfigurationError when it is none, naming `what` and never the text itself.
+
+    A short password may contain colons: user and password are only told apart in the long form.
+    """
+    if not text:
+        raise ConfigurationError(f"{what} is empty", hint=f"it is {_FORMS}")
+    if _CONTROL.search(text):
+        raise ConfigurationError(f"{what} contains a line break or another control character")
+    if not text.startswith(_PREFIX):
+        return Token(bootstrap=text) if _BOOTSTRAP.fullmatch(text) else Token(password=text)
+    ca_hash, separator, credentials = text.removeprefix(_PREFIX).partition("::")
+    if not separator:
+        raise ConfigurationError(f"{what} begins with K10 but has no ::", hint=f"it is {_FORMS}")
+    if ca_hash and not _HASH.fullmatch(ca_hash):
+        raise ConfigurationError(
+            f"{what} has an authority hash that is not 64 hexadecimal digits", hint="copy it whole"
+        )
+    if _BOOTSTRAP.fullmatch(credentials):
+        return Token(ca_hash.lower(), bootstrap=credentials)
+    user, separator, password = credentials.partition(":")
+    if not separator or not password:
+        raise ConfigurationError(f"{what} has no <user>:<password> after the ::", hint=f"it is {_FORMS}")
+    return Token(ca_hash.lower(), user, password)
+
+
+def authority_hash(bundle: bytes) -> str:
+    """The hash in tokens: of the server authority's file (`server-ca.crt`), in lower-case hex.
+
+    SHA-256, of the exact bytes of a file with one certificate; with more of them, of the DER form of the
+    root that the first one leads to. ConfigurationError when it leads to none of the others.
+    """
+    # Only this needs cryptography, which takes longer to import than all else here.
+    from cryptography.hazmat.primitives import serialization
+
+    from rke2_units.certificates import certificate, pem
+
+    blocks = pem.certificates(bundle.decode(errors="replace"))
+    loaded = [certificate.load(block) for block in blocks]
+    readable = [one for one in loaded if one is not None]
+    if not readable or len(readable) < len(loaded):
+        raise ConfigurationError("the server authority's file holds no certificates that can be read")
+    if len(readable) == 1:
+        return hashlib.sha256(bundle).hexdigest()
+    root = certificate.root(readable)
+    if root is None:
+        raise ConfigurationError(
+            "the first certificate of the server authority's file does not lead to a root in it",
+            hint="the issuing authority comes first, then those above it, the self-signed root last",
+        )
+    return hashlib.sha256(root.public_bytes(serialization.Encoding.DER)).hexdigest()
