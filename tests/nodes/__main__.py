@@ -1,0 +1,65 @@
+"""The test nodes from the command line."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from tests.nodes import registry
+from tests.nodes.content import SUITES, content
+from tests.nodes.errors import NodeError
+from tests.nodes.nspawn import NspawnNode
+from tests.nodes.root import root
+
+
+def main() -> int:
+    """Run one command; the exit code."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.nodes", description="throwaway real nodes")
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare", help="build root and content (minutes, once)")
+    prepare.add_argument("--suite", choices=SUITES, action="append", help="only this suite")
+    boot = commands.add_parser("boot", help="boot a node with the content of its suite")
+    boot.add_argument("name")
+    boot.add_argument("--suite", choices=SUITES, default="bookworm")
+    boot.add_argument("--qemu", action="store_true", help="an emulated machine with a kernel of its own")
+    shell = commands.add_parser("shell", help="run a command in a node, or a shell")
+    shell.add_argument("name")
+    shell.add_argument("words", nargs=argparse.REMAINDER, metavar="command")
+    commands.add_parser("list", help="the nodes there are")
+    remove = commands.add_parser("remove", help="end nodes and everything made for them")
+    remove.add_argument("name", nargs="*")
+    remove.add_argument("--all", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        return _run(arguments)
+    except (NodeError, TimeoutError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "prepare":
+            for suite in arguments.suite or SUITES:
+                root(suite)
+                content(suite)
+        case "boot":
+            node = NspawnNode.boot(arguments.name, arguments.suite, content(arguments.suite))
+            print(f"{node.name} is up at {node.address}: python3 -m tests.nodes shell {node.name}")
+        case "shell":
+            node = NspawnNode.attach(arguments.name)
+            words = arguments.words or ["bash", "-l"]
+            return subprocess.call(node.shell_command(*words, terminal=os.isatty(0)))
+        case "list":
+            for record in registry.everything():
+                state = "up" if record.is_running() else "down"
+                print(f"{record.name}\t{record.kind}\t{record.suite}\t{state}")
+        case "remove":
+            names = [record.name for record in registry.everything()] if arguments.all else arguments.name
+            for name in names:
+                NspawnNode.attach(name).remove()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

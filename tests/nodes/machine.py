@@ -1,0 +1,430 @@
+"""A node as the tests speak of it, whatever kind of machine carries it."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from tests.nodes.content import Content
+from tests.nodes.errors import NodeError
+from tests.nodes.processes import descendants, kill
+
+# The node's network until there are charts: the standard bridge plugin, with the default cluster CIDR.
+BRIDGE_CONFLIST = """\
+{
+  "cniVersion": "0.4.0",
+  "name": "bridge",
+  "plugins": [
+    {
+      "type": "bridge",
+      "bridge": "cni0",
+      "isGateway": true,
+      "ipMasq": true,
+      "hairpinMode": true,
+      "ipam": {
+        "type": "host-local",
+        "ranges": [[{"subnet": "10.42.0.0/24"}]],
+        "routes": [{"dst": "0.0.0.0/0"}]
+      }
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}}
+  ]
+}
+"""
+
+CONTAINERD_SOCKET = "/run/k3s/containerd/containerd.sock"
+
+# Prints, for every container, its record and then its first process with that process's start time.
+_LIST_CONTAINERS = """\
+for id in $(ctr containers ls --quiet); do
+    ctr containers info "$id" 2>/dev/null || true
+done
+ctr tasks ls | while read -r id pid state; do
+    [ -r "/proc/$pid/stat" ] || continue
+    set -- $(sed 's/.*) //' "/proc/$pid/stat")
+    echo "task $id $pid ${20}"
+done
+"""
+
+# Prints `CONTAINER-ID PID` for every process whose cgroup is a container's.
+_LIST_CONTAINER_PROCESSES = """\
+grep -EHo '[0-9a-f]{64}' /proc/[0-9]*/cgroup 2>/dev/null | sort -u | sed -E 's,/proc/([0-9]+)/cgroup:(.*),\\2 \\1,'
+"""
+
+
+@dataclass(frozen=True, order=True)
+class Container:
+    """A container in the k8s.io namespace of containerd.
+
+    name: the container's name in its pod; "" for the pod's sandbox.
+    pid: its first process, 0 when it does not run.
+    started: when that process started, in clock ticks since the kernel started; two processes never share
+        both pid and started.
+    """
+
+    namespace: str
+    pod: str
+    name: str
+    pid: int
+    started: int
+
+
+class Node(ABC):
+    """A throwaway machine with systemd as PID 1. A context manager that removes it at the end."""
+
+    def __init__(self, name: str, suite: str, address: str) -> None:
+        self.name = name
+        self.suite = suite
+        self.address = address
+        self.data_directory = "/var/lib/rancher/rke2"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    # What a kind of machine has to bring.
+
+    @abstractmethod
+    def shell_command(self, *command: str, terminal: bool = False) -> list[str]:
+        """The host command that runs COMMAND as root in the node, with an empty environment but for PATH,
+        HOME, LANG, and, when it gets a terminal, TERM."""
+
+    @abstractmethod
+    def boot_id(self) -> str:
+        """Differs between two boots; NodeError while the machine is down."""
+
+    @abstractmethod
+    def is_up(self) -> bool:
+        """Whether the machine is powered on."""
+
+    @abstractmethod
+    def power_on(self) -> None:
+        """Boot the machine again after a power-off, and wait until it has booted."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """End the machine and everything that was made for it. Nothing happens when it is gone already."""
+
+    @abstractmethod
+    def place_content(self, content: Content) -> None:
+        """Put the image archives into the air-gap folder, and the CNI plugins and their configuration into
+        their places."""
+
+    # Commands and files.
+
+    def run(
+        self,
+        *command: str,
+        check: bool = True,
+        input: str | None = None,
+        timeout: float = 120,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program as root in the node.
+
+        Raises NodeError with the program's output when it fails and `check` is set, TimeoutError when it
+        takes longer than `timeout` seconds.
+        """
+        stdin: IO[bytes] | None = None
+        if input is not None:
+            stdin = tempfile.TemporaryFile()
+            stdin.write(input.encode())
+            stdin.seek(0)
+        try:
+            return self._execute(command, stdin, check, timeout, env or {})
+        finally:
+            if stdin is not None:
+                stdin.close()
+
+    def _execute(
+        self,
+        command: Sequence[str],
+        stdin: IO[bytes] | None,
+        check: bool,
+        timeout: float,
+        env: Mapping[str, str],
+    ) -> subprocess.CompletedProcess[str]:
+        settings = [f"{name}={value}" for name, value in env.items()]
+        process = subprocess.Popen(
+            self.shell_command(*(["env", *settings] if settings else []), *command),
+            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise TimeoutError(f"{self.name}: {shlex.join(command)} took longer than {timeout:g} s") from None
+        except BaseException:
+            _end(process)
+            raise
+        done = subprocess.CompletedProcess(list(command), process.returncode, out, err)
+        if check and done.returncode != 0:
+            raise NodeError(
+                f"{self.name}: {shlex.join(command)} ended with {done.returncode}\n{err}{out}".rstrip()
+            )
+        return done
+
+    def sh(self, script: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a shell script (sh -e) in the node."""
+        return self.run("sh", "-ec", script, check=check, timeout=timeout)
+
+    def read(self, path: str) -> str:
+        """The text of a file."""
+        return self.run("cat", path).stdout
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file atomically; its directories are made."""
+        script = 'mkdir -p "$(dirname "$1")"; umask 077; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
+        self.run("sh", "-ec", script, "write", path, f"{mode:o}", input=text)
+
+    def exists(self, path: str) -> bool:
+        """Whether something is at the path, be it a dangling link."""
+        return self.run("sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "exists", path, check=False).returncode == 0
+
+    def copy_in(self, host_path: Path | str, node_path: str) -> None:
+        """Copy a file or the content of a directory of the host to exactly NODE_PATH, with modes."""
+        source = Path(host_path)
+        if source.is_dir():
+            with tempfile.TemporaryFile() as archive:
+                subprocess.run(["tar", "-C", source, "-c", "."], stdout=archive, check=True)
+                archive.seek(0)
+                unpack = 'mkdir -p "$1"; tar -C "$1" --no-same-owner -x'
+                self._execute(["sh", "-ec", unpack, "copy", node_path], archive, True, 600, {})
+            return
+        with source.open("rb") as file:
+            script = 'mkdir -p "$(dirname "$1")"; cat >"$1"; chmod "$2" "$1"'
+            mode = f"{source.stat().st_mode & 0o7777:o}"
+            self._execute(["sh", "-ec", script, "copy", node_path, mode], file, True, 600, {})
+
+    # systemd.
+
+    def systemctl(
+        self, *arguments: str, check: bool = True, timeout: float = 180
+    ) -> subprocess.CompletedProcess[str]:
+        """Run systemctl."""
+        return self.run("systemctl", *arguments, check=check, timeout=timeout)
+
+    def unit(self, name: str) -> dict[str, str]:
+        """The properties of a unit, as `systemctl show` names them."""
+        lines = self.systemctl("show", "--all", name).stdout.splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def main_pid(self, unit: str) -> int:
+        """The unit's main process, 0 when it has none."""
+        return int(self.systemctl("show", "--property=MainPID", "--value", unit).stdout)
+
+    def kill(self, unit_or_pid: str | int, signal: str = "KILL") -> None:
+        """Send a signal to a process, or to the main process of a unit."""
+        pid = self.main_pid(unit_or_pid) if isinstance(unit_or_pid, str) else unit_or_pid
+        if pid <= 0:
+            raise NodeError(f"{self.name}: {unit_or_pid} has no process to kill")
+        self.run("kill", "-s", signal, str(pid))
+
+    def journal(self, unit: str | None = None, since: str | None = None, lines: int | None = None) -> str:
+        """The journal of a unit, or of everything, since this boot. `since` is journalctl's --since."""
+        options = [f"--unit={unit}"] if unit else []
+        options += [f"--since={since}"] if since else []
+        options += [f"--lines={lines}"] if lines is not None else []
+        return self.run("journalctl", "--boot", "--no-pager", "--output=short-precise", *options).stdout
+
+    def now(self) -> str:
+        """The node's time, for `journal(since=...)`."""
+        return self.run("date", "+%Y-%m-%d %H:%M:%S.%6N").stdout.strip()
+
+    # Kubernetes and its containers.
+
+    def kubectl(
+        self, *arguments: str, check: bool = True, input: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the node's kubectl as the administrator of the cluster."""
+        return self.run(
+            f"{self.data_directory}/bin/kubectl",
+            *arguments,
+            check=check,
+            input=input,
+            timeout=timeout,
+            env={"KUBECONFIG": "/etc/rancher/rke2/rke2.yaml"},
+        )
+
+    def ctr(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the node's ctr in Kubernetes' namespace."""
+        return self.run(*self._ctr(), *arguments, check=check)
+
+    def _ctr(self) -> list[str]:
+        return [f"{self.data_directory}/bin/ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io"]
+
+    def containers(self) -> dict[str, Container]:
+        """The containers that containerd knows, sandboxes included, by ID. NodeError when it is down."""
+        function = f'ctr() {{ {shlex.join(self._ctr())} "$@"; }}\n'
+        output = self.sh(function + _LIST_CONTAINERS).stdout
+        records, tasks = _parse_containers(output)
+        found = {}
+        for record in records:
+            labels = record["Labels"]
+            pid, started = tasks.get(record["ID"], (0, 0))
+            found[record["ID"]] = Container(
+                namespace=labels.get("io.kubernetes.pod.namespace", ""),
+                pod=labels.get("io.kubernetes.pod.name", ""),
+                name=labels.get("io.kubernetes.container.name", ""),
+                pid=pid,
+                started=started,
+            )
+        return found
+
+    def container_processes(self) -> dict[str, set[int]]:
+        """The PIDs of each container by ID, read from the kernel: works while containerd is down."""
+        found: dict[str, set[int]] = {}
+        for line in self.sh(_LIST_CONTAINER_PROCESSES).stdout.splitlines():
+            container, pid = line.split()
+            found.setdefault(container, set()).add(int(pid))
+        return found
+
+    # Power, and waiting.
+
+    def reboot(self, timeout: float = 180) -> None:
+        """Reboot through systemd, wait until the node has booted again."""
+        before = self.boot_id()
+        self.run("systemctl", "reboot", check=False)
+        self._wait_host("the node to boot again", lambda: self._booted_since(before), timeout)
+        self.wait_booted(timeout)
+
+    def power_off(self, timeout: float = 120) -> None:
+        """Power off through systemd, wait until the machine is down."""
+        self.run("systemctl", "poweroff", check=False)
+        self._wait_host("the node to power off", lambda: not self.is_up(), timeout)
+
+    def wait_booted(self, timeout: float = 120) -> None:
+        """Wait until systemd has finished booting; NodeError when units have failed."""
+        self._wait_host("systemd to answer", self._systemd_answers, timeout)
+        state = self.systemctl("is-system-running", "--wait", check=False, timeout=timeout).stdout.strip()
+        if state != "running":
+            failed = self.systemctl("--failed", "--no-legend", check=False).stdout
+            raise NodeError(f"{self.name}: booted, but systemd says {state}\n{failed}")
+
+    def wait_for(
+        self,
+        description: str,
+        condition: Callable[[], object] | Sequence[str],
+        timeout: float,
+        interval: float = 0.1,
+    ) -> object:
+        """Wait until a function returns something true (which is returned), or a command succeeds.
+
+        A NodeError in the function means: not yet. TimeoutError after `timeout` seconds, with what was
+        waited for and what the node looks like.
+        """
+        deadline = time.monotonic() + timeout
+        last: object = None
+        while True:
+            try:
+                if callable(condition):
+                    last = condition()
+                    if last:
+                        return last
+                else:
+                    done = self.run(*condition, check=False, timeout=max(1.0, deadline - time.monotonic()))
+                    last = (done.stdout + done.stderr).strip()
+                    if done.returncode == 0:
+                        return True
+            except (NodeError, TimeoutError) as error:
+                last = error
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{self.name}: waited {timeout:g} s for {description}; last: {last!r}\n{self._situation()}"
+                )
+            time.sleep(interval)
+
+    def _wait_host(self, description: str, condition: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name}: waited {timeout:g} s for {description}")
+            time.sleep(0.05)
+
+    def _booted_since(self, before: str) -> bool:
+        try:
+            return self.boot_id() != before
+        except (NodeError, TimeoutError):
+            return False
+
+    def _systemd_answers(self) -> bool:
+        try:
+            state = self.systemctl("is-system-running", check=False, timeout=20).stdout.strip()
+        except (NodeError, TimeoutError):
+            return False
+        return state in ("initializing", "starting", "running", "degraded")
+
+    def _situation(self) -> str:
+        """What the node looks like, for the one who reads a failure."""
+        parts = []
+        for title, command in (
+            ("failed units", ["systemctl", "--failed", "--no-legend", "--plain"]),
+            ("jobs", ["systemctl", "list-jobs", "--no-legend"]),
+            ("units of ours", ["systemctl", "list-units", "--all", "--no-legend", "--plain", "rke2-*"]),
+            ("journal", ["journalctl", "--boot", "--no-pager", "--lines=30", "--output=short-precise"]),
+        ):
+            try:
+                output = self.run(*command, check=False, timeout=20).stdout.rstrip()
+            except (NodeError, TimeoutError) as error:
+                output = str(error)
+            if output:
+                parts.append(f"-- {title}\n{output}")
+        return "\n".join(parts)
+
+
+def place_content_in(root: Path, content: Content, data_directory: str) -> None:
+    """Put the content of a release below a root directory of the host."""
+    copies = (
+        (content.images, root / f"{data_directory.lstrip('/')}/agent/images"),
+        (content.cni_plugins, root / "opt/cni/bin"),
+    )
+    for source, target in copies:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    conflist = root / "etc/cni/net.d/10-bridge.conflist"
+    conflist.parent.mkdir(parents=True, exist_ok=True)
+    conflist.write_text(BRIDGE_CONFLIST)
+
+
+def _parse_containers(output: str) -> tuple[list[dict[str, Any]], dict[str, tuple[int, int]]]:
+    decoder = json.JSONDecoder()
+    records = []
+    position = 0
+    while output[position:].lstrip().startswith("{"):
+        position += len(output[position:]) - len(output[position:].lstrip())
+        record, position = decoder.raw_decode(output, position)
+        records.append(record)
+    tasks = {}
+    for line in output[position:].splitlines():
+        if line.startswith("task "):
+            _, container, pid, started = line.split()
+            tasks[container] = (int(pid), int(started))
+    return records, tasks
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command of ours that took too long, and what it started."""
+    # From the inside out: a process in a node whose parent on the host died first would be left a zombie
+    # that keeps the node from shutting down, until the host's init collects it.
+    for pid in descendants(process.pid):
+        kill(pid)
+    try:
+        process.communicate(timeout=1)
+    except subprocess.TimeoutExpired:
+        kill(process.pid)
+        process.communicate()
