@@ -1,9 +1,9 @@
 """Throwaway real nodes: for the tests, for ./try and for the benchmark.
 
-    from tests.nodes import NspawnNode, content
+from tests.nodes import NspawnNode, content
 
-    with NspawnNode.boot("alpha", suite="bookworm", content=content("bookworm")) as node:
-        node.systemctl("is-system-running")
+with NspawnNode.boot("alpha", suite="bookworm", content=content("bookworm")) as node:
+    node.systemctl("is-system-running")
 """
 
 from tests.nodes.content import Content, content

@@ -71,7 +71,7 @@ def make_root(directory: Path, suite: str, packages: Sequence[str]) -> None:
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         f"--customize-hook={forget}",
-        "--customize-hook=: > \"$1\"/etc/apt/sources.list",
+        '--customize-hook=: > "$1"/etc/apt/sources.list',
         *options,
         suite,
         directory,

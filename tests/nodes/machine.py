@@ -56,7 +56,8 @@ done
 
 # Prints `CONTAINER-ID PID` for every process whose cgroup is a container's.
 _LIST_CONTAINER_PROCESSES = """\
-grep -EHo '[0-9a-f]{64}' /proc/[0-9]*/cgroup 2>/dev/null | sort -u | sed -E 's,/proc/([0-9]+)/cgroup:(.*),\\2 \\1,'
+grep -EHo '[0-9a-f]{64}' /proc/[0-9]*/cgroup 2>/dev/null |
+    sort -u | sed -E 's,/proc/([0-9]+)/cgroup:(.*),\\2 \\1,'
 """
 
 
@@ -137,16 +138,12 @@ class Node(ABC):
         Raises NodeError with the program's output when it fails and `check` is set, TimeoutError when it
         takes longer than `timeout` seconds.
         """
-        stdin: IO[bytes] | None = None
-        if input is not None:
-            stdin = tempfile.TemporaryFile()
+        if input is None:
+            return self._execute(command, None, check, timeout, env or {})
+        with tempfile.TemporaryFile() as stdin:
             stdin.write(input.encode())
             stdin.seek(0)
-        try:
             return self._execute(command, stdin, check, timeout, env or {})
-        finally:
-            if stdin is not None:
-                stdin.close()
 
     def _execute(
         self,
@@ -169,7 +166,8 @@ class Node(ABC):
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             _end(process)
-            raise TimeoutError(f"{self.name}: {shlex.join(command)} took longer than {timeout:g} s") from None
+            words = shlex.join(command)
+            raise TimeoutError(f"{self.name}: {words} took longer than {timeout:g} s") from None
         except BaseException:
             _end(process)
             raise
@@ -190,12 +188,13 @@ class Node(ABC):
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file atomically; its directories are made."""
-        script = 'mkdir -p "$(dirname "$1")"; umask 077; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
+        script = 'mkdir -p "${1%/*}"; umask 077; cat >"$1.new"; chmod "$2" "$1.new"; mv "$1.new" "$1"'
         self.run("sh", "-ec", script, "write", path, f"{mode:o}", input=text)
 
     def exists(self, path: str) -> bool:
         """Whether something is at the path, be it a dangling link."""
-        return self.run("sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "exists", path, check=False).returncode == 0
+        done = self.run("sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "exists", path, check=False)
+        return done.returncode == 0
 
     def copy_in(self, host_path: Path | str, node_path: str) -> None:
         """Copy a file or the content of a directory of the host to exactly NODE_PATH, with modes."""
@@ -345,9 +344,8 @@ class Node(ABC):
             except (NodeError, TimeoutError) as error:
                 last = error
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{self.name}: waited {timeout:g} s for {description}; last: {last!r}\n{self._situation()}"
-                )
+                waited = f"{self.name}: waited {timeout:g} s for {description}; last: {last!r}"
+                raise TimeoutError(f"{waited}\n{self._situation()}")
             time.sleep(interval)
 
     def _wait_host(self, description: str, condition: Callable[[], bool], timeout: float) -> None:

@@ -111,7 +111,7 @@ class NspawnNode(Node):
 
     def place_content(self, content: Content) -> None:
         if content.suite != self.suite:
-            raise NodeError(f"{self.name} runs {self.suite}: the programs of {content.suite} do not run on it")
+            raise NodeError(f"{self.name} is {self.suite}: programs of {content.suite} do not run on it")
         place_content_in(self.root, content, self.data_directory)
 
     def remove(self) -> None:
@@ -137,7 +137,8 @@ class NspawnNode(Node):
 
     def _has_leader(self, supervisor: subprocess.Popen[bytes]) -> bool:
         if supervisor.poll() is not None:
-            raise NodeError(f"{self.name} did not start:\n{(self._directory / 'console.log').read_text()[-2000:]}")
+            console = (self._directory / "console.log").read_text(errors="replace")
+            raise NodeError(f"{self.name} did not start:\n{console[-2000:]}")
         try:
             self._leader()
         except NodeError:
@@ -145,7 +146,7 @@ class NspawnNode(Node):
         return True
 
     def _leader(self) -> int:
-        """The node's PID 1, as the host numbers it: the child of systemd-nspawn that is 1 in its namespace."""
+        """The node's PID 1 as the host numbers it: systemd-nspawn's child that is 1 in its namespace."""
         if self._leader_found and _is_init(self._leader_found):
             return self._leader_found
         if self._record.is_running():

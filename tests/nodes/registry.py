@@ -1,4 +1,4 @@
-"""Which nodes there are on this machine: one record a node, under /run, so that any process can find them."""
+"""Which nodes there are on this machine: one record each, under /run, for any process to find them."""
 
 import json
 import os
