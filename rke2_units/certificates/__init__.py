@@ -1,1 +1,1 @@
-"""Key material on disk: authorities, certificates, kubeconfigs, tokens, keys; named and laid out as in RKE2."""
+"""Key material on disk: authorities, certificates, kubeconfigs, tokens; names and layout are RKE2's."""

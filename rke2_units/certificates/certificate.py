@@ -118,7 +118,7 @@ def text(certificate: x509.Certificate) -> str:
 
 
 def root(certificates: list[x509.Certificate]) -> x509.Certificate | None:
-    """The self-signed end of the chain that begins with the first, None when there is none among the others."""
+    """The self-signed end of the chain that begins with the first, None when it has none."""
     current, others = certificates[0], certificates[1:]
     while others:
         issuer = next((other for other in others if _signed(current, other)), None)

@@ -31,7 +31,7 @@ def text(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
 
 
 def load(path: str, content: str, *, hint: str) -> PrivateKey:
-    """The first private key in the file's content; ConfigurationError with `hint` when there is none to use."""
+    """The first private key in a file's content; ConfigurationError with `hint` when none can be used."""
     block = pem.first_private_key(content)
     if block is None:
         raise ConfigurationError(f"{path} holds no private key in PEM form", hint=hint)
