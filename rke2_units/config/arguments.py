@@ -1,0 +1,34 @@
+"""RKE2's rule for extra arguments of components (`kubelet-arg` and the like)."""
+
+from collections.abc import Mapping, Sequence
+
+from rke2_units.config import grammar
+
+
+def merge_values(defaults: Mapping[str, str], extra: Sequence[str]) -> dict[str, list[str]]:
+    """Values by argument, sorted by argument's name; repeated extra ones are kept, in their order.
+
+    Extra arguments are `key=value` with or without leading dashes, or a bare `key` for true. They replace the
+    default of the same key; `key+=value` is appended to it, `key-=value` put in front, with a comma between.
+    ValueError for anything else.
+    """
+    merged = {key: [value] for key, value in defaults.items()}
+    replaced: set[str] = set()
+    for text in extra:
+        name, value = grammar.argument(text)
+        key = name.rstrip("+-")
+        if name != key:
+            known = merged.get(key, [])
+            parts = [*known, value] if name.endswith("+") else [value, *known]
+            merged[key] = [",".join(part for part in parts if part)]
+        elif key in replaced:
+            merged[key].append(value)
+        else:
+            merged[key] = [value]
+        replaced.add(key)
+    return dict(sorted(merged.items()))
+
+
+def merge_arguments(defaults: Mapping[str, str], extra: Sequence[str]) -> list[str]:
+    """The arguments as a component gets them: `--key=value`, sorted by key."""
+    return [f"--{key}={value}" for key, values in merge_values(defaults, extra).items() for value in values]

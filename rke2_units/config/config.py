@@ -1,0 +1,65 @@
+"""The settings of one node, merged and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rke2_units.config import grammar
+from rke2_units.config.settings import BY_NAME, Kind
+from rke2_units.config.values import Item
+from rke2_units.errors import ConfigurationError
+from rke2_units.names import Role
+
+DEFAULT_SOURCE = "default"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings by RKE2's names. Asking for a name that is not in the table is a KeyError.
+
+    `given` holds what the user set, in checked and uniform texts (booleans as "true" and "false", one item per
+    value of a list). `warnings` are lines for the user about what is allowed but not wise.
+    """
+
+    role: Role
+    # Not in repr: there are secrets in it.
+    given: Mapping[str, tuple[Item, ...]] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def text(self, name: str) -> str:
+        """The value, its default when it is not set; "" when it has none."""
+        items = self.given.get(name)
+        return items[-1].text if items else BY_NAME[name].default
+
+    def boolean(self, name: str) -> bool:
+        return grammar.boolean(self.text(name))
+
+    def number(self, name: str) -> int:
+        """A whole number; of a file mode (OCTAL) its value, ready for chmod."""
+        text = self.text(name)
+        return grammar.octal(text) if BY_NAME[name].kind is Kind.OCTAL else grammar.number(text)
+
+    def seconds(self, name: str) -> float:
+        return grammar.duration(self.text(name))
+
+    def items(self, name: str) -> tuple[str, ...]:
+        """The values of a list."""
+        items = self.given.get(name)
+        if items is not None:
+            return tuple(item.text for item in items)
+        default = BY_NAME[name].default
+        return tuple(default.split(",")) if default else ()
+
+    def is_set(self, name: str) -> bool:
+        """Whether the user gave it a value other than nothing (an empty list counts as a value)."""
+        return name in self.given
+
+    def source(self, name: str, index: int = -1) -> str:
+        """Where the value, of a list its item `index`, was set; "default" when it was not."""
+        items = self.given.get(name)
+        return items[index].source if items else DEFAULT_SOURCE
+
+    def error(
+        self, name: str, problem: str, *, index: int = -1, hint: str | None = None
+    ) -> ConfigurationError:
+        """An error about this setting: "SOURCE: NAME PROBLEM"."""
+        return ConfigurationError(f"{self.source(name, index)}: {name} {problem}", hint=hint)

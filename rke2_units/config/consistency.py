@@ -1,0 +1,90 @@
+"""What settings must be to each other."""
+
+import ipaddress
+
+from rke2_units.config import derived, grammar
+from rke2_units.config.config import Config
+from rke2_units.names import Role
+
+
+def check(config: Config) -> None:
+    """ConfigurationError for settings that contradict each other; each of them alone is well-formed."""
+    _addresses(config)
+    _cloud_provider(config)
+    _tokens(config)
+    _resources(config)
+    _static_pods(config)
+    if config.role is Role.SERVER:
+        _networks(config)
+        derived.cni(config)
+        derived.ingress_controllers(config)
+    if config.text("profile") == "cis" and config.is_set("protect-kernel-defaults"):
+        if not config.boolean("protect-kernel-defaults"):
+            raise config.error("protect-kernel-defaults", "must not be false with profile cis")
+
+
+def _networks(config: Config) -> None:
+    clusters = [ipaddress.ip_network(text) for text in derived.cluster_cidrs(config)]
+    services = [ipaddress.ip_network(text) for text in derived.service_cidrs(config)]
+    if {network.version for network in clusters} != {network.version for network in services}:
+        raise config.error("service-cidr", "must be of the same address families as cluster-cidr")
+    for cluster in clusters:
+        for service in services:
+            if cluster.version == service.version and cluster.overlaps(service):
+                name = "service-cidr" if config.is_set("service-cidr") else "cluster-cidr"
+                raise config.error(name, f"must not overlap: pods are in {cluster}, services in {service}")
+    servers = [grammar.address(text) for text in derived.cluster_dns(config)]
+    derived.one_of_each(config, "cluster-dns", servers)
+    derived.first_service_ip(config)
+
+
+def _addresses(config: Config) -> None:
+    for name in ("node-ip", "node-external-ip"):
+        derived.one_of_each(config, name, [grammar.address(item) for item in config.items(name)])
+    for index, item in enumerate(config.items("node-ip")):
+        found = grammar.address(item)
+        if found.is_unspecified or found.is_loopback or found.is_multicast:
+            raise config.error(
+                "node-ip", f"must be an address that other machines reach, got {item!r}", index=index
+            )
+
+
+def _cloud_provider(config: Config) -> None:
+    if config.text("cloud-provider-config") and not config.text("cloud-provider-name"):
+        raise config.error("cloud-provider-config", "needs cloud-provider-name")
+    if config.items("node-external-ip") and config.text("cloud-provider-name"):
+        raise config.error("node-external-ip", "cannot be used together with cloud-provider-name")
+
+
+def _tokens(config: Config) -> None:
+    for name in ("token", "agent-token"):
+        if config.is_set(name) and config.is_set(f"{name}-file"):
+            raise config.error(
+                f"{name}-file",
+                f"is set, and {name} as well ({config.source(name)})",
+                hint="keep one of them",
+            )
+
+
+def _resources(config: Config) -> None:
+    requests = derived.resource_requests(config)
+    for component, limits in derived.resource_limits(config).items():
+        for resource, limit in limits.items():
+            request = requests.get(component, {}).get(resource)
+            if request is not None and grammar.quantity(request) > grammar.quantity(limit):
+                raise config.error(
+                    "control-plane-resource-limits",
+                    f"must not be below the requests: {component}-{resource} has a limit of {limit} "
+                    f"and a request of {request}",
+                )
+
+
+def _static_pods(config: Config) -> None:
+    for component in grammar.COMPONENTS:
+        name = f"{component}-extra-mount"
+        destinations = [mount.destination for mount in derived.extra_mounts(config, component)]
+        for index, destination in enumerate(destinations):
+            if destination in destinations[:index]:
+                raise config.error(
+                    name, f"must mount each destination once, got {destination!r} twice", index=index
+                )

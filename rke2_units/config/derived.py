@@ -1,0 +1,234 @@
+"""What follows from the settings, for everything that needs it. Pure; addresses and ranges are texts.
+
+ConfigurationErrors name the setting and where it was set.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+from rke2_units.config import grammar
+from rke2_units.config.config import Config
+from rke2_units.config.grammar import Mount, Network
+from rke2_units.model import NodeFacts
+from rke2_units.names import KUBE_APISERVER
+
+CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
+SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
+# RKE2's choice: the tenth address of each range of services.
+DNS_INDEX = 10
+PRIME_REGISTRY = "registry.rancher.com"
+
+
+def data_directory(config: Config) -> str:
+    """The folder that holds all state, without a slash at its end."""
+    return grammar.data_directory(config.text("data-dir"))
+
+
+def node_name(config: Config, hostname: str, node_id: str = "") -> str:
+    """The node's name: `node-name`, else the host name in lower case; with `with-node-id`, `-<node_id>` is appended.
+
+    `node_id` is the content of /etc/rancher/node/id (8 hexadecimal digits).
+    """
+    name = config.text("node-name") or hostname
+    if config.boolean("with-node-id"):
+        name = f"{name}-{node_id}" if node_id else name
+    try:
+        return grammar.node_name(name)
+    except ValueError as error:
+        if config.is_set("node-name"):
+            raise config.error("node-name", f"with the node's id must be {error}, got {name!r}") from None
+        raise config.error(
+            "node-name",
+            f"is taken from the host name, which must be {error}, got {name!r}",
+            hint="set node-name",
+        ) from None
+
+
+def node_ips(config: Config, facts: NodeFacts) -> tuple[str, ...]:
+    """The node's addresses, its first one is what others use; `node-ip`, else those found on the machine."""
+    return _addresses(config, "node-ip") or facts.node_ips
+
+
+def node_external_ips(config: Config) -> tuple[str, ...]:
+    return _addresses(config, "node-external-ip")
+
+
+def advertise_address(config: Config, facts: NodeFacts) -> str:
+    """The address under which this server's kube-apiserver is known."""
+    candidates = (
+        *_addresses(config, "advertise-address"),
+        *node_external_ips(config),
+        *node_ips(config, facts),
+    )
+    if not candidates:
+        raise config.error("node-ip", "is not set, and the machine has no address", hint="set node-ip")
+    return candidates[0]
+
+
+def cluster_cidrs(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:
+    """The ranges of pods: one, or one of each family. The default's family is that of the node's first address."""
+    return _ranges(config, facts, "cluster-cidr", CLUSTER_CIDRS)
+
+
+def service_cidrs(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:
+    """The ranges of services, of the same families as `cluster_cidrs`."""
+    return _ranges(config, facts, "service-cidr", SERVICE_CIDRS)
+
+
+def cluster_dns(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:
+    """The addresses of the cluster's DNS: `cluster-dns`, else the tenth address of each range of services."""
+    return _addresses(config, "cluster-dns") or tuple(
+        _address_at(config, text, DNS_INDEX) for text in service_cidrs(config, facts)
+    )
+
+
+def first_service_ip(config: Config, facts: NodeFacts | None = None) -> str:
+    """The address of the service `kubernetes`."""
+    return _address_at(config, service_cidrs(config, facts)[0], 1)
+
+
+def subject_alternative_names(config: Config, facts: NodeFacts, node_id: str = "") -> tuple[str, ...]:
+    """Names and addresses for this server's certificates, each once (RKE2's list; reference: its server start).
+
+    The names of the service `kubernetes`, which only kube-apiserver's certificate has, are not among them.
+    """
+    every = (
+        *config.items("tls-san"),
+        "127.0.0.1",
+        "::1",
+        "localhost",
+        node_name(config, facts.hostname, node_id),
+        *node_ips(config, facts),
+        *node_external_ips(config),
+        advertise_address(config, facts),
+        *(_address_at(config, text, 1) for text in service_cidrs(config, facts)),
+    )
+    return tuple(dict.fromkeys(every))
+
+
+def cni(config: Config) -> tuple[str, ...]:
+    """The network plugins: () for none, else the primary one, with multus in front if it is wanted."""
+    plugins = config.items("cni")
+    if plugins == ("none",):
+        return ()
+    if plugins and plugins[0] == "multus":
+        primary = plugins[1:]
+    else:
+        primary = plugins
+    if len(primary) != 1 or primary[0] in ("none", "multus"):
+        raise config.error("cni", "must be none, one network plugin, or multus and one network plugin")
+    return plugins
+
+
+def ingress_controllers(config: Config) -> tuple[str, ...]:
+    """The ingress controllers, the default class first; () for none."""
+    controllers = config.items("ingress-controller")
+    if controllers == ("none",):
+        return ()
+    if "none" in controllers or not controllers or len(set(controllers)) != len(controllers):
+        raise config.error(
+            "ingress-controller", "must be none, or each of traefik and ingress-nginx at most once"
+        )
+    return controllers
+
+
+def default_registry(config: Config) -> str:
+    """The registry of images that are not set one by one; "" for each image's own."""
+    return config.text("system-default-registry") or (PRIME_REGISTRY if config.boolean("prime") else "")
+
+
+def protect_kernel_defaults(config: Config) -> bool:
+    return config.text("profile") == "cis" or config.boolean("protect-kernel-defaults")
+
+
+def resource_requests(config: Config) -> dict[str, dict[str, str]]:
+    """The requests that the user set: component → `cpu` or `memory` → quantity."""
+    return _resources(config, "control-plane-resource-requests")
+
+
+def resource_limits(config: Config) -> dict[str, dict[str, str]]:
+    """The limits that the user set: component → `cpu` or `memory` → quantity."""
+    return _resources(config, "control-plane-resource-limits")
+
+
+def probe_settings(config: Config) -> dict[str, dict[str, dict[str, int]]]:
+    """What the user set of probes: component → probe (`startup`...) → field (`period-seconds`...) → number."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for item in config.items("control-plane-probe-configuration"):
+        component, probe, field, value = grammar.component_probe(item)
+        found.setdefault(component, {}).setdefault(probe, {})[field] = value
+    return found
+
+
+def extra_mounts(config: Config, component: str) -> tuple[Mount, ...]:
+    return tuple(grammar.mount(item) for item in config.items(f"{component}-extra-mount"))
+
+
+def extra_environment(config: Config, component: str) -> tuple[tuple[str, str], ...]:
+    """Names and values of a component's extra environment variables, in their order."""
+    return tuple(grammar.variable(item) for item in config.items(f"{component}-extra-env"))
+
+
+def node_labels(config: Config) -> tuple[tuple[str, str], ...]:
+    return tuple(grammar.label(item) for item in config.items("node-label"))
+
+
+def node_taints(config: Config) -> tuple[tuple[str, str, str], ...]:
+    """Key, value ("" for none) and effect of each taint."""
+    return tuple(grammar.taint(item) for item in config.items("node-taint"))
+
+
+def _addresses(config: Config, name: str) -> tuple[str, ...]:
+    items = config.items(name) if name != "advertise-address" else tuple(filter(None, (config.text(name),)))
+    return tuple(str(grammar.address(item)) for item in items)
+
+
+def _resources(config: Config, name: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for item in config.items(name):
+        component, resource, quantity = grammar.component_resource(item)
+        found.setdefault(component, {})[resource] = quantity
+    return found
+
+
+def _ranges(
+    config: Config, facts: NodeFacts | None, name: str, defaults: Mapping[int, str]
+) -> tuple[str, ...]:
+    given = config.items(name)
+    if given:
+        networks = [grammar.network(item) for item in given]
+        one_of_each(config, name, networks)
+        return tuple(str(network) for network in networks)
+    other = "service-cidr" if name == "cluster-cidr" else "cluster-cidr"
+    if config.items(other):
+        # Both settings have the same families, so the default follows the one that is set.
+        families = [grammar.network(item).version for item in config.items(other)]
+    else:
+        ips = node_ips(config, facts) if facts else _addresses(config, "node-ip")
+        families = [ipaddress.ip_address(ips[0]).version if ips else 4]
+    return tuple(defaults[family] for family in families)
+
+
+def one_of_each(config: Config, name: str, values: Sequence[Network | grammar.Address]) -> None:
+    """ConfigurationError unless there is at most one of each address family."""
+    versions = [value.version for value in values]
+    if len(set(versions)) != len(versions):
+        what = "range" if name.endswith("cidr") else "address"
+        raise config.error(name, f"must be one {what}, or one IPv4 and one IPv6 {what}")
+
+
+def _address_at(config: Config, text: str, index: int) -> str:
+    network = ipaddress.ip_network(text)
+    if index >= network.num_addresses:
+        raise config.error("service-cidr", f"must hold more than {index} addresses, got {text}")
+    return str(network[index])
+
+
+def runs(config: Config, component: str) -> bool:
+    """Whether this server is to run a component of the control plane (all but a disabled one)."""
+    key = component.removeprefix("kube-") if component != "kube-proxy" else component
+    if component == KUBE_APISERVER:
+        key = "apiserver"
+    elif component == "cloud-controller-manager":
+        key = "cloud-controller"
+    return not config.boolean(f"disable-{key}")

@@ -1,0 +1,430 @@
+"""What single values of the configuration may look like.
+
+Each function takes the text as written and returns what it means; ValueError says what it has to be, in words
+that follow "must be". The texts themselves are never part of an error, since some are secrets.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+COMPONENTS = (
+    "kube-apiserver",
+    "kube-scheduler",
+    "kube-controller-manager",
+    "kube-proxy",
+    "etcd",
+    "cloud-controller-manager",
+)
+PROBES = ("liveness", "readiness", "startup")
+PROBE_FIELDS = ("initial-delay-seconds", "timeout-seconds", "failure-threshold", "period-seconds")
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_HOSTNAME = re.compile(
+    r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\.?", re.ASCII
+)
+_QUALIFIED_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?", re.ASCII)
+_DURATION = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_REGISTRY_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
+_PATH_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_PATH_PART})*", re.ASCII)
+_IMAGE = re.compile(
+    rf"(?:{_REGISTRY_HOST}/)?{_PATH_PART}(?:/{_PATH_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+    r"(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_ARGUMENT_NAME = re.compile(r"-{0,2}[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?[+-]?", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*", re.ASCII)
+_DATA_DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+@=-]+)+/?", re.ASCII)
+_BOOTSTRAP_TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+
+# Go's strconv.ParseBool, by which RKE2 reads a boolean.
+_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+
+# Folders that hold more than the cluster's data, so none of them can be the data directory: they would be
+# written to with our modes, and `uninstall` removes what is in it.
+_SYSTEM_DIRECTORIES = frozenset(
+    f"/{name}"
+    for name in (
+        "bin boot dev etc home lib lib32 lib64 libx32 lost+found media mnt opt proc root run sbin srv sys tmp usr var "
+        "etc/rancher usr/bin usr/lib usr/local usr/sbin usr/share var/cache var/lib var/lib/kubelet var/lib/rke2-units "
+        "var/log var/run var/tmp"
+    ).split()
+)
+_VIRTUAL_FILE_SYSTEMS = ("/dev/", "/proc/", "/sys/", "/run/", "/var/run/")
+
+# The names below kubernetes.io and k8s.io that a kubelet may give to its own node
+# (k8s.io/kubelet/pkg/apis/well_known_labels.go); it exits with an error for any other.
+_KUBELET_LABELS = frozenset(
+    (
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+        "beta.kubernetes.io/os",
+        "failure-domain.beta.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "kubernetes.io/arch",
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/region",
+        "topology.kubernetes.io/zone",
+    )
+)
+_KUBELET_LABEL_NAMESPACES = ("kubelet.kubernetes.io", "node.kubernetes.io")
+_KUBERNETES_NAMESPACES = ("kubernetes.io", "k8s.io")
+_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+HOST_PATH_TYPES = (
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+    "CharDevice",
+    "BlockDevice",
+)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """An extra mount of a static pod. `type` is a hostPath type, None: decided by what is there."""
+
+    source: str
+    destination: str
+    read_only: bool
+    type: str | None
+
+
+@dataclass(frozen=True)
+class Token:
+    """A cluster token in its parts (RKE2's K10 form, or a bare password)."""
+
+    password: str
+    # "" in a bare password: the caller's role decides.
+    user: str = ""
+    # SHA-256 of the cluster's authority in hex; "": not to be verified.
+    authority_hash: str = ""
+    # abcdef.0123456789abcdef, sent as a Bearer token; `password` holds it whole.
+    bootstrap: bool = False
+    # Written with K10 in front, the hash may still be empty.
+    secure: bool = False
+
+
+def boolean(text: str) -> bool:
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError("true or false")
+
+
+def number(text: str) -> int:
+    if not re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text, re.ASCII):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def octal(text: str) -> int:
+    """A file mode, its digits read as octal ones however YAML would read them."""
+    if not re.fullmatch(r"(?:0o)?0*[0-7]{1,3}", text, re.ASCII) or len(text) > 8:
+        raise ValueError('a file mode in octal digits, such as "0640"')
+    return int(text.removeprefix("0o"), 8)
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration as Go writes it (`1h30m`, `500ms`)."""
+    if text == "0":
+        return 0.0
+    if len(text) > 64 or not _DURATION.fullmatch(text) or text.startswith("-"):
+        raise ValueError("a duration such as 10m, 90s or 1h30m")
+    return sum(float(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text))
+
+
+def address(text: str) -> Address:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("an IP address") from None
+    if isinstance(found, ipaddress.IPv6Address) and found.scope_id is not None:
+        raise ValueError("an IP address without a zone")
+    return found
+
+
+def network(text: str) -> Network:
+    """An address range in CIDR form; bits behind the prefix are dropped, as Go's net.ParseCIDR does."""
+    if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text, re.ASCII):
+        raise ValueError("an address range such as 10.42.0.0/16")
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("an address range such as 10.42.0.0/16") from None
+
+
+def port(text: str) -> int:
+    found = int(text) if re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) else 0
+    if not 0 < found < 65536:
+        raise ValueError("a port between 1 and 65535")
+    return found
+
+
+def port_range(text: str) -> tuple[int, int]:
+    parts = text.split("-")
+    if len(parts) == 2:
+        try:
+            first, last = port(parts[0]), port(parts[1])
+        except ValueError:
+            first, last = 1, 0
+        if first <= last:
+            return first, last
+    raise ValueError("a range of ports such as 30000-32767")
+
+
+def subdomain(text: str) -> str:
+    """A DNS name in lower case, as Kubernetes wants names (RFC 1123 subdomain)."""
+    if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):
+        raise ValueError("a DNS name of lower-case letters, digits, '-' and '.'")
+    return text
+
+
+def label_name(text: str) -> str:
+    if not re.fullmatch(_LABEL, text, re.ASCII):
+        raise ValueError("a name of at most 63 lower-case letters, digits and '-'")
+    return text
+
+
+def node_name(text: str) -> str:
+    """A node's name, lower-cased. At most 63 characters, since the label kubernetes.io/hostname carries it."""
+    lowered = text.lower()
+    if len(lowered) > 63 or not _SUBDOMAIN.fullmatch(lowered):
+        raise ValueError("a DNS name of at most 63 letters, digits, '-' and '.'")
+    return lowered
+
+
+def host(text: str) -> str:
+    """An IP address, or a DNS name (with `*.` in front for a wildcard), as certificates name a host."""
+    try:
+        address(text)
+    except ValueError:
+        numeric = re.fullmatch(r"[0-9.]+", text, re.ASCII)
+        if numeric or len(text) > 253 or not _HOSTNAME.fullmatch(text.lower()):
+            raise ValueError("a DNS name or an IP address") from None
+    return text
+
+
+def server_url(text: str) -> str:
+    match = re.fullmatch(r"https://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\[\]]+)(?::([0-9]+))?/?", text)
+    try:
+        if match is None:
+            raise ValueError
+        host(match[1].strip("[]"))
+        if match[2] is not None:
+            port(match[2])
+    except ValueError:
+        raise ValueError("a URL such as https://server.example:9345") from None
+    return text.rstrip("/")
+
+
+def absolute_path(text: str) -> str:
+    if not text.startswith("/") or len(text) > 4095:
+        raise ValueError("an absolute path")
+    return text
+
+
+def program(text: str) -> str:
+    """A program's absolute path, or its bare name, to be found through PATH."""
+    if not text.startswith("/") and "/" in text:
+        raise ValueError("an absolute path or the bare name of a program")
+    return text
+
+
+def data_directory(text: str) -> str:
+    """The folder that holds all state, without a slash at its end.
+
+    It is written into units, PATH, TOML, mounts and a shell's words, so only characters that mean nothing in any
+    of them are taken.
+    """
+    if len(text) > 200 or not _DATA_DIRECTORY.fullmatch(text):
+        raise ValueError("an absolute path of letters, digits and . _ + @ = - / (at most 200 characters)")
+    path = text.rstrip("/")
+    if any(part in (".", "..") for part in path.split("/")):
+        raise ValueError("an absolute path without . and ..")
+    if path in _SYSTEM_DIRECTORIES or f"{path}/".startswith(_VIRTUAL_FILE_SYSTEMS):
+        raise ValueError("a folder of its own, not one of the system's")
+    return path
+
+
+def identifier(text: str) -> str:
+    if len(text) > 253 or not _IDENTIFIER.fullmatch(text):
+        raise ValueError("a name of letters, digits, '.', '_' and '-'")
+    return text
+
+
+def image(text: str) -> str:
+    if len(text) > 512 or not _IMAGE.fullmatch(text):
+        raise ValueError("an image reference such as registry.example/rancher/hardened-etcd:v3.6.14")
+    return text
+
+
+def registry(text: str) -> str:
+    if len(text) > 255 or not _REGISTRY.fullmatch(text):
+        raise ValueError("a registry such as registry.example:5000/mirror, without https://")
+    return text
+
+
+def quantity(text: str) -> Decimal:
+    """A Kubernetes resource quantity (`500m`, `1Gi`), zero or more."""
+    match = _QUANTITY.fullmatch(text) if len(text) <= 40 else None
+    if match is None:
+        raise ValueError("a resource quantity such as 500m or 1Gi")
+    suffix = match[2] or ""
+    count = Decimal(match[1])
+    if suffix.endswith("i"):
+        return count * Decimal(1024) ** ("KMGTPE".index(suffix[0]) + 1)
+    if suffix[:1] in ("e", "E") and len(suffix) > 1:
+        return count * Decimal(10) ** int(suffix[1:])
+    return (
+        count
+        * Decimal(10)
+        ** {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}[suffix]
+    )
+
+
+def component_resource(text: str) -> tuple[str, str, str]:
+    """Component, `cpu` or `memory`, and the quantity of `kube-apiserver-cpu=500m`."""
+    name, equals, value = text.partition("=")
+    component, _, resource = name.strip().rpartition("-")
+    if not equals or component not in COMPONENTS or resource not in ("cpu", "memory"):
+        raise ValueError(
+            "COMPONENT-cpu=QUANTITY or COMPONENT-memory=QUANTITY, such as kube-apiserver-cpu=500m"
+        )
+    quantity(value.strip())
+    return component, resource, value.strip()
+
+
+def component_probe(text: str) -> tuple[str, str, str, int]:
+    """Component, probe, field and value of `etcd-startup-failure-threshold=24`."""
+    name, equals, value = text.partition("=")
+    for probe in PROBES:
+        component, found, field = name.strip().partition(f"-{probe}-")
+        if found and component in COMPONENTS and field in PROBE_FIELDS and equals:
+            count = value.strip()
+            if not re.fullmatch(r"[0-9]{1,6}", count, re.ASCII):
+                break
+            return component, probe, field, int(count)
+    raise ValueError(
+        f"COMPONENT-PROBE-FIELD=NUMBER with a probe of {', '.join(PROBES)} and a field of {', '.join(PROBE_FIELDS)}"
+    )
+
+
+def mount(text: str) -> Mount:
+    """`SRC:DST`, `SRC:DST:ro|rw` or `SRC:DST:ro|rw:TYPE`, both paths absolute.
+
+    RKE2 mounts the last form read-write whatever its third part says; here `ro` is honoured in it as well.
+    """
+    parts = text.split(":")
+    expected = "SOURCE:DESTINATION[:ro|rw[:TYPE]] with absolute paths"
+    if not 2 <= len(parts) <= 4 or not all(re.fullmatch(r"/[^:]*", path) for path in parts[:2]):
+        raise ValueError(expected)
+    if ".." in parts[1].split("/") or ".." in parts[0].split("/"):
+        raise ValueError(f"{expected}, without ..")
+    if len(parts) == 3 and parts[2] not in ("ro", "rw"):
+        raise ValueError(expected)
+    kind = parts[3] if len(parts) == 4 else ""
+    if kind and kind not in HOST_PATH_TYPES:
+        raise ValueError(f"{expected} and a TYPE of {', '.join(HOST_PATH_TYPES)}")
+    return Mount(parts[0], parts[1], len(parts) > 2 and parts[2] == "ro", kind or None)
+
+
+def variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not _VARIABLE.fullmatch(name):
+        raise ValueError("NAME=VALUE")
+    return name, value
+
+
+def argument(text: str) -> tuple[str, str]:
+    """Name (without leading dashes, with a `+` or `-` at its end if there is one) and value of an extra argument."""
+    name, equals, value = text.partition("=")
+    if not _ARGUMENT_NAME.fullmatch(name):
+        raise ValueError("key=value, as in max-pods=200")
+    return name.lstrip("-"), value if equals else "true"
+
+
+def qualified_name(text: str) -> str:
+    """A label's or taint's key: `name` or `prefix.example/name`."""
+    prefix, slash, name = text.rpartition("/")
+    if slash:
+        subdomain(prefix)
+    if not _QUALIFIED_PART.fullmatch(name):
+        raise ValueError("a key such as example.com/name")
+    return text
+
+
+def _label_value(text: str) -> str:
+    if text and not _QUALIFIED_PART.fullmatch(text):
+        raise ValueError("at most 63 letters, digits, '-', '_' and '.'")
+    return text
+
+
+def label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError
+        qualified_name(key)
+        _label_value(value)
+    except ValueError:
+        raise ValueError("a label key=value") from None
+    prefix = key.rpartition("/")[0]
+    if _within(prefix, _KUBERNETES_NAMESPACES) and not (
+        key in _KUBELET_LABELS or _within(prefix, _KUBELET_LABEL_NAMESPACES)
+    ):
+        raise ValueError(
+            "a label that a kubelet may give itself: of those below kubernetes.io only node.kubernetes.io/... and "
+            "a few others (set it with kubectl label instead)"
+        )
+    return key, value
+
+
+def _within(prefix: str, namespaces: tuple[str, ...]) -> bool:
+    return any(prefix == namespace or prefix.endswith(f".{namespace}") for namespace in namespaces)
+
+
+def taint(text: str) -> tuple[str, str, str]:
+    """Key, value ("" for none) and effect of `key[=value]:Effect`."""
+    rest, _, effect = text.rpartition(":")
+    key, _, value = rest.partition("=")
+    try:
+        qualified_name(key)
+        _label_value(value)
+    except ValueError:
+        effect = ""
+    if effect not in _TAINT_EFFECTS:
+        raise ValueError(f"a taint key[=value]:EFFECT with an effect of {', '.join(_TAINT_EFFECTS)}")
+    return key, value, effect
+
+
+def token(text: str) -> Token:
+    """A cluster token: a password, `K10<hash>::USER:PASSWORD`, or a bootstrap token in either place."""
+    if not text.startswith("K10"):
+        return Token(text, bootstrap=bool(_BOOTSTRAP_TOKEN.fullmatch(text)))
+    authority_hash, separator, credentials = text.removeprefix("K10").partition("::")
+    if not separator or (authority_hash and not _HASH.fullmatch(authority_hash)):
+        raise ValueError("a token: after K10 come 64 hexadecimal digits (or none) and ::")
+    if _BOOTSTRAP_TOKEN.fullmatch(credentials):
+        return Token(credentials, "", authority_hash, bootstrap=True, secure=True)
+    user, _, password = credentials.partition(":")
+    if not user or not password:
+        raise ValueError("a token: after K10...:: comes USER:PASSWORD or a bootstrap token")
+    return Token(password, user, authority_hash, secure=True)

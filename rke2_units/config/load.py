@@ -1,0 +1,167 @@
+"""The configuration of this node, read from RKE2's files, the environment and the command line."""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+
+from rke2_units import names
+from rke2_units.config import check, consistency, yaml_file
+from rke2_units.config.config import Config
+from rke2_units.config.merge import merge
+from rke2_units.config.settings import Kind, find
+from rke2_units.config.values import Given, Item, text_value
+from rke2_units.config.yaml_file import Entry
+from rke2_units.errors import ConfigurationError
+from rke2_units.names import Role
+
+_LARGEST_TOKEN_FILE = 4096
+
+
+def load(
+    role: Role,
+    *,
+    config_file: str | None = None,
+    environment: Mapping[str, str],
+    arguments: Sequence[tuple[str, str]] = (),
+) -> Config:
+    """The settings of a node of this role; ConfigurationError (with file and line) for anything wrong in them.
+
+    The file is `config_file`, else `config` of the arguments (key and value each), else RKE2_CONFIG_FILE, else
+    /etc/rancher/rke2/config.yaml; only the last of these may be missing. Every *.yaml and *.yml of the folder FILE.d
+    follows, in the byte order of their names. Token files are read as well: their content is the setting `token` or
+    `agent-token`.
+    """
+    path, named_by = _config_file(config_file, environment, arguments)
+    warnings: list[str] = []
+    files = _read_all(path, named_by, warnings)
+    given = check.settle(role, merge(role, files, environment, arguments))
+    config = Config(role, given)
+    consistency.check(config)
+    for name in ("token", "agent-token"):
+        if config.is_set(f"{name}-file"):
+            given[name] = (_token(config, name, warnings),)
+    return Config(role, given, tuple(warnings))
+
+
+def make_config(role: Role, values: Mapping[str, object]) -> Config:
+    """Settings from Python values (text, bool, int, None, lists of these), checked as those of a file are.
+
+    Their source is "test". No file is read: `token-file` stays what it is.
+    """
+    entries = [Entry(key, "test", _given(value)) for key, value in values.items()]
+    config = Config(role, check.settle(role, merge(role, [entries], {}, ())))
+    consistency.check(config)
+    return config
+
+
+def _given(value: object) -> Given:
+    if isinstance(value, (list, tuple)):
+        return Given(tuple(_python_item(item) for item in value), True, "test")
+    return Given((_python_item(value),), False, "test")
+
+
+def _python_item(value: object) -> Item:
+    if value is None:
+        return Item("", "test", null=True)
+    if isinstance(value, bool):
+        text = str(value).lower()
+        return Item(text, "test", meaning=text)
+    if isinstance(value, (int, float)):
+        return Item(str(value), "test", meaning=str(value))
+    if isinstance(value, str):
+        return Item(value, "test")
+    raise ConfigurationError(f"test: a setting cannot be a {type(value).__name__}")
+
+
+def _config_file(
+    path: str | None, environment: Mapping[str, str], arguments: Sequence[tuple[str, str]]
+) -> tuple[str, str | None]:
+    """The file's path, and what named it (None: nothing did)."""
+    of_arguments = [text for key, text in arguments if key in ("config", "c")]
+    candidates = (
+        (path, "command line"),
+        (of_arguments[-1] if of_arguments else "", "command line"),
+        (environment.get("RKE2_CONFIG_FILE", ""), "environment RKE2_CONFIG_FILE"),
+    )
+    named = [(text, source) for text, source in candidates if text]
+    if not named:
+        return names.CONFIG_FILE, None
+    found, source = named[0]
+    if found.lower().startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"{source}: config cannot be a URL: rke2-units reads its configuration from files only",
+            hint="download it and name the file",
+        )
+    return found, source
+
+
+def _read_all(path: str, named_by: str | None, warnings: list[str]) -> list[list[Entry]]:
+    paths = _drop_ins(f"{path}.d")
+    if named_by is not None or os.path.lexists(path):
+        paths.insert(0, path)
+    files = []
+    for found in paths:
+        content, mode = _read(
+            found, named_by if found == path and named_by else found, yaml_file.LARGEST_FILE
+        )
+        entries = yaml_file.parse(content, found)
+        secrets = [name for entry in entries if (name := _secret(entry))]
+        if secrets and mode & stat.S_IROTH:
+            warnings.append(f"{found} holds {secrets[0]} and can be read by everyone (chmod 600 {found})")
+        files.append(entries)
+    return files
+
+
+def _secret(entry: Entry) -> str | None:
+    setting = find(entry.key.removesuffix("+"))
+    return setting.name if setting and setting.secret and setting.kind is Kind.TEXT else None
+
+
+def _drop_ins(directory: str) -> list[str]:
+    try:
+        with os.scandir(os.fsencode(directory)) as entries:
+            found = [entry.path for entry in entries if not entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{directory} cannot be read: {_reason(error)}") from None
+    return [os.fsdecode(path) for path in sorted(found) if path.lower().endswith((b".yaml", b".yml"))]
+
+
+def _token(config: Config, name: str, warnings: list[str]) -> Item:
+    """The token in the file that `<name>-file` names, without the white space around it."""
+    path = config.text(f"{name}-file")
+    source = config.source(f"{name}-file")
+    content, mode = _read(path, f"{source}: {name}-file", _LARGEST_TOKEN_FILE)
+    if mode & stat.S_IROTH:
+        warnings.append(f"{name}-file {path} can be read by everyone (chmod 600 {path})")
+    try:
+        text = content.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{source}: {name}-file {path} must hold one line of ASCII text") from None
+    if not text:
+        raise ConfigurationError(f"{source}: {name}-file {path} is empty", hint="write the token into it")
+    return check.settle(config.role, {name: text_value(text, path)})[name][0]
+
+
+def _read(path: str, source: str, limit: int) -> tuple[bytes, int]:
+    """Content (at most one byte more than `limit`) and mode of a regular file; `source` begins the error."""
+    about = path if source == path else f"{source} {path}"
+    try:
+        # Never waits for the other end of a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigurationError(f"{about} is not a regular file")
+            return file.read(limit + 1), status.st_mode
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{about} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (
+        (error.strerror or "an error")
+        if isinstance(error, OSError)
+        else "its name has a character that none can have"
+    )

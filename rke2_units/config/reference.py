@@ -1,0 +1,48 @@
+"""The table of settings as documentation."""
+
+import re
+
+from rke2_units.config.settings import BOTH, SETTINGS, Kind, Setting
+
+
+def markdown_table() -> str:
+    """All settings that help shows, as a Markdown definition list sorted by name."""
+    return "\n".join(_entry(setting) for setting in sorted(SETTINGS, key=lambda setting: setting.name))
+
+
+def _entry(setting: Setting) -> str:
+    lines = [f"**{setting.name}**" + (f", **{setting.alias}**" if setting.alias else ""), ""]
+    lines[1] = f":   {_text(setting.help)}"
+    details = [f"Type: {setting.kind}."]
+    if setting.default_note or setting.default:
+        details.append(f"Default: {_default(setting)}.")
+    choices = [choice for choice in setting.choices if choice]
+    if choices:
+        details.append(f"One of {', '.join(choices)}.")
+    if setting.environment:
+        details.append(f"Environment: {setting.environment}.")
+    if setting.roles != BOTH:
+        details.append(f"On {' and '.join(sorted(f'{role}s' for role in setting.roles))} only.")
+    details.append(f"Used by: {setting.consumer}.")
+    lines += ["", f"    {_text(' '.join(details))}"]
+    if setting.refused:
+        where = (
+            ""
+            if setting.refused_roles == BOTH
+            else f" on {', '.join(f'{role}s' for role in setting.refused_roles)}"
+        )
+        allowed = [value for value in dict.fromkeys((setting.default, *setting.accepted)) if value]
+        only = f" but for {' or '.join(allowed)}" if allowed and setting.kind is not Kind.BOOLEAN else ""
+        lines += ["", f"    Refused{where}{only}: {_text(setting.refused)}."]
+    return "\n".join([*lines, ""])
+
+
+def _default(setting: Setting) -> str:
+    if setting.default_note and setting.default:
+        return f"{_text(setting.default)} ({_text(setting.default_note)})"
+    return _text(setting.default or setting.default_note)
+
+
+def _text(text: str) -> str:
+    """Text with Markdown's own characters escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~^$])", r"\\\1", text)
