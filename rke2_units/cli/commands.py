@@ -1,0 +1,180 @@
+"""The commands, their options and help. What a command needs is imported when it runs."""
+
+import difflib
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from rke2_units import __version__, names
+from rke2_units.names import Role
+
+_ROLES = click.Choice([role.value for role in Role])
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+class _Group(click.Group):
+    """A group in the order of its definition, that suggests a command for one it does not know."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.commands, 1)
+            if near:
+                error.message = f"{error.message.rstrip('.')} Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Configuration: /etc/rancher/rke2/config.yaml, rke2-units-config(5). Start the node with "
+    "systemctl start rke2-server (or rke2-agent) after the install.",
+)
+@click.version_option(__version__, prog_name="rke2-units", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+def command(debug: bool) -> None:
+    """A Kubernetes node whose every part is a systemd unit, in the manner of RKE2."""
+
+
+def _role(*, help: str) -> Callable[[_Function], _Function]:
+    return click.option("--role", type=_ROLES, help=help)
+
+
+_release = click.option(
+    "--release", metavar="VERSION", help="The release, such as v1.36.4+rke2r1 (default: the installed one)."
+)
+_config_file = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help=f"Read this file instead of {names.CONFIG_FILE} (and FILE.d/*.yaml beside it).",
+)
+
+
+@command.command()
+@click.option("--role", type=_ROLES, required=True, help="What this node is to be.")
+@_release
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def install(role: str, release: str | None, dry_run: bool) -> int:
+    """Check this machine, write every file, and enable the role's unit.
+
+    Nothing is started. Run again, it brings the files up to date with the configuration; the release stays
+    as it is unless --release says otherwise.
+    """
+    from rke2_units.cli.install import install as run
+
+    return run(Role(role), release, dry_run=dry_run)
+
+
+@command.command()
+@_role(help="The role (default: the installed one, else server).")
+@_release
+@click.option(
+    "--root", metavar="DIR", default="rendered", show_default=True, help="Write everything below DIR."
+)
+@_config_file
+def render(role: str | None, release: str | None, root: str, config_file: str | None) -> int:
+    """Write what a node would get below a folder, on any machine.
+
+    The configuration and the facts are those of the machine that it runs on.
+    """
+    from rke2_units.cli.planning import make_plan_here
+    from rke2_units.errors import UserError
+    from rke2_units.node.apply import write
+
+    if os.path.realpath(root) == "/":
+        raise UserError("render does not write to /", hint="use rke2-units install, or give another --root")
+    prepared = make_plan_here(Role(role) if role else None, release, config_file)
+    write(prepared.plan, os.path.abspath(root))
+    click.echo(f"{len(prepared.plan.files)} files of {prepared.release} ({prepared.plan.role}) in {root}")
+    return 0
+
+
+@command.command()
+@_role(help="The role (default: the installed one).")
+@_release
+@_config_file
+def diff(role: str | None, release: str | None, config_file: str | None) -> int:
+    """Show what install or the next start would change on this node.
+
+    A unified diff, without secrets. Exits with 1 when there is a difference.
+    """
+    from rke2_units.cli.planning import make_plan_here
+    from rke2_units.node.apply import changes
+    from rke2_units.node.diff import unified
+
+    prepared = make_plan_here(Role(role) if role else None, release, config_file)
+    text = unified(changes(prepared.plan))
+    click.echo(text, nl=False)
+    return 1 if text else 0
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(as_json: bool) -> int:
+    """Show the node's units, their processes, whether they are ready, and their pods.
+
+    Exits with 0 only when all is well.
+    """
+    from rke2_units.node import status as node_status
+
+    found = node_status.gather()
+    click.echo(node_status.as_json(found) if as_json else node_status.as_text(found))
+    return 0 if found.well else 1
+
+
+@command.command()
+def killall() -> int:
+    """Stop the node and end everything of it: containers, mounts, interfaces, firewall rules.
+
+    Data stays, and the node can be started again.
+    """
+    from rke2_units.node.killall import kill_all
+
+    for line in kill_all():
+        click.echo(line)
+    return 0
+
+
+@command.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--purge-data", is_flag=True, help="Remove the cluster's data and configuration too.")
+def uninstall(yes: bool, purge_data: bool) -> int:
+    """End the node as killall does, and remove what install wrote.
+
+    What goes is listed first. Data and configuration stay unless --purge-data is given.
+    """
+    from rke2_units.node.uninstall import removals, uninstall
+
+    found = removals(purge_data)
+    click.echo("This ends all pods of this node and removes:")
+    for path in found:
+        click.echo(f"  {path}")
+    if not yes:
+        click.confirm("Go on?", abort=True)
+    for line in uninstall(purge_data):
+        click.echo(line)
+    return 0
+
+
+@command.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the completion script of a shell.
+
+    For bash: rke2-units completion bash > /etc/bash_completion.d/rke2-units
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None  # noqa: S101 - these three are click's own
+    click.echo(made(command, {}, "rke2-units", "_RKE2_UNITS_COMPLETE").source())
+    return 0

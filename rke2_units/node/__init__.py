@@ -1,0 +1,1 @@
+"""What touches the machine: facts and checks of it, applying a plan to it, its status, and leaving it."""

@@ -1,0 +1,341 @@
+"""The checks of a machine before it becomes a node: one table, each entry with what to do about it."""
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rke2_units import names
+from rke2_units.doors import files
+from rke2_units.doors.run import PACKAGES, find, run
+from rke2_units.errors import UserError
+from rke2_units.names import Paths, Role
+from rke2_units.node import facts, ports, processes
+
+OLDEST_SYSTEMD = 252
+CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
+MODULES = ("overlay", "br_netfilter", "nf_conntrack", "iptable_nat")
+# What the kubelet, kube-proxy and CNI plugins call, and what we call.
+PROGRAMS = ("iptables", "ip6tables", "mount", "umount", "modprobe", "sysctl", "ip", "conntrack")
+# Without these mounts, network namespaces, firewall rules or devices cannot be made (linux/capability.h).
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_PTRACE": 19, "CAP_DAC_OVERRIDE": 1}
+
+_GIB = 1024**3
+_DISK_MINIMUM, _DISK_WANTED = 1 * _GIB, 5 * _GIB
+# RKE2 wants 4 GB for a server; a machine reports somewhat less than it was given.
+_MEMORY_WANTED = {Role.SERVER: 3.5 * _GIB, Role.AGENT: 0.9 * _GIB}
+_MEMORY_MINIMUM = 0.45 * _GIB
+# A clock before this has not been set, and every certificate would be wrong.
+_CLOCK_MINIMUM_YEAR = 2024
+
+AGENT_PORTS = (
+    names.KUBELET_PORT,
+    names.KUBELET_HEALTH_PORT,
+    names.KUBE_PROXY_HEALTH_PORT,
+    names.CONTAINERD_STREAM_PORT,
+)
+SERVER_PORTS = (
+    names.APISERVER_PORT,
+    names.SUPERVISOR_PORT,
+    names.ETCD_CLIENT_PORT,
+    names.ETCD_PEER_PORT,
+    names.ETCD_METRICS_PORT,
+    names.ETCD_HTTP_PORT,
+    names.CONTROLLER_MANAGER_PORT,
+    names.CLOUD_CONTROLLER_MANAGER_PORT,
+    names.SCHEDULER_PORT,
+    *AGENT_PORTS,
+)
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Node:
+    """What the checks look at: the machine, about to become a node of this role with this data directory."""
+
+    role: Role
+    paths: Paths
+
+
+@dataclass(frozen=True)
+class Check:
+    """`run` yields the problems, one line each, none when all is well; `advice` is what to do about them."""
+
+    name: str
+    what: str
+    run: Callable[[Node], Iterator[str]]
+    advice: str
+    severity: Severity = Severity.ERROR
+    # Weaker in a container, where these are the host's to give and cannot all be seen.
+    in_container: Severity | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: Check
+    problem: str
+    severity: Severity
+
+
+def failures(node: Node) -> list[Finding]:
+    """Runs all checks; returns what they found, errors first."""
+    container = in_container()
+    found = []
+    for check in CHECKS:
+        severity = check.in_container if container and check.in_container else check.severity
+        found += [Finding(check, problem, severity) for problem in check.run(node)]
+    return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def table(findings: list[Finding]) -> str:
+    """The findings as text: severity, check and problem, and below it what to do."""
+    width = max((len(finding.check.name) for finding in findings), default=0)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.severity:<8} {finding.check.name:<{width}}  {finding.problem}")
+        lines.append(f"{'':<8} {'':<{width}}  -> {finding.check.advice}")
+    return "\n".join(lines)
+
+
+def in_container() -> bool:
+    """Whether systemd says that this machine is a container (systemd-detect-virt --container)."""
+    return os.path.exists("/run/systemd/container") or os.path.exists("/run/host/container-manager")
+
+
+def _root(node: Node) -> Iterator[str]:
+    if os.geteuid() != 0:
+        yield f"running as user {os.geteuid()}"
+
+
+def _systemd(node: Node) -> Iterator[str]:
+    version = facts.systemd_version()
+    if version is None:
+        yield "there is no systemctl here"
+    elif version < OLDEST_SYSTEMD:
+        yield f"systemd is {version}, and {OLDEST_SYSTEMD} is the oldest that this works with"
+    if not os.path.isdir("/run/systemd/system"):
+        yield "systemd does not run as PID 1"
+
+
+def _architecture(node: Node) -> Iterator[str]:
+    machine = os.uname().machine
+    if machine not in facts.ARCHITECTURES:
+        yield f"this machine is {machine}"
+
+
+def _other_role(node: Node) -> Iterator[str]:
+    if not os.path.isdir("/run/systemd/system"):
+        return
+    state = run(["systemctl", "is-active", node.role.other.unit], check=False).output.strip()
+    if state in ("active", "activating", "reloading"):
+        yield f"{node.role.other.unit} is {state}"
+
+
+def _cgroups(node: Node) -> Iterator[str]:
+    version = facts.cgroup_version()
+    missing = sorted(set(CONTROLLERS) - facts.cgroup_controllers())
+    if missing:
+        yield f"cgroup v{version} without {', '.join(missing)}"
+
+
+def _cgroup_version(node: Node) -> Iterator[str]:
+    if facts.cgroup_version() == 1:
+        yield "cgroup v1, which Kubernetes is giving up (no swap, no memory QoS)"
+
+
+def _modules(node: Node) -> Iterator[str]:
+    release = os.uname().release
+    built_in = files.read_text(f"/lib/modules/{release}/modules.builtin") or ""
+    for module in MODULES:
+        if os.path.isdir(f"/sys/module/{module}") or f"/{module}.ko" in built_in:
+            continue
+        if module == "overlay" and re.search(
+            r"^nodev\toverlay$", files.read_text("/proc/filesystems") or "", re.M
+        ):
+            continue
+        if find("modprobe") and run(["modprobe", "--dry-run", module], check=False).status == 0:
+            continue
+        yield f"{module} is neither loaded nor to be had for kernel {release}"
+
+
+def _ports(node: Node) -> Iterator[str]:
+    wanted = SERVER_PORTS if node.role is Role.SERVER else AGENT_PORTS
+    used = ports.read_listening(wanted)
+    if not used:
+        return
+    running = processes.read_processes()
+    ours = processes.read_ours(node.paths, running)
+    owners = ports.owners({inode for inodes in used.values() for inode in inodes}, running)
+    for port in sorted(used):
+        holders = {owners[inode] for inode in used[port] if inode in owners}
+        for pid in sorted(holders - ours):
+            yield f"port {port} is in use by {running[pid].name} (PID {pid})"
+        if not holders:
+            yield f"port {port} is in use"
+
+
+def _disk(node: Node, below: int, from_: int = 0) -> Iterator[str]:
+    place = node.paths.data
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    free = shutil.disk_usage(place).free
+    if from_ <= free < below:
+        yield f"{free / _GIB:.1f} GiB are free for {node.paths.data}, {below / _GIB:.0f} GiB are needed"
+
+
+def _memory(node: Node, below: float, from_: float = 0) -> Iterator[str]:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if from_ <= total < below:
+        yield f"{total / _GIB:.1f} GiB of memory, {below / _GIB:.1f} GiB are needed"
+
+
+def _swap(node: Node) -> Iterator[str]:
+    areas = [line.split()[0] for line in (files.read_text("/proc/swaps") or "").splitlines()[1:] if line]
+    if areas:
+        yield f"swap is on: {', '.join(areas)}"
+
+
+def _capabilities(node: Node) -> Iterator[str]:
+    status = files.read_text("/proc/self/status") or ""
+    if os.geteuid() != 0:
+        return
+    for name, number in CAPABILITIES.items():
+        if not facts.has_capability(status, number):
+            yield f"{name} is missing"
+
+
+def _resources_capability(node: Node) -> Iterator[str]:
+    if os.geteuid() == 0 and not facts.has_capability(
+        files.read_text("/proc/self/status") or "", facts.CAP_SYS_RESOURCE
+    ):
+        yield "CAP_SYS_RESOURCE is missing: pods cannot be protected from the OOM killer"
+
+
+def _name(node: Node) -> Iterator[str]:
+    hostname = socket.gethostname()
+    hosts = files.read_text("/etc/hosts") or ""
+    names_in_hosts = {name for line in hosts.splitlines() for name in line.partition("#")[0].split()[1:]}
+    if hostname in names_in_hosts:
+        return
+    # As /etc/nsswitch.conf says, myhostname among it; a process of its own, as it can take very long.
+    try:
+        found = run(["getent", "ahosts", hostname], timeout=5, check=False).status == 0
+    except UserError:
+        found = False
+    if not found:
+        yield f"the host name {hostname} does not resolve (within 5 seconds)"
+
+
+def _programs(node: Node) -> Iterator[str]:
+    for program in PROGRAMS:
+        if find(program) is None:
+            yield f"{program} is missing: apt install {PACKAGES[program]}"
+
+
+def _clock(node: Node) -> Iterator[str]:
+    if time.gmtime().tm_year < _CLOCK_MINIMUM_YEAR:
+        yield f"the clock says {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"
+
+
+CHECKS = (
+    Check("root", "Units and network can be changed", _root, "run it as root: sudo rke2-units install ..."),
+    Check(
+        "systemd",
+        "systemd runs, and is new enough",
+        _systemd,
+        "use Debian 12, Ubuntu 24.04 or later, booted",
+    ),
+    Check("architecture", "There are images for it", _architecture, "use an amd64 or arm64 machine"),
+    Check(
+        "other-role", "The node is not running as the other role", _other_role, "stop it: rke2-units killall"
+    ),
+    Check(
+        "cgroups",
+        "The cgroup controllers that the kubelet needs are there",
+        _cgroups,
+        "boot without cgroup_disable=; on a Raspberry Pi add cgroup_enable=memory cgroup_memory=1",
+    ),
+    Check(
+        "cgroup-version",
+        "cgroup v2 is in use",
+        _cgroup_version,
+        "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later need failCgroupV1: false",
+        Severity.WARNING,
+    ),
+    Check(
+        "kernel-modules",
+        "The kernel modules for containers and their network are there",
+        _modules,
+        "install the kernel's module package (linux-image-..., on Ubuntu linux-modules-extra-...)",
+        in_container=Severity.WARNING,
+    ),
+    Check("ports", "The node's ports are free", _ports, "stop what uses it, or have it use another port"),
+    Check(
+        "disk",
+        "The data directory has room",
+        lambda node: _disk(node, _DISK_MINIMUM),
+        "free some space, or set data-dir to a larger disk",
+    ),
+    Check(
+        "disk-room",
+        "The data directory has room for images",
+        lambda node: _disk(node, _DISK_WANTED, _DISK_MINIMUM),
+        "a disk that fills up stops etcd and gets pods evicted: make room, or set data-dir to a larger disk",
+        Severity.WARNING,
+    ),
+    Check(
+        "memory",
+        "There is memory enough to start at all",
+        lambda node: _memory(node, _MEMORY_MINIMUM),
+        "give the machine more memory",
+    ),
+    Check(
+        "memory-room",
+        "There is as much memory as this role needs",
+        lambda node: _memory(node, _MEMORY_WANTED[node.role], _MEMORY_MINIMUM),
+        "give the machine more memory",
+        Severity.WARNING,
+    ),
+    Check(
+        "swap",
+        "Swap is off",
+        _swap,
+        "swapoff -a, and remove it from /etc/fstab; pods are meant to stay in memory",
+        Severity.WARNING,
+    ),
+    Check(
+        "capabilities",
+        "Nothing that containers need is forbidden",
+        _capabilities,
+        "give it back to the container or service that this runs in",
+    ),
+    Check(
+        "cap-sys-resource",
+        "Pods can be ranked for the OOM killer",
+        _resources_capability,
+        "nothing has to be done: containerd is told to do without",
+        Severity.WARNING,
+    ),
+    Check(
+        "name",
+        "The machine knows its own name",
+        _name,
+        "add it to /etc/hosts; each look-up that fails delays the start by seconds",
+        Severity.WARNING,
+    ),
+    Check("programs", "The programs that the node's parts call are there", _programs, "install its package"),
+    Check(
+        "clock",
+        "The clock has been set",
+        _clock,
+        "set it (timedatectl), or wait for NTP: certificates carry dates",
+    ),
+)

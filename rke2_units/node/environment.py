@@ -1,0 +1,125 @@
+"""RKE2's environment files: what systemd gives to the role's unit, for commands that others start."""
+
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from rke2_units.doors import files
+from rke2_units.names import UNIT_DIRECTORY, Role
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# In double quotes a backslash is taken away before these only (systemd.exec(5), EnvironmentFile=).
+_ESCAPED_IN_QUOTES = '"\\`$'
+
+
+def environment_files(role: Role) -> tuple[str, ...]:
+    """RKE2's, in the order in which its unit names them; a later one wins."""
+    name = f"rke2-{role}"
+    return (f"/etc/default/{name}", f"/etc/sysconfig/{name}", f"{UNIT_DIRECTORY}/{name}.env")
+
+
+def read_environment_files(role: Role, root: str = "/") -> dict[str, str]:
+    """The variables of the role's environment files, by name; a missing file is an empty one."""
+    variables: dict[str, str] = {}
+    for path in environment_files(role):
+        variables.update(parse(files.read_text(files.below(root, path)) or ""))
+    return variables
+
+
+def command_environment(role: Role, process: Mapping[str, str], root: str = "/") -> dict[str, str]:
+    """What a command of ours reads its settings from.
+
+    The environment files, and over them RKE2_* of the command's own environment: a shell's proxies are not
+    those of the node.
+    """
+    own = {name: value for name, value in process.items() if name.startswith("RKE2_")}
+    return read_environment_files(role, root) | own
+
+
+def for_pods_and_containerd(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that RKE2 hands on: names with "proxy" in them in any case, and CONTAINERD_*."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if "proxy" in name.lower() or name.startswith("CONTAINERD_")
+    }
+
+
+class _Reading(Enum):
+    BEFORE_NAME = auto()
+    COMMENT = auto()
+    NAME = auto()
+    BEFORE_VALUE = auto()
+    WORD = auto()
+    SINGLE_QUOTES = auto()
+    DOUBLE_QUOTES = auto()
+
+
+def parse(text: str) -> dict[str, str]:
+    """Reads the syntax of systemd's EnvironmentFile= (systemd.exec(5)), character by character as it does.
+
+    Lines NAME=value; `#` and `;` begin comments; quotes of both kinds, which may stand side by side; a
+    backslash quotes the next character, and at the end of a line continues it. What systemd ignores is
+    ignored: lines without `=`, and names that are no shell variables.
+    """
+    variables: dict[str, str] = {}
+    name = value = ""
+    # White space at the end of a bare word is cut off down to this length.
+    keep = 0
+    reading = _Reading.BEFORE_NAME
+
+    def end() -> None:
+        if _NAME.fullmatch(name.strip()):
+            variables[name.strip()] = value[:keep] if reading is _Reading.WORD else value
+
+    characters = iter(text)
+    for character in characters:
+        if reading is _Reading.BEFORE_NAME:
+            if character in "#;":
+                reading = _Reading.COMMENT
+            elif not character.isspace():
+                reading, name, value, keep = _Reading.NAME, character, "", 0
+        elif reading is _Reading.COMMENT:
+            if character == "\n":
+                reading = _Reading.BEFORE_NAME
+        elif reading is _Reading.NAME:
+            if character == "\n":
+                reading = _Reading.BEFORE_NAME
+            elif character == "=":
+                reading = _Reading.BEFORE_VALUE
+            else:
+                name += character
+        elif reading is _Reading.SINGLE_QUOTES:
+            if character == "'":
+                reading = _Reading.BEFORE_VALUE
+            else:
+                value += character
+        elif reading is _Reading.DOUBLE_QUOTES:
+            if character == '"':
+                reading = _Reading.BEFORE_VALUE
+            elif character == "\\":
+                escaped = next(characters, "")
+                if escaped != "\n":
+                    value += escaped if escaped in _ESCAPED_IN_QUOTES else character + escaped
+            else:
+                value += character
+        elif character == "\n":
+            end()
+            reading = _Reading.BEFORE_NAME
+        elif character == "\\":
+            reading = _Reading.WORD
+            escaped = next(characters, "")
+            value += escaped if escaped != "\n" else ""
+            keep = len(value)
+        elif reading is _Reading.BEFORE_VALUE and character in _QUOTES:
+            reading = _QUOTES[character]
+        elif reading is _Reading.WORD or not character.isspace():
+            reading = _Reading.WORD
+            value += character
+            keep = keep if character.isspace() else len(value)
+    if reading not in (_Reading.BEFORE_NAME, _Reading.COMMENT, _Reading.NAME):
+        end()
+    return variables
+
+
+_QUOTES = {"'": _Reading.SINGLE_QUOTES, '"': _Reading.DOUBLE_QUOTES}

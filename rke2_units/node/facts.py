@@ -1,0 +1,204 @@
+"""What is so on this machine, gathered once and handed to the pure plan."""
+
+import hashlib
+import ipaddress
+import os
+import pwd
+import re
+import socket
+from collections.abc import Iterable, Mapping
+
+from rke2_units.config.config import Config
+from rke2_units.config.derived import data_directory
+from rke2_units.config.settings import SETTINGS
+from rke2_units.doors import files
+from rke2_units.doors.run import run
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths, Role
+from rke2_units.node.environment import for_pods_and_containerd
+
+# RKE2's list: the folders of certificates that pods get to see, those that exist.
+SSL_DIRECTORIES = (
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/etc/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/usr/share/ca-certificates",
+)
+RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+CAP_SYS_RESOURCE = 24
+
+# Addresses of documentation: connecting a UDP socket asks the kernel for its route and sends nothing.
+_SOMEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+# linux/in6.h; not in Python's socket module. A public address rather than a temporary one (RFC 5014).
+_IPV6_ADDR_PREFERENCES = 72
+_IPV6_PREFER_SRC_PUBLIC = 0x0002
+
+# Larger files are no certificate, policy or kubeconfig that a static pod mounts.
+_LARGEST_DIGESTED = 8 * 1024 * 1024
+
+
+def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> NodeFacts:
+    """The facts of this machine; `environment` is where the node's proxies and CONTAINERD_* are looked for.
+
+    Raises ConfigurationError when the node has no address that others could reach and none is configured.
+    """
+    addresses = node_ips()
+    if not addresses and not config.is_set("node-ip"):
+        raise ConfigurationError(
+            "this machine has no default route, so the node's address cannot be found out",
+            hint="set node-ip in /etc/rancher/rke2/config.yaml, or give the machine a default route",
+        )
+    paths = Paths(data_directory(config))
+    member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
+    machine = os.uname().machine
+    return NodeFacts(
+        hostname=socket.gethostname(),
+        node_ips=addresses,
+        architecture=ARCHITECTURES.get(machine, machine),
+        systemd_version=systemd_version() or NodeFacts.systemd_version,
+        kernel=kernel_version(os.uname().release),
+        cgroup_version=cgroup_version(),
+        cpuset_usable="cpuset" in cgroup_controllers(),
+        in_user_namespace=is_user_namespace(files.read_text("/proc/self/uid_map") or ""),
+        can_lower_oom_score=has_capability(files.read_text("/proc/self/status") or "", CAP_SYS_RESOURCE),
+        cpus=len(os.sched_getaffinity(0)),
+        resolv_conf=usable_resolv_conf(),
+        ssl_directories=tuple(path for path in SSL_DIRECTORIES if os.path.isdir(path)),
+        etcd_user=etcd_user(),
+        environment=for_pods_and_containerd(environment),
+        digests=digests([*_key_material(paths), *_named_by_settings(config)]),
+        etcd_member_name=member_name.strip() or None if member_name else None,
+    )
+
+
+def node_ips() -> tuple[str, ...]:
+    """The addresses that packets to elsewhere leave with, IPv4 first; () without a default route.
+
+    No name is looked up: where no DNS server answers, that alone costs 20 seconds.
+    """
+    found = []
+    for family, somewhere in _SOMEWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, _IPV6_ADDR_PREFERENCES, _IPV6_PREFER_SRC_PUBLIC)
+                probe.connect((somewhere, 9))
+                address = str(probe.getsockname()[0])
+        except OSError:
+            continue
+        if _is_reachable(address):
+            found.append(address)
+    return tuple(found)
+
+
+def _is_reachable(address: str) -> bool:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast)
+
+
+def systemd_version() -> int | None:
+    """The major version of the installed systemd, None when there is none."""
+    try:
+        said = run(["systemctl", "--version"], check=False).output
+    except UserError:
+        return None
+    version = re.match(r"systemd (\d+)", said)
+    return int(version[1]) if version else None
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """Major and minor of a kernel release such as 6.1.0-28-amd64."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+
+
+def cgroup_version(root: str = "/sys/fs/cgroup") -> int:
+    return 2 if os.path.exists(f"{root}/cgroup.controllers") else 1
+
+
+def cgroup_controllers(root: str = "/sys/fs/cgroup") -> frozenset[str]:
+    """The controllers that containers can use: with cgroup v1 those that are mounted and enabled."""
+    if cgroup_version(root) == 2:
+        return frozenset((files.read_text(f"{root}/cgroup.controllers") or "").split())
+    rows = (line.split() for line in (files.read_text("/proc/cgroups") or "").splitlines())
+    enabled = {row[0] for row in rows if len(row) == 4 and row[3] == "1"}
+    return frozenset(name for name in enabled if os.path.isdir(f"{root}/{name}"))
+
+
+def is_user_namespace(uid_map: str) -> bool:
+    """Whether /proc/self/uid_map maps anything but all users to themselves."""
+    return uid_map.split() != ["0", "0", "4294967295"]
+
+
+def has_capability(status: str, capability: int) -> bool:
+    """Whether the text of /proc/<pid>/status has this capability's bit in its effective set."""
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(effective and int(effective[1], 16) >> capability & 1)
+
+
+def usable_resolv_conf(candidates: Iterable[str] = RESOLV_CONFS) -> str | None:
+    """The first file whose name servers are all reachable from a pod, None when there is none."""
+    for path in candidates:
+        if names_usable_servers(files.read_text(path) or ""):
+            return path
+    return None
+
+
+def names_usable_servers(resolv_conf: str) -> bool:
+    """Whether it names a server, and none that only this machine can reach (127.0.0.53, link-local)."""
+    servers = re.findall(r"^\s*nameserver\s+(\S+)", resolv_conf, re.MULTILINE)
+    try:
+        return bool(servers) and all(_is_reachable(server) for server in servers)
+    except ValueError:
+        return False
+
+
+def etcd_user() -> tuple[int, int] | None:
+    try:
+        user = pwd.getpwnam("etcd")
+    except KeyError:
+        return None
+    return (user.pw_uid, user.pw_gid)
+
+
+def digests(paths: Iterable[str]) -> dict[str, str]:
+    """SHA-256 (hex) of those of the files that exist and can be read."""
+    found = {}
+    for path in sorted(set(paths)):
+        try:
+            if not os.path.isfile(path) or os.path.getsize(path) > _LARGEST_DIGESTED:
+                continue
+            with open(path, "rb") as file:
+                found[path] = hashlib.sha256(file.read()).hexdigest()
+        except PermissionError:
+            # A render by another user than root; what only root may read is not part of it.
+            continue
+    return found
+
+
+def _key_material(paths: Paths) -> list[str]:
+    """The files below server/tls and server/cred, and the kubeconfigs."""
+    found = [
+        os.path.join(folder, name)
+        for top in (paths.tls, paths.credentials)
+        for folder, _, names in os.walk(top)
+        for name in names
+    ]
+    if os.access(paths.agent, os.R_OK):
+        found += [entry.path for entry in os.scandir(paths.agent)]
+    return found
+
+
+def _named_by_settings(config: Config) -> list[str]:
+    """The absolute paths in settings: `audit-policy-file: PATH`, `kube-apiserver-arg: [x=PATH]` and the like."""
+    return [
+        path
+        for setting in SETTINGS
+        if not setting.secret
+        for item in config.items(setting.name)
+        for path in (item, item.partition("=")[2])
+        if os.path.isabs(path)
+    ]

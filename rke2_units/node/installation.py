@@ -1,0 +1,98 @@
+"""What must be known of an installation before its config is read: role, release, and the files written."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.model import File
+from rke2_units.names import INSTALLATION_FILE, RUNTIME_DIRECTORY, WRITTEN_FILES, Role
+
+_LOCK = f"{RUNTIME_DIRECTORY}/apply.lock"
+_LOCK_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The role that this node was installed with, and the release that it stays on until told otherwise."""
+
+    role: Role
+    release: str
+    # Where killall and uninstall find the node's data when config.yaml is gone or cannot be read.
+    data_directory: str
+
+    def file(self) -> File:
+        return File(INSTALLATION_FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def read(root: str = "/") -> Installation | None:
+    """The installation of this node, None when there is none."""
+    path = files.below(root, INSTALLATION_FILE)
+    text = files.read_text(path)
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
+        return Installation(Role(content["role"]), str(content["release"]), str(content["data_directory"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is damaged: {type(error).__name__}: {error}",
+            hint="remove it and run rke2-units install again, with this node's --role and --release",
+        ) from error
+
+
+def written_files(root: str = "/") -> tuple[str, ...]:
+    """The files that we wrote, or were about to write when we were killed."""
+    path = files.below(root, WRITTEN_FILES)
+    try:
+        content = json.loads(files.read_text(path) or "[]")
+        if not isinstance(content, list):
+            raise ValueError("not a list")
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{path} is damaged: {error}",
+            hint="remove it; files of an older installation that are no longer wanted then stay",
+        ) from error
+    return tuple(str(name) for name in content)
+
+
+def record_written(paths: Iterable[str], root: str = "/") -> bool:
+    """Records the files; False when just these already were recorded."""
+    content = json.dumps(sorted(set(paths)), indent=2) + "\n"
+    return files.write_atomic(files.below(root, WRITTEN_FILES), content, 0o644)
+
+
+@contextmanager
+def lock(root: str = "/") -> Iterator[None]:
+    """Holds the lock of those who change this node's files; waits for another holder for 20 seconds."""
+    path = files.below(root, _LOCK)
+    files.make_directory(os.path.dirname(path), 0o755)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UserError(f"cannot open {path}: {error.strerror}", hint="run it as root") from error
+    try:
+        _wait_for(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, path: str) -> None:
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"another rke2-units is changing this node; it holds {path}",
+                    hint=f"wait for it, or see who it is: fuser {path}",
+                ) from None
+            time.sleep(0.05)
