@@ -8,9 +8,9 @@ from rke2_units.config import grammar
 def merge_values(defaults: Mapping[str, str], extra: Sequence[str]) -> dict[str, list[str]]:
     """Values by argument, sorted by argument's name; repeated extra ones are kept, in their order.
 
-    Extra arguments are `key=value` with or without leading dashes, or a bare `key` for true. They replace the
-    default of the same key; `key+=value` is appended to it, `key-=value` put in front, with a comma between.
-    ValueError for anything else.
+    Extra arguments are `key=value` with or without leading dashes, or a bare `key` for true. They replace
+    the default of the same key; `key+=value` is appended to it, `key-=value` put in front, with a comma
+    between. ValueError for anything else.
     """
     merged = {key: [value] for key, value in defaults.items()}
     replaced: set[str] = set()

@@ -74,19 +74,16 @@ def _as_text(setting: Setting, item: Item) -> str:
         raise ConfigurationError(f"{item.source}: {setting.name} must be {setting.kind}, got nothing")
     if item.meaning is not None and item.meaning != item.text:
         hint = "put it in quotes"
-        if setting.secret:
-            raise ConfigurationError(
-                f"{item.source}: {setting.name} must be text, but YAML reads another type", hint=hint
-            )
+        reads = "another type" if setting.secret else f"{_shown(item)} as {item.meaning[:80]}"
         raise ConfigurationError(
-            f"{item.source}: {setting.name} must be text, but YAML reads {_shown(item)} as {item.meaning[:80]}",
-            hint=hint,
+            f"{item.source}: {setting.name} must be text, but YAML reads {reads}", hint=hint
         )
     return item.text
 
 
 def _checked(setting: Setting, item: Item) -> Item:
-    # What could not be written into a unit, TOML or an argument: control characters, line ends, halves of characters.
+    # What could not be written into a unit, TOML or an argument: control characters, line ends, halves of
+    # characters.
     if not item.text.isprintable():
         raise _wrong(setting, item, "one line of printable text")
     if setting.choices and item.text not in setting.choices:

@@ -16,8 +16,8 @@ DEFAULT_SOURCE = "default"
 class Config:
     """Settings by RKE2's names. Asking for a name that is not in the table is a KeyError.
 
-    `given` holds what the user set, in checked and uniform texts (booleans as "true" and "false", one item per
-    value of a list). `warnings` are lines for the user about what is allowed but not wise.
+    `given` holds what the user set, in checked and uniform texts (booleans as "true" and "false", one item
+    per value of a list). `warnings` are lines for the user about what is allowed but not wise.
     """
 
     role: Role

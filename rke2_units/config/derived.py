@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
+from rke2_units.config.settings import DISABLED_BY
 from rke2_units.model import NodeFacts
-from rke2_units.names import KUBE_APISERVER
 
 CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
 SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
@@ -25,9 +25,10 @@ def data_directory(config: Config) -> str:
 
 
 def node_name(config: Config, hostname: str, node_id: str = "") -> str:
-    """The node's name: `node-name`, else the host name in lower case; with `with-node-id`, `-<node_id>` is appended.
+    """The node's name: `node-name`, else the host name; in lower case.
 
-    `node_id` is the content of /etc/rancher/node/id (8 hexadecimal digits).
+    With `with-node-id`, `-<node_id>` is appended, the content of /etc/rancher/node/id (8 hexadecimal
+    digits).
     """
     name = config.text("node-name") or hostname
     if config.boolean("with-node-id"):
@@ -66,7 +67,11 @@ def advertise_address(config: Config, facts: NodeFacts) -> str:
 
 
 def cluster_cidrs(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:
-    """The ranges of pods: one, or one of each family. The default's family is that of the node's first address."""
+    """The ranges of pods: one, or one of each family.
+
+    The default is of the family of the node's first address; without `facts` that is known only where `node-ip`
+    is set, and taken for IPv4 elsewhere.
+    """
     return _ranges(config, facts, "cluster-cidr", CLUSTER_CIDRS)
 
 
@@ -76,7 +81,7 @@ def service_cidrs(config: Config, facts: NodeFacts | None = None) -> tuple[str, 
 
 
 def cluster_dns(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:
-    """The addresses of the cluster's DNS: `cluster-dns`, else the tenth address of each range of services."""
+    """The addresses of the cluster's DNS: `cluster-dns`, else the tenth of each range of services."""
     return _addresses(config, "cluster-dns") or tuple(
         _address_at(config, text, DNS_INDEX) for text in service_cidrs(config, facts)
     )
@@ -88,7 +93,7 @@ def first_service_ip(config: Config, facts: NodeFacts | None = None) -> str:
 
 
 def subject_alternative_names(config: Config, facts: NodeFacts, node_id: str = "") -> tuple[str, ...]:
-    """Names and addresses for this server's certificates, each once (RKE2's list; reference: its server start).
+    """Names and addresses for this server's certificates, each once (RKE2's list).
 
     The names of the service `kubernetes`, which only kube-apiserver's certificate has, are not among them.
     """
@@ -152,7 +157,7 @@ def resource_limits(config: Config) -> dict[str, dict[str, str]]:
 
 
 def probe_settings(config: Config) -> dict[str, dict[str, dict[str, int]]]:
-    """What the user set of probes: component → probe (`startup`...) → field (`period-seconds`...) → number."""
+    """What the user set of probes: component → probe (`startup`) → field (`period-seconds`) → number."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for item in config.items("control-plane-probe-configuration"):
         component, probe, field, value = grammar.component_probe(item)
@@ -225,10 +230,5 @@ def _address_at(config: Config, text: str, index: int) -> str:
 
 
 def runs(config: Config, component: str) -> bool:
-    """Whether this server is to run a component of the control plane (all but a disabled one)."""
-    key = component.removeprefix("kube-") if component != "kube-proxy" else component
-    if component == KUBE_APISERVER:
-        key = "apiserver"
-    elif component == "cloud-controller-manager":
-        key = "cloud-controller"
-    return not config.boolean(f"disable-{key}")
+    """Whether this server is to run a component (`kube-scheduler`): it is, unless it was disabled."""
+    return not config.boolean(DISABLED_BY[component])

@@ -1,7 +1,7 @@
 """What single values of the configuration may look like.
 
-Each function takes the text as written and returns what it means; ValueError says what it has to be, in words
-that follow "must be". The texts themselves are never part of an error, since some are secrets.
+Each function takes the text as written and returns what it means; ValueError says what it has to be, in
+words that follow "must be". The texts themselves are never part of an error, since some are secrets.
 """
 
 import ipaddress
@@ -57,9 +57,9 @@ _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _SYSTEM_DIRECTORIES = frozenset(
     f"/{name}"
     for name in (
-        "bin boot dev etc home lib lib32 lib64 libx32 lost+found media mnt opt proc root run sbin srv sys tmp usr var "
-        "etc/rancher usr/bin usr/lib usr/local usr/sbin usr/share var/cache var/lib var/lib/kubelet var/lib/rke2-units "
-        "var/log var/run var/tmp"
+        "bin boot dev etc home lib lib32 lib64 libx32 lost+found media mnt opt proc root run sbin srv sys tmp "
+        "usr var etc/rancher usr/bin usr/lib usr/local usr/sbin usr/share var/cache var/lib "
+        "var/lib/kubelet var/lib/rancher var/lib/rke2-units var/log var/run var/tmp"
     ).split()
 )
 _VIRTUAL_FILE_SYSTEMS = ("/dev/", "/proc/", "/sys/", "/run/", "/var/run/")
@@ -204,7 +204,7 @@ def label_name(text: str) -> str:
 
 
 def node_name(text: str) -> str:
-    """A node's name, lower-cased. At most 63 characters, since the label kubernetes.io/hostname carries it."""
+    """A node's name in lower case; at most 63 characters, as the label kubernetes.io/hostname has it too."""
     lowered = text.lower()
     if len(lowered) > 63 or not _SUBDOMAIN.fullmatch(lowered):
         raise ValueError("a DNS name of at most 63 letters, digits, '-' and '.'")
@@ -251,8 +251,8 @@ def program(text: str) -> str:
 def data_directory(text: str) -> str:
     """The folder that holds all state, without a slash at its end.
 
-    It is written into units, PATH, TOML, mounts and a shell's words, so only characters that mean nothing in any
-    of them are taken.
+    It is written into units, PATH, TOML, mounts and a shell's words, so only characters that mean nothing in
+    any of them are taken.
     """
     if len(text) > 200 or not _DATA_DIRECTORY.fullmatch(text):
         raise ValueError("an absolute path of letters, digits and . _ + @ = - / (at most 200 characters)")
@@ -323,7 +323,8 @@ def component_probe(text: str) -> tuple[str, str, str, int]:
                 break
             return component, probe, field, int(count)
     raise ValueError(
-        f"COMPONENT-PROBE-FIELD=NUMBER with a probe of {', '.join(PROBES)} and a field of {', '.join(PROBE_FIELDS)}"
+        f"COMPONENT-PROBE-FIELD=NUMBER with a probe of {', '.join(PROBES)} "
+        f"and a field of {', '.join(PROBE_FIELDS)}"
     )
 
 
@@ -354,7 +355,7 @@ def variable(text: str) -> tuple[str, str]:
 
 
 def argument(text: str) -> tuple[str, str]:
-    """Name (without leading dashes, with a `+` or `-` at its end if there is one) and value of an extra argument."""
+    """Name and value of an extra argument: without leading dashes, with the name's final `+` or `-`."""
     name, equals, value = text.partition("=")
     if not _ARGUMENT_NAME.fullmatch(name):
         raise ValueError("key=value, as in max-pods=200")
@@ -391,8 +392,8 @@ def label(text: str) -> tuple[str, str]:
         key in _KUBELET_LABELS or _within(prefix, _KUBELET_LABEL_NAMESPACES)
     ):
         raise ValueError(
-            "a label that a kubelet may give itself: of those below kubernetes.io only node.kubernetes.io/... and "
-            "a few others (set it with kubectl label instead)"
+            "a label that a kubelet may give itself: below kubernetes.io node.kubernetes.io/... and few "
+            "others (set it with kubectl label instead)"
         )
     return key, value
 

@@ -24,12 +24,12 @@ def load(
     environment: Mapping[str, str],
     arguments: Sequence[tuple[str, str]] = (),
 ) -> Config:
-    """The settings of a node of this role; ConfigurationError (with file and line) for anything wrong in them.
+    """The settings of a node of this role; ConfigurationError, with file and line, for what is wrong.
 
-    The file is `config_file`, else `config` of the arguments (key and value each), else RKE2_CONFIG_FILE, else
-    /etc/rancher/rke2/config.yaml; only the last of these may be missing. Every *.yaml and *.yml of the folder FILE.d
-    follows, in the byte order of their names. Token files are read as well: their content is the setting `token` or
-    `agent-token`.
+    The file is `config_file`, else `config` of the arguments (key and value each), else RKE2_CONFIG_FILE,
+    else /etc/rancher/rke2/config.yaml; only the last of these may be missing. Every *.yaml and *.yml of the
+    folder FILE.d follows, in the byte order of their names. Token files are read as well: their content is
+    the setting `token` or `agent-token`.
     """
     path, named_by = _config_file(config_file, environment, arguments)
     warnings: list[str] = []

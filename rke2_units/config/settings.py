@@ -28,10 +28,11 @@ SERVER = frozenset((Role.SERVER,))
 class Setting:
     """One configuration key.
 
-    `default` is what an unset key means, as written in a file (list items separated by commas); where it depends
-    on something, `default_note` says on what. `check` takes one value (of a list: one item) and raises ValueError
-    with what it must be. `commas`: an item may hold several, separated by commas. `refused` is the reason why the
-    key cannot be used yet or at all; set to its default or to one of `accepted` it is fine all the same.
+    `default` is what an unset key means, as written in a file (list items separated by commas); where it
+    depends on something, `default_note` says on what. `check` takes one value (of a list: one item) and
+    raises ValueError with what it must be. `commas`: an item may hold several, separated by commas.
+    `refused` is the reason why the key cannot be used yet or at all; set to its default or to one of
+    `accepted` it is fine all the same.
     """
 
     name: str
@@ -77,6 +78,17 @@ _CNI = ("none", "calico", "canal", "cilium", "flannel", "multus")
 _INGRESS = ("none", "traefik", "ingress-nginx")
 
 
+# The setting that keeps a component from running.
+DISABLED_BY = {
+    names.ETCD: "disable-etcd",
+    names.KUBE_APISERVER: "disable-apiserver",
+    names.KUBE_CONTROLLER_MANAGER: "disable-controller-manager",
+    names.KUBE_SCHEDULER: "disable-scheduler",
+    names.KUBE_PROXY: "disable-kube-proxy",
+    names.CLOUD_CONTROLLER_MANAGER: "disable-cloud-controller",
+}
+
+
 def _general() -> tuple[Setting, ...]:
     return (
         Setting(
@@ -111,8 +123,8 @@ def _general() -> tuple[Setting, ...]:
             "data-dir",
             Kind.TEXT,
             "everything",
-            "The folder that holds all state. It is written into units and configuration files, so it may hold "
-            "letters, digits and . _ + @ = - / only.",
+            "The folder that holds all state. It is written into units and configuration files, so it may "
+            "hold letters, digits and . _ + @ = - / only.",
             default=names.DEFAULT_DATA_DIRECTORY,
             environment="RKE2_DATA_DIR",
             alias="d",
@@ -169,8 +181,8 @@ def _general() -> tuple[Setting, ...]:
             "write-kubeconfig-mode",
             Kind.OCTAL,
             "kubeconfig",
-            'The mode of that file. The digits are octal ones, quoted or not: 0640 and "0640" mean the same. '
-            "(RKE2 reads an unquoted 0644 as the number 420, and that as mode 0420.)",
+            'The mode of that file. The digits are octal ones, quoted or not: 0640 and "0640" mean the '
+            "same. (RKE2 reads an unquoted 0644 as the number 420, and that as mode 0420.)",
             default="0600",
             environment="RKE2_KUBECONFIG_MODE",
             roles=SERVER,
@@ -250,7 +262,8 @@ def _networking() -> tuple[Setting, ...]:
             "egress-selector-mode",
             Kind.TEXT,
             "kube-apiserver",
-            "How kube-apiserver reaches nodes and pods. It goes directly until there are tunnels to other nodes.",
+            "How kube-apiserver reaches nodes and pods. It goes directly until there are tunnels to other "
+            "nodes.",
             default="agent",
             roles=SERVER,
             choices=("disabled", "agent", "cluster", "pod"),
@@ -271,8 +284,8 @@ def _networking() -> tuple[Setting, ...]:
             "cni",
             Kind.LIST,
             "charts",
-            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted. Charts "
-            "are not installed yet: with any value, a plugin of your own has to be there.",
+            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted. "
+            "Charts are not installed yet: with any value, a plugin of your own has to be there.",
             default="canal",
             environment="RKE2_CNI",
             roles=SERVER,
@@ -473,7 +486,7 @@ def _datastore() -> tuple[Setting, ...]:
         _s3("endpoint", Kind.TEXT, "The S3 endpoint.", "s3.amazonaws.com"),
         _s3("endpoint-ca", Kind.TEXT, "The authority of the endpoint's certificate."),
         _s3("skip-ssl-verify", Kind.BOOLEAN, "Do not verify the endpoint's certificate.", "false"),
-        # RKE2 reads AWS's own variables as well; they may be there for other programs, so not while these are refused.
+        # RKE2 reads AWS's own variables too. They may be meant for other programs: not while these are refused.
         _s3("access-key", Kind.TEXT, "The access key.", secret=True),
         _s3("secret-key", Kind.TEXT, "The secret key.", secret=True),
         _s3("session-token", Kind.TEXT, "The session token.", secret=True),
@@ -514,23 +527,16 @@ def _components() -> tuple[Setting, ...]:
         ),
         *(
             Setting(
-                f"disable-{component}",
+                name,
                 Kind.BOOLEAN,
                 "static pods",
-                f"Run no {component.replace('cloud-controller', 'cloud-controller-manager')} here.",
+                f"Run no {component} here.",
                 default="false",
                 roles=SERVER,
-                hidden=hidden,
-                refused=refused,
+                hidden=name in ("disable-apiserver", "disable-controller-manager", "disable-etcd"),
+                refused=_SPLIT_ROLES if name in ("disable-apiserver", "disable-etcd") else None,
             )
-            for component, hidden, refused in (
-                ("scheduler", False, None),
-                ("cloud-controller", False, None),
-                ("kube-proxy", False, None),
-                ("apiserver", True, _SPLIT_ROLES),
-                ("controller-manager", True, None),
-                ("etcd", True, _SPLIT_ROLES),
-            )
+            for component, name in DISABLED_BY.items()
         ),
         Setting(
             "disable-agent",
@@ -612,8 +618,8 @@ def _components() -> tuple[Setting, ...]:
             "control-plane-probe-configuration",
             Kind.LIST,
             "static pods",
-            "Probes of static pods: COMPONENT-(liveness|readiness|startup)-(initial-delay-seconds|timeout-seconds|"
-            "failure-threshold|period-seconds)=NUMBER.",
+            "Probes of static pods: COMPONENT-(liveness|readiness|startup)-(initial-delay-seconds|"
+            "timeout-seconds|failure-threshold|period-seconds)=NUMBER.",
             environment="RKE2_CONTROL_PLANE_PROBE_CONFIGURATION",
             check=grammar.component_probe,
             commas=True,
@@ -640,7 +646,8 @@ def _components() -> tuple[Setting, ...]:
                 f"{name}-arg",
                 Kind.LIST,
                 consumer,
-                f"More arguments of {consumer}: key=value replaces our own, key+=value and key-=value add to it.",
+                f"More arguments of {consumer}: key=value replaces the default, key+=value and key-=value add "
+                "to it.",
                 roles=BOTH if name in ("kubelet", "kube-proxy") else SERVER,
                 check=grammar.argument,
             )
@@ -668,8 +675,8 @@ def _images_and_security() -> tuple[Setting, ...]:
                 f"{component}-image",
                 Kind.TEXT,
                 "images",
-                f"The image of {'the content (programs and charts)' if component == 'runtime' else component}, "
-                "used as it is written.",
+                f"The image of {'the programs and charts' if component == 'runtime' else component}, as it is "
+                "written.",
                 default_note="the release's",
                 environment=_variable(f"{component}-image"),
                 check=grammar.image,
@@ -966,8 +973,8 @@ SETTINGS: tuple[Setting, ...] = (
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 BY_ALIAS = {setting.alias: setting for setting in SETTINGS if setting.alias}
 
-# Keys of `rke2 etcd-snapshot`, `certificate`, `secrets-encrypt` and `token`: one file serves all commands, so they
-# pass without being looked at.
+# Keys of `rke2 etcd-snapshot`, `certificate`, `secrets-encrypt` and `token`: one file serves all commands,
+# so they pass without being looked at.
 OTHER_COMMANDS = frozenset(
     (
         *("etcd-server", "etcd-token", "name", "dir", "snapshot-compress", "snapshot-retention", "output"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 class Item:
     """One scalar. `text` is what was written, `source` where ("FILE:LINE", "environment RKE2_TOKEN", ...).
 
-    `meaning` is what YAML makes of an unquoted text that it takes for something else than text ("false" for `no`,
-    "420" for `0644`), None for text. `null`: nothing was written.
+    `meaning` is what YAML makes of an unquoted text that it takes for something else than text ("false" for
+    `no`, "420" for `0644`), None for text. `null`: nothing was written.
     """
 
     text: str = field(repr=False)

@@ -1,7 +1,7 @@
 """YAML configuration files as values that know their line.
 
-Read by events, since composed nodes recurse without limit (a deeply nested file ends the process in libyaml's
-binding) and since a value's own spelling matters: YAML 1.1 takes `no` for false and `0644` for 420.
+Read by events: PyYAML's binding to libyaml composes nodes by recursion without limit, so that a deeply nested
+file would end the process; and a value's own spelling matters, as YAML 1.1 takes `no` for false and `0644` for 420.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Entry:
 def parse(content: bytes, name: str) -> list[Entry]:
     """The entries of a file in their order; `name` is the file's name in errors.
 
-    ConfigurationError with file and line for what is not a flat YAML map. The texts of values are not part of it.
+    ConfigurationError with file and line for what is not a flat YAML map. The texts of values are not part
+    of it.
     """
     if len(content) > LARGEST_FILE:
         raise ConfigurationError(f"{name}: larger than {LARGEST_FILE} bytes", hint="is it the right file?")
@@ -93,7 +94,7 @@ class _Reader:
             key = event.value
             if not key.isprintable() or not key or len(key) > 253:
                 raise self._error(event, "a key must be one line of text")
-            line = event.start_mark.line + 1
+            line = _line(event)
             if key in seen:
                 raise self._error(event, f"{key} is set a second time, first in line {seen[key]}")
             seen[key] = line
@@ -102,7 +103,7 @@ class _Reader:
 
     def _value(self, key: str) -> Given:
         event = self._next()
-        source = f"{self._name}:{event.start_mark.line + 1}"
+        source = f"{self._name}:{_line(event)}"
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, key)
         if isinstance(event, yaml.ScalarEvent):
@@ -146,10 +147,10 @@ class _Reader:
         return given
 
     def _item(self, event: yaml.ScalarEvent, key: str) -> Item:
-        source = f"{self._name}:{event.start_mark.line + 1}"
+        source = f"{self._name}:{_line(event)}"
         tag = event.tag
         if tag is None or tag == "!":
-            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
         kind = tag.removeprefix(_TAG)
         if kind == "null":
             return Item("", source, null=True)
@@ -171,7 +172,12 @@ class _Reader:
             raise self._error(event, f"{key} has a value that YAML cannot read", hint=_QUOTE_HINT) from None
 
     def _next(self) -> yaml.Event:
-        return self._loader.get_event()
+        event: yaml.Event = self._loader.get_event()  # type: ignore[no-untyped-call]
+        return event
 
     def _error(self, event: yaml.Event, problem: str, *, hint: str | None = None) -> ConfigurationError:
-        return ConfigurationError(f"{self._name}:{event.start_mark.line + 1}: {problem}", hint=hint)
+        return ConfigurationError(f"{self._name}:{_line(event)}: {problem}", hint=hint)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
