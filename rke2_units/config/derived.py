@@ -69,8 +69,8 @@ def advertise_address(config: Config, facts: NodeFacts) -> str:
 def cluster_cidrs(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:
     """The ranges of pods: one, or one of each family.
 
-    The default is of the family of the node's first address; without `facts` that is known only where `node-ip`
-    is set, and taken for IPv4 elsewhere.
+    The default is of the family of the node's first address; without `facts` that is known only where
+    `node-ip` is set, and taken for IPv4 elsewhere.
     """
     return _ranges(config, facts, "cluster-cidr", CLUSTER_CIDRS)
 

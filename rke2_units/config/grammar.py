@@ -57,8 +57,8 @@ _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _SYSTEM_DIRECTORIES = frozenset(
     f"/{name}"
     for name in (
-        "bin boot dev etc home lib lib32 lib64 libx32 lost+found media mnt opt proc root run sbin srv sys tmp "
-        "usr var etc/rancher usr/bin usr/lib usr/local usr/sbin usr/share var/cache var/lib "
+        "bin boot dev etc home lib lib32 lib64 libx32 lost+found media mnt opt proc root run sbin srv "
+        "sys tmp usr var etc/rancher usr/bin usr/lib usr/local usr/sbin usr/share var/cache var/lib "
         "var/lib/kubelet var/lib/rancher var/lib/rke2-units var/log var/run var/tmp"
     ).split()
 )

@@ -486,7 +486,7 @@ def _datastore() -> tuple[Setting, ...]:
         _s3("endpoint", Kind.TEXT, "The S3 endpoint.", "s3.amazonaws.com"),
         _s3("endpoint-ca", Kind.TEXT, "The authority of the endpoint's certificate."),
         _s3("skip-ssl-verify", Kind.BOOLEAN, "Do not verify the endpoint's certificate.", "false"),
-        # RKE2 reads AWS's own variables too. They may be meant for other programs: not while these are refused.
+        # RKE2 reads AWS's own variables too; they may be meant for others, so not while these are refused.
         _s3("access-key", Kind.TEXT, "The access key.", secret=True),
         _s3("secret-key", Kind.TEXT, "The secret key.", secret=True),
         _s3("session-token", Kind.TEXT, "The session token.", secret=True),
@@ -646,8 +646,8 @@ def _components() -> tuple[Setting, ...]:
                 f"{name}-arg",
                 Kind.LIST,
                 consumer,
-                f"More arguments of {consumer}: key=value replaces the default, key+=value and key-=value add "
-                "to it.",
+                f"More arguments of {consumer}: key=value replaces the default, key+=value and "
+                "key-=value add to it.",
                 roles=BOTH if name in ("kubelet", "kube-proxy") else SERVER,
                 check=grammar.argument,
             )
@@ -675,8 +675,8 @@ def _images_and_security() -> tuple[Setting, ...]:
                 f"{component}-image",
                 Kind.TEXT,
                 "images",
-                f"The image of {'the programs and charts' if component == 'runtime' else component}, as it is "
-                "written.",
+                f"The image of {'the programs and charts' if component == 'runtime' else component}, as it "
+                "is written.",
                 default_note="the release's",
                 environment=_variable(f"{component}-image"),
                 check=grammar.image,

@@ -1,7 +1,8 @@
 """YAML configuration files as values that know their line.
 
-Read by events: PyYAML's binding to libyaml composes nodes by recursion without limit, so that a deeply nested
-file would end the process; and a value's own spelling matters, as YAML 1.1 takes `no` for false and `0644` for 420.
+Read by events: PyYAML's binding to libyaml composes nodes by recursion without limit, so that a deeply
+nested file would end the process; and a value's own spelling matters, as YAML 1.1 takes `no` for false
+and `0644` for 420.
 """
 
 from dataclasses import dataclass
