@@ -15,7 +15,7 @@ from rke2_units.daemon.probes import Probes
 from rke2_units.doors import http, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
-from rke2_units.errors import ExitCode, UserError
+from rke2_units.errors import UserError
 from rke2_units.model import UnitState
 from rke2_units.names import Role
 
@@ -40,8 +40,8 @@ class NodeDaemon:
         self._events = Events(systemd)
         self._status = ""
 
-    def run(self) -> ExitCode | None:
-        """Live until SIGTERM (returns None) or until the node has to be started anew (raises UserError)."""
+    def run(self) -> None:
+        """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError)."""
         try:
             self._pause()
             self._say("preparing: certificates, manifests and units")
@@ -50,7 +50,7 @@ class NodeDaemon:
             self._watch(prepared)
         except StopRequested:
             self._stop()
-        return None
+
 
     # -- starting -------------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ one callback is a plain function of this module that lives as long as the proces
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from pystemd.dbusexc import DBusError
+from pystemd.dbusexc import DBusBaseError
 from pystemd.dbuslib import DBus, apply_signature, path_encode
 
 from rke2_units.errors import UserError
@@ -35,7 +36,7 @@ class Systemd:
         self._bus = DBus()
         try:
             self._bus.open()
-        except DBusError as error:
+        except DBusBaseError as error:
             raise UserError(
                 f"cannot reach systemd over the system bus: {_text(error)}",
                 hint="systemd must run as PID 1, with dbus.service active, and this needs root",
@@ -61,7 +62,7 @@ class Systemd:
                 method.encode(),
                 apply_signature(signature, list(arguments)),
             ).body
-        except DBusError as error:
+        except DBusBaseError as error:
             named = next((a.decode() for a in arguments if isinstance(a, bytes)), "")
             raise UserError(f"systemd refused {method} {named}".rstrip() + f": {_text(error)}") from None
 
@@ -121,7 +122,7 @@ class Systemd:
         path = path_encode(b"/org/freedesktop/systemd1/unit", unit.encode())
         try:
             return self._bus.get_property(_SYSTEMD, path, _SERVICE, name, signature)
-        except DBusError as error:
+        except DBusBaseError as error:
             raise UserError(f"systemd does not tell {name.decode()} of {unit}: {_text(error)}") from None
 
     def watch(self) -> None:
@@ -160,6 +161,7 @@ class Systemd:
             time.sleep(0.05)
 
 
-def _text(error: DBusError) -> str:
-    text = str(error)
-    return text.splitlines()[-1] if text else type(error).__name__
+def _text(error: DBusBaseError) -> str:
+    # pystemd 0.11 gives "[err -2]: b'Unit x.service not found.'" for what systemd said.
+    found = re.search(r"b(['\"])(.*)\1", str(error), re.DOTALL)
+    return found[2] if found else str(error) or type(error).__name__

@@ -1,1 +1,87 @@
 """The plan: everything that a node is to have, as a pure function of config, node facts and release."""
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import File, NodeFacts, Plan
+from rke2_units.names import Paths, Role
+from rke2_units.plan import (
+    containerd,
+    etcd,
+    kubelet,
+    program_settings,
+    server_files,
+    static_pods,
+    sysctl,
+    units,
+)
+from rke2_units.plan.directories import directories
+from rke2_units.release import images
+from rke2_units.release.table import Release
+
+
+def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
+    """The full list of files and units of this node. ConfigurationError for values that cannot be."""
+    paths = Paths(derived.data_directory(config))
+    node_name = derived.node_name(config, facts.hostname)
+    runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)
+    content_directory = images.content_directory_name(runtime_image)
+    components = static_pods.components(role, config, release)
+    pods = [static_pods.manifest(component, config, facts, release) for component in components]
+    hardened = config.text("profile") in ("cis", "etcd")
+
+    files: list[File] = [
+        *sysctl.files(config, facts),
+        *containerd.files(config, facts, release),
+        *kubelet.files(config, facts, release),
+    ]
+    if role is Role.SERVER:
+        files += server_files.files(config, facts, release)
+    if names.ETCD in components:
+        files += etcd.files(config, facts, release)
+    files += [
+        File(
+            paths.staged_manifest(pod.component),
+            pod.text,
+            0o600 if hardened else 0o644,
+            restarts=(names.static_pod_unit(pod.component),),
+        )
+        for pod in pods
+    ]
+    files.append(
+        File(
+            paths.program_settings,
+            program_settings.text(
+                paths,
+                node_name=node_name,
+                release=release,
+                runtime_image=runtime_image,
+                content_directory=content_directory,
+                static_pods=pods,
+            ),
+        )
+    )
+    files += units.files(
+        paths,
+        facts,
+        release,
+        content_directory=content_directory,
+        containerd_arguments=containerd.arguments(config, facts, release),
+        kubelet_arguments=kubelet.arguments(config, facts, release),
+        kubelet_program=config.text("kubelet-path") or None,
+        others=files,
+    )
+    etcd_owner = (facts.etcd_user or (0, 0)) if hardened else (0, 0)
+    return Plan(
+        role=role,
+        directories=directories(paths, role, etcd_owner),
+        files=tuple(files),
+        units=(
+            names.CONTENT_UNIT,
+            names.CONTAINERD_UNIT,
+            names.IMAGES_UNIT,
+            names.KUBELET_UNIT,
+            *(names.static_pod_unit(component) for component in components),
+        ),
+        enabled=role.unit,
+    )

@@ -28,6 +28,9 @@ _REBOOT = 133
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_SUPERVISORS: list[subprocess.Popen[bytes]] = []
+
+
 class NspawnNode(Node):
     """A node in a container. Make it with `boot`, or find one that runs with `attach`."""
 
@@ -105,6 +108,8 @@ class NspawnNode(Node):
                 stderr=console,
                 start_new_session=True,
             )
+        # Kept for good: it outlives this object, and Python warns of a process that is let go while it runs.
+        _SUPERVISORS.append(supervisor)
         self._record = registry.set_process(self._record, supervisor.pid)
         self._wait_host("the container to start", lambda: self._has_leader(supervisor), timeout=30)
         self.wait_booted()

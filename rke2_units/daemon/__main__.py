@@ -1,0 +1,42 @@
+"""`python3 -Im rke2_units.daemon ROLE`: what rke2-server.service and rke2-agent.service execute."""
+
+import sys
+import traceback
+
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.errors import ExitCode, UserError
+from rke2_units.names import Role
+
+
+def main() -> int:
+    """Run the daemon; returns its exit code (errors.ExitCode), 0 after a stop."""
+    if len(sys.argv) != 2 or sys.argv[1] not in tuple(Role):
+        print("usage: python3 -m rke2_units.daemon server|agent", file=sys.stderr)
+        return ExitCode.USAGE
+    # The rest is imported here, so that STATUS= tells of the start before the libraries are read.
+    journal.notify(STATUS="reading the configuration")
+    try:
+        from rke2_units.daemon.node_daemon import NodeDaemon
+        from rke2_units.doors.dbus import Systemd
+
+        with Systemd() as systemd:
+            NodeDaemon(Role(sys.argv[1]), systemd).run()
+    except UserError as error:
+        journal.notify(STATUS=str(error))
+        journal.log(Level.ERROR, str(error))
+        return error.exit_code
+    except OSError as error:
+        # A full disk, a lost file system: said in one line, and tried again.
+        journal.notify(STATUS=str(error))
+        journal.log(Level.ERROR, f"the node's files cannot be read or written: {error}")
+        return ExitCode.FAILURE
+    except Exception as error:
+        journal.log(Level.ERROR, f"unexpected: {error!r}", TRACEBACK=traceback.format_exc())
+        traceback.print_exc()
+        return ExitCode.FAILURE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

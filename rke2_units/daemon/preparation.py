@@ -1,0 +1,101 @@
+"""From what is installed and configured to a plan that is on disk: the first part of every start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from rke2_units import names
+from rke2_units.certificates.ensure import ensure
+from rke2_units.config import derived
+from rke2_units.config.load import load
+from rke2_units.daemon import units
+from rke2_units.doors import http
+from rke2_units.doors.dbus import Systemd
+from rke2_units.errors import ConfigurationError
+from rke2_units.model import Plan
+from rke2_units.names import Paths, Role
+from rke2_units.node import apply, facts, installation
+from rke2_units.node.certificate_request import certificate_request
+from rke2_units.plan import make_plan, program_settings
+from rke2_units.release import images
+from rke2_units.release.table import release as find_release
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the daemon needs of the plan, after everything of it is on disk."""
+
+    plan: Plan
+    paths: Paths
+    content_directory: str
+    static_pods: tuple[str, ...]
+    # The planned digest of each process that carries one (containerd, the kubelet).
+    digests: Mapping[str, str]
+    # The units without which the node is not READY (contract L1).
+    ready_units: tuple[str, ...]
+    # Whether an apiserver of this node can tell that the node is registered.
+    registers_here: bool
+    # Addresses to ask how components are.
+    facts: Mapping[str, Mapping[str, str]]
+    node_url: str
+    identity: http.Identity
+
+
+def prepare(role: Role, systemd: Systemd) -> Prepared:
+    """Read the configuration, see to the certificates, and write what the plan says.
+
+    Raises ConfigurationError for what only a person can mend, before anything is written.
+    """
+    installed = installation.read()
+    if installed is None or installed.role != role:
+        raise ConfigurationError(
+            f"this node is not installed as {role}" + (f" but as {installed.role}" if installed else ""),
+            hint=f"run: rke2-units install --role {role}",
+        )
+    if systemd.state(role.other.unit).active in ("active", "activating"):
+        raise ConfigurationError(
+            f"{role.other.unit} runs on this node; a node has one role",
+            hint=f"stop it first: systemctl disable --now {role.other.unit}",
+        )
+    config = load(role, environment=os.environ)
+    release = find_release(installed.release)
+    paths = Paths(derived.data_directory(config))
+    gathered = facts.gather(role, config, environment=os.environ)
+    make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
+    ensure(certificate_request(role, config, gathered), datetime.now(timezone.utc))
+    # Again, with the digests of what is there now.
+    gathered = facts.gather(role, config, environment=os.environ)
+    plan = make_plan(role, config, gathered, release)
+    changes = apply.apply(plan)
+    if any(change.path.startswith(names.UNIT_DIRECTORY) for change in changes):
+        systemd.reload()
+
+    components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
+    needed = (names.ETCD, names.KUBE_APISERVER)
+    asked = program_settings.facts(paths)
+    tls = paths.tls
+    return Prepared(
+        plan=plan,
+        paths=paths,
+        content_directory=images.content_directory_name(
+            images.reference(config, release, images.RUNTIME_IMAGE)
+        ),
+        static_pods=components,
+        digests={
+            unit: units.planned_digest(plan.file(f"{names.UNIT_DIRECTORY}/{unit}").content)
+            for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
+        },
+        ready_units=(
+            names.CONTAINERD_UNIT,
+            names.KUBELET_UNIT,
+            *(names.static_pod_unit(component) for component in components if component in needed),
+        ),
+        registers_here=names.KUBE_APISERVER in components,
+        facts={name: asked[name] for name in ("kubelet", *(c for c in needed if c in components))},
+        node_url=f"https://127.0.0.1:{names.APISERVER_PORT}/api/v1/nodes/"
+        + derived.node_name(config, gathered.hostname),
+        identity=http.Identity(
+            f"{tls}/server-ca.crt", f"{tls}/client-admin.crt", f"{tls}/client-admin.key"
+        ),
+    )

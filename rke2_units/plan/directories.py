@@ -1,0 +1,38 @@
+"""The folders of a node and their modes (RKE2's; a mode is part of what keeps a secret)."""
+
+from rke2_units import names
+from rke2_units.model import Directory
+from rke2_units.names import Paths, Role
+
+
+def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[Directory, ...]:
+    """Parents first. The etcd pod's user owns its data (profiles cis and etcd)."""
+    server = (
+        Directory(paths.server, 0o700),
+        Directory(paths.server_etc, 0o700),
+        Directory(paths.tls, 0o700),
+        Directory(paths.credentials, 0o700),
+        Directory(paths.manifests, 0o700),
+        Directory(paths.server_logs, 0o700),
+        Directory(f"{paths.server}/db", 0o700 if etcd_owner == (0, 0) else 0o711),
+        Directory(paths.etcd_data, 0o700, *etcd_owner),
+    )
+    return (
+        Directory(names.STATE_DIRECTORY, 0o755),
+        Directory("/etc/rancher/rke2", 0o755),
+        Directory(names.NODE_DIRECTORY, 0o755),
+        Directory(paths.data, 0o755),
+        Directory(paths.content, 0o755),
+        *(server if role is Role.SERVER else ()),
+        Directory(paths.agent, 0o755),
+        Directory(f"{paths.agent}/logs", 0o750),
+        Directory(paths.images, 0o755),
+        Directory(paths.pod_manifests, 0o700),
+        Directory(paths.staged_manifests, 0o700),
+        Directory(paths.containerd_root, 0o711),
+        Directory(paths.agent_etc, 0o755),
+        Directory(paths.containerd_etc, 0o755),
+        Directory(f"{paths.containerd_etc}/certs.d", 0o700),
+        Directory(paths.kubelet_etc, 0o700),
+        Directory(names.UNIT_DIRECTORY, 0o755),
+    )

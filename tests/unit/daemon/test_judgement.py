@@ -1,0 +1,106 @@
+import pytest
+
+from rke2_units import names
+from rke2_units.daemon import judgement
+from rke2_units.model import UnitState
+
+ETCD = names.static_pod_unit(names.ETCD)
+APISERVER = names.static_pod_unit(names.KUBE_APISERVER)
+UNITS = (names.CONTENT_UNIT, names.CONTAINERD_UNIT, names.IMAGES_UNIT, names.KUBELET_UNIT, ETCD, APISERVER)
+
+
+def states(**changes: tuple[str, str]) -> dict[str, UnitState]:
+    """All units active, but for those named by their component (with _ for -): (active, sub)."""
+    result = {unit: UnitState(unit, "loaded", "active", "running", "") for unit in UNITS}
+    for name, (active, sub) in changes.items():
+        unit = next(u for u in UNITS if judgement.component(u) == name.replace("_", "-"))
+        result[unit] = UnitState(unit, "loaded", active, sub, "")
+    return result
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [
+        ("rke2-static-pod@kube-apiserver.service", "kube-apiserver"),
+        ("rke2-kubelet.service", "kubelet"),
+        ("rke2-content.service", "content"),
+    ],
+)
+def test_a_unit_is_called_by_its_component(unit: str, name: str) -> None:
+    assert judgement.component(unit) == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "phrase"),
+    [
+        ({"containerd": ("activating", "start")}, "waiting for containerd"),
+        ({"kubelet": ("activating", "auto-restart")}, "waiting for kubelet to restart"),
+        ({"etcd": ("activating", "start-pre")}, "waiting for etcd (its image and what it needs)"),
+        ({"etcd": ("activating", "start-post")}, "waiting for etcd (it to become ready)"),
+        ({"etcd": ("inactive", "dead")}, "waiting for etcd (its unit to start)"),
+        ({"images": ("activating", "start")}, "waiting for the node to register"),
+        ({}, "waiting for the node to register"),
+    ],
+)
+def test_a_start_says_what_it_waits_for(changes: dict[str, tuple[str, str]], phrase: str) -> None:
+    assert judgement.waiting_for(states(**changes), UNITS) == phrase
+
+
+def test_the_first_missing_unit_in_starting_order_is_named() -> None:
+    both = states(etcd=("activating", "start-post"), kube_apiserver=("activating", "start-pre"))
+    assert "etcd" in judgement.waiting_for(both, UNITS)
+
+
+def test_nothing_fails_while_everything_runs_or_starts() -> None:
+    starting = states(etcd=("activating", "start-post"))
+    assert judgement.failure(starting, {names.KUBELET_UNIT: 1}, UNITS) is None
+
+
+def test_a_failed_static_pod_fails_the_start() -> None:
+    failure = judgement.failure(states(etcd=("failed", "failed")), {}, UNITS)
+    assert failure is not None and failure.unit == ETCD
+
+
+def test_a_failed_import_does_not_fail_the_start() -> None:
+    assert judgement.failure(states(images=("failed", "failed")), {}, UNITS) is None
+
+
+def test_a_kubelet_that_ends_again_and_again_fails_the_start() -> None:
+    looping = states(kubelet=("activating", "auto-restart"))
+    restarts = {names.KUBELET_UNIT: judgement.RESTARTS_THAT_FAIL}
+    failure = judgement.failure(looping, restarts, UNITS)
+    assert failure is not None and failure.unit == names.KUBELET_UNIT
+    assert judgement.failure(states(), restarts, UNITS) is None
+
+
+@pytest.mark.parametrize("load", ["masked", "bad-setting", "error", "not-found"])
+def test_a_unit_that_systemd_cannot_load_fails_the_start(load: str) -> None:
+    broken = states()
+    broken[ETCD] = UnitState(ETCD, load, "inactive", "dead", "")
+    failure = judgement.failure(broken, {}, UNITS)
+    assert failure is not None and load in failure.reason
+
+
+def test_a_node_where_everything_answers_is_running() -> None:
+    assert judgement.health(states(), UNITS, set(), {}) == "running"
+
+
+@pytest.mark.parametrize(
+    ("changes", "stopped", "silent", "words"),
+    [
+        ({"kubelet": ("inactive", "dead")}, {names.KUBELET_UNIT}, {}, "kubelet was stopped by hand"),
+        ({"etcd": ("failed", "failed")}, set(), {}, "etcd failed"),
+        ({}, set(), {"kube-apiserver": "12:00:01"}, "kube-apiserver has not answered since 12:00:01"),
+        ({"kubelet": ("activating", "auto-restart")}, set(), {}, "kubelet is starting"),
+    ],
+)
+def test_a_node_with_a_trouble_is_degraded_and_says_by_what(
+    changes: dict[str, tuple[str, str]], stopped: set[str], silent: dict[str, str], words: str
+) -> None:
+    assert judgement.health(states(**changes), UNITS, stopped, silent) == f"degraded: {words}"
+
+
+def test_pauses_grow_and_end_at_the_longest() -> None:
+    pauses = [judgement.pause_before(count) for count in range(10)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] == 0 and pauses[-1] == judgement.PAUSES[-1]
