@@ -27,6 +27,9 @@ _FLAGS: dict[tuple[str, str], Minors] = {
     # PodSecurity is the only plugin that our admission configuration names.
     (names.KUBE_APISERVER, "admission-control-config-file"): Minors(since=23),
     (names.KUBE_APISERVER, "encryption-provider-config-automatic-reload"): Minors(since=26),
+    # The insecure port, which has to be switched off as long as there is one.
+    (names.KUBE_CONTROLLER_MANAGER, "port"): Minors(until=23),
+    (names.KUBE_SCHEDULER, "port"): Minors(until=23),
     # In 1.28 and 1.29 the folder needs an environment variable as well; there, as before, one file is used.
     (KUBELET, "config-dir"): Minors(since=30),
     (KUBELET, "config"): Minors(until=29),

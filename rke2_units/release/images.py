@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from typing import Protocol
 
+from rke2_units.config import derived
+from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
 from rke2_units.release.table import Release
 
@@ -18,19 +19,9 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}))?"
     r"(?:@(?P<digest>[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}))?"
 )
-_NO_REFERENCE = "{!r} is no image reference"
-_FORM = "write registry/repository:tag"
 
 
-class Settings(Protocol):
-    """The part of Config that image references depend on."""
-
-    def text(self, name: str) -> str: ...
-
-    def source(self, name: str) -> str: ...
-
-
-def reference(config: Settings, release: Release, key: str) -> str:
+def reference(config: Config, release: Release, key: str) -> str:
     """The image of a key such as "etcd-image", as it is written: what archives and RKE2's hash know it by.
 
     The user's own reference is taken as it is; the release's is put behind the path of
@@ -38,21 +29,17 @@ def reference(config: Settings, release: Release, key: str) -> str:
     """
     given = config.text(key)
     if given:
-        if _REFERENCE.fullmatch(given) is None:
-            raise ConfigurationError(
-                f"{config.source(key)}: {key}: {_NO_REFERENCE.format(given)}", hint=_FORM
-            )
         return given
     if key not in release.images:
         raise ConfigurationError(f"release {release.name} has no image for {key}", hint=f"set {key}")
-    registry = config.text("system-default-registry").rstrip("/")
+    registry = derived.default_registry(config)
     return f"{registry}/{release.images[key]}" if "/" in registry else release.images[key]
 
 
-def image(config: Settings, release: Release, key: str) -> str:
+def image(config: Config, release: Release, key: str) -> str:
     """The fully qualified reference of a key's image, as RKE2 writes it into manifests."""
     written = reference(config, release, key)
-    registry = config.text("system-default-registry").rstrip("/")
+    registry = derived.default_registry(config)
     if not config.text(key) and registry and "/" not in registry and registry != DOCKER_HUB:
         return f"{registry}/{written}"
     return qualified(written)
@@ -92,7 +79,7 @@ def _split(written: str) -> tuple[str, str, str]:
     """A reference's name, its separator (":", "@" or "") and its tag or digest; a digest beats a tag."""
     match = _REFERENCE.fullmatch(written)
     if match is None:
-        raise ConfigurationError(_NO_REFERENCE.format(written), hint=_FORM)
+        raise ConfigurationError(f"{written!r} is no image reference", hint="write registry/repository:tag")
     if match["digest"] is not None:
         return match["name"], "@", match["digest"]
     if match["tag"] is not None:

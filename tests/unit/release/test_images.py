@@ -1,23 +1,17 @@
 import pytest
 
+from rke2_units.config.config import Config
+from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
+from rke2_units.names import Role
 from rke2_units.release import images
 from rke2_units.release.table import DEFAULT, RELEASES, Release, release
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-class Values:
-    """A Config that holds nothing but texts."""
-
-    def __init__(self, **texts: str) -> None:
-        self._texts = {name.replace("_", "-"): value for name, value in texts.items()}
-
-    def text(self, name: str) -> str:
-        return self._texts.get(name, "")
-
-    def source(self, name: str) -> str:
-        return "test"
+def config(**values: object) -> Config:
+    return make_config(Role.SERVER, {name.replace("_", "-"): value for name, value in values.items()})
 
 
 @pytest.mark.parametrize(
@@ -72,40 +66,43 @@ def test_references_are_qualified_as_rke2_writes_them(written: str, full: str) -
 
 
 def test_an_image_of_the_release_is_on_docker_hub_unless_told_otherwise() -> None:
-    image = images.image(Values(), release(DEFAULT), "etcd-image")
+    image = images.image(config(), release(DEFAULT), "etcd-image")
     assert image == "index.docker.io/rancher/hardened-etcd:v3.6.14-k3s1-build20260819"
 
 
 def test_a_plain_default_registry_replaces_the_registry_and_keeps_the_hashed_text() -> None:
-    values = Values(system_default_registry="registry.example.com:5000")
-    assert images.image(values, release(DEFAULT), images.RUNTIME_IMAGE) == (
+    settings = config(system_default_registry="registry.example.com:5000")
+    assert images.image(settings, release(DEFAULT), images.RUNTIME_IMAGE) == (
         "registry.example.com:5000/rancher/rke2-runtime:v1.36.4-rke2r1"
     )
-    assert images.reference(values, release(DEFAULT), images.RUNTIME_IMAGE) == (
+    assert images.reference(settings, release(DEFAULT), images.RUNTIME_IMAGE) == (
         "rancher/rke2-runtime:v1.36.4-rke2r1"
     )
 
 
 def test_a_default_registry_with_a_path_becomes_part_of_the_reference() -> None:
-    values = Values(system_default_registry="registry.example.com/mirror/")
+    settings = config(system_default_registry="registry.example.com/mirror")
     full = "registry.example.com/mirror/rancher/rke2-runtime:v1.36.4-rke2r1"
-    assert images.image(values, release(DEFAULT), images.RUNTIME_IMAGE) == full
-    assert images.reference(values, release(DEFAULT), images.RUNTIME_IMAGE) == full
+    assert images.image(settings, release(DEFAULT), images.RUNTIME_IMAGE) == full
+    assert images.reference(settings, release(DEFAULT), images.RUNTIME_IMAGE) == full
 
 
 def test_an_image_that_the_user_names_is_not_touched_by_the_default_registry() -> None:
-    values = Values(etcd_image="example.org/etcd:1", system_default_registry="registry.example.com")
-    assert images.image(values, release(DEFAULT), "etcd-image") == "example.org/etcd:1"
+    settings = config(etcd_image="example.org/etcd:1", system_default_registry="registry.example.com")
+    assert images.image(settings, release(DEFAULT), "etcd-image") == "example.org/etcd:1"
 
 
-def test_a_bad_reference_is_refused_with_its_key_and_its_source() -> None:
-    with pytest.raises(ConfigurationError, match="test: etcd-image: 'no good' is no image reference"):
-        images.image(Values(etcd_image="no good"), release(DEFAULT), "etcd-image")
+def test_prime_takes_images_from_its_registry_unless_another_one_is_set() -> None:
+    image = images.image(config(prime=True), release("v1.20.2+rke2r1"), "pause-image")
+    assert image == "registry.rancher.com/rancher/mirrored-pause:3.2"
+    settings = config(prime=True, system_default_registry="registry.example.com")
+    image = images.image(settings, release("v1.20.2+rke2r1"), "pause-image")
+    assert image == "registry.example.com/rancher/mirrored-pause:3.2"
 
 
 def test_an_image_that_the_release_lacks_is_refused_with_the_key_to_set() -> None:
     with pytest.raises(ConfigurationError, match="set cloud-controller-manager-image"):
-        images.image(Values(), release("v1.20.2+rke2r1"), "cloud-controller-manager-image")
+        images.image(config(), release("v1.20.2+rke2r1"), "cloud-controller-manager-image")
 
 
 def test_an_unknown_release_is_answered_with_the_nearest_one() -> None:

@@ -1,0 +1,38 @@
+"""Addresses of this node in the forms that the components take."""
+
+from rke2_units.config import derived, grammar
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+
+# Every machine's lo has it, also one without any other IPv4 address.
+LOOPBACK = "127.0.0.1"
+
+
+def node_ips(config: Config, facts: NodeFacts) -> list[str]:
+    """The node's addresses, at most one of each family: the user's, else those of the cluster's families."""
+    known = derived.node_ips(config, facts)
+    if config.items("node-ip"):
+        return list(known)
+    families = [grammar.network(text).version for text in derived.cluster_cidrs(config, facts)]
+    found = [
+        next((text for text in known if grammar.address(text).version == family), None)
+        for family in families
+    ]
+    missing = [family for family, text in zip(families, found, strict=True) if text is None]
+    if missing:
+        raise config.error(
+            "node-ip",
+            f"is not set, and the machine has no IPv{missing[0]} address with a default route",
+            hint="set node-ip, or add a default route",
+        )
+    return [text for text in found if text is not None]
+
+
+def any_address(config: Config, facts: NodeFacts) -> str:
+    """What to listen on for all addresses of the node's families."""
+    return "::" if grammar.address(node_ips(config, facts)[0]).version == 6 else "0.0.0.0"
+
+
+def url(scheme: str, address: str, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"{scheme}://{host}:{port}"

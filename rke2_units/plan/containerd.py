@@ -1,0 +1,150 @@
+"""containerd: configuration (version 2 for containerd 1.x, 3 for 2.x), command line and environment.
+
+Drop-ins are imported from config.toml.d (version 2) or config-v3.toml.d (version 3) beside config.toml; in
+containerd 1.x a plugin's section in a drop-in replaces ours as a whole, in 2.x the two are merged.
+RKE2's config.toml.tmpl is a Go template and is not read.
+"""
+
+from collections.abc import Mapping
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import cgroups, environment, toml
+from rke2_units.release import images
+from rke2_units.release.table import Release
+
+# The kernel allows unprivileged ports and ICMP in network namespaces since then.
+_UNPRIVILEGED_NETWORK_SINCE = (4, 11)
+_RUNC = {"runtime_type": "io.containerd.runc.v2"}
+
+
+def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+    """config.toml, crictl's configuration, and the environment, which can hold a proxy's password."""
+    paths = Paths(derived.data_directory(config))
+    return [
+        File(
+            paths.containerd_config,
+            toml.text(settings(config, facts, release)),
+            0o600,
+            restarts=(names.CONTAINERD_UNIT,),
+        ),
+        File(
+            paths.containerd_environment,
+            environment.file_text(environment.containerd(config, facts)),
+            0o600,
+            restarts=(names.CONTAINERD_UNIT,),
+            secret=True,
+        ),
+        File(paths.crictl_config, f"runtime-endpoint: unix://{names.CONTAINERD_SOCKET}\n", 0o600),
+    ]
+
+
+def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
+    """containerd's command line after the program."""
+    paths = Paths(derived.data_directory(config))
+    level = facts.environment.get(environment.LOG_LEVEL) or ("debug" if config.boolean("debug") else None)
+    return [
+        "--config",
+        paths.containerd_config,
+        "--address",
+        names.CONTAINERD_SOCKET,
+        "--state",
+        names.CONTAINERD_STATE,
+        "--root",
+        paths.containerd_root,
+        *(["--log-level", level] if level else []),
+    ]
+
+
+def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
+    """The content of config.toml as data."""
+    paths = Paths(derived.data_directory(config))
+    version = release.containerd_config
+    plugins = _plugins_version_2 if version == 2 else _plugins_version_3
+    drop_ins = "config.toml.d" if version == 2 else f"config-v{version}.toml.d"
+    return {
+        "version": version,
+        "imports": [f"{paths.containerd_etc}/{drop_ins}/*.toml"],
+        "root": paths.containerd_root,
+        "state": names.CONTAINERD_STATE,
+        "grpc": {"address": names.CONTAINERD_SOCKET},
+        "plugins": {
+            "io.containerd.internal.v1.opt": {"path": paths.containerd_root},
+            **plugins(config, facts, release, paths),
+        },
+    }
+
+
+def _plugins_version_2(
+    config: Config, facts: NodeFacts, release: Release, paths: Paths
+) -> Mapping[str, object]:
+    return {
+        "io.containerd.grpc.v1.cri": {
+            **_stream_server(),
+            **_runtime(config, facts),
+            "sandbox_image": images.image(config, release, "pause-image"),
+            "containerd": {**_snapshots(config), **_runtimes(config, facts)},
+            "registry": _registry(paths),
+        }
+    }
+
+
+def _plugins_version_3(
+    config: Config, facts: NodeFacts, release: Release, paths: Paths
+) -> Mapping[str, object]:
+    return {
+        "io.containerd.grpc.v1.cri": _stream_server(),
+        "io.containerd.cri.v1.runtime": {
+            **_runtime(config, facts),
+            "containerd": _runtimes(config, facts),
+        },
+        "io.containerd.cri.v1.images": {
+            **_snapshots(config),
+            "use_local_image_pull": True,
+            "pinned_images": {"sandbox": images.image(config, release, "pause-image")},
+            "registry": _registry(paths),
+        },
+    }
+
+
+def _stream_server() -> dict[str, object]:
+    return {
+        "stream_server_address": "127.0.0.1",
+        "stream_server_port": str(names.CONTAINERD_STREAM_PORT),
+    }
+
+
+def _runtime(config: Config, facts: NodeFacts) -> dict[str, object]:
+    unprivileged = facts.kernel >= _UNPRIVILEGED_NETWORK_SINCE and not facts.in_user_namespace
+    options: dict[str, object] = {
+        "enable_selinux": config.boolean("selinux"),
+        "enable_unprivileged_ports": unprivileged,
+        "enable_unprivileged_icmp": unprivileged,
+        "device_ownership_from_security_context": config.boolean("nonroot-devices"),
+    }
+    if facts.in_user_namespace:
+        options["disable_apparmor"] = True
+        options["disable_cgroup"] = not facts.cpuset_usable
+    if facts.in_user_namespace or not facts.can_lower_oom_score:
+        # Without CAP_SYS_RESOURCE runc cannot give a pod's sandbox its negative score, and fails.
+        options["restrict_oom_score_adj"] = True
+    return options
+
+
+def _snapshots(config: Config) -> dict[str, object]:
+    return {"snapshotter": config.text("snapshotter"), "disable_snapshot_annotations": True}
+
+
+def _runtimes(config: Config, facts: NodeFacts) -> dict[str, object]:
+    default = config.text("default-runtime")
+    return {
+        **({"default_runtime_name": default} if default else {}),
+        "runtimes": {"runc": {**_RUNC, "options": {"SystemdCgroup": cgroups.systemd_driver(facts)}}},
+    }
+
+
+def _registry(paths: Paths) -> dict[str, object]:
+    return {"config_path": f"{paths.containerd_etc}/certs.d"}

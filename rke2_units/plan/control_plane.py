@@ -1,0 +1,188 @@
+"""Command lines of kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy and etcd.
+
+cloud-controller-manager and the tunnels of egress-selector-mode are not part of the plan yet: cloud-provider
+is set only for one of the user's own, and connections to nodes are made directly.
+"""
+
+from rke2_units import names
+from rke2_units.config import arguments as config_arguments
+from rke2_units.config import derived, grammar
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import addresses, server_files
+from rke2_units.release import features
+from rke2_units.release.table import Release
+
+_CIPHER_SUITES = ",".join(
+    f"TLS_ECDHE_{authentication}_WITH_{cipher}"
+    for authentication in ("ECDSA", "RSA")
+    for cipher in ("AES_256_GCM_SHA384", "AES_128_GCM_SHA256", "CHACHA20_POLY1305")
+)
+
+
+def default_arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+    """Our own flags of a component, those that this release knows, by name."""
+    paths = Paths(derived.data_directory(config))
+    flags = _BY_COMPONENT[component](config, facts, paths)
+    return {flag: value for flag, value in flags.items() if features.has_flag(release, component, flag)}
+
+
+def arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> list[str]:
+    """A component's command line after the program, the user's extra arguments merged in, sorted."""
+    defaults = default_arguments(component, config, facts, release)
+    # etcd's extra arguments are settings of its configuration file.
+    extra = () if component == names.ETCD else config.items(f"{component}-arg")
+    return config_arguments.merge_arguments(defaults, extra)
+
+
+def _etcd(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+    return {"config-file": paths.etcd_config}
+
+
+def _kube_apiserver(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+    extra = {grammar.argument(item)[0].rstrip("+-") for item in config.items("kube-apiserver-arg")}
+    issuer = f"https://kubernetes.default.svc.{config.text('cluster-domain')}"
+    return {
+        "admission-control-config-file": server_files.admission_file(config),
+        **_audit(config, paths),
+        **({"service-account-extend-token-expiration": "false"} if config.text("profile") == "cis" else {}),
+        "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
+        "advertise-address": derived.advertise_address(config, facts),
+        "allow-privileged": "true",
+        # Both cannot be given together with the file that replaces them.
+        **({} if "authentication-config" in extra else {"anonymous-auth": "false"}),
+        **({} if "authorization-config" in extra else {"authorization-mode": "Node,RBAC"}),
+        "api-audiences": f"{issuer},rke2",
+        "bind-address": addresses.any_address(config, facts),
+        "cert-dir": f"{paths.tls}/temporary-certs",
+        "client-ca-file": f"{paths.tls}/client-ca.crt",
+        "egress-selector-config-file": paths.egress_selector,
+        "enable-admission-plugins": "NodeRestriction",
+        "enable-aggregator-routing": "true",
+        "enable-bootstrap-token-auth": "true",
+        "encryption-provider-config": paths.encryption_config,
+        "encryption-provider-config-automatic-reload": "true",
+        "etcd-cafile": f"{paths.etcd_tls}/server-ca.crt",
+        "etcd-certfile": f"{paths.etcd_tls}/client.crt",
+        "etcd-keyfile": f"{paths.etcd_tls}/client.key",
+        "etcd-servers": addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT),
+        "kubelet-certificate-authority": f"{paths.tls}/server-ca.crt",
+        "kubelet-client-certificate": f"{paths.tls}/client-kube-apiserver.crt",
+        "kubelet-client-key": f"{paths.tls}/client-kube-apiserver.key",
+        "profiling": "false",
+        "proxy-client-cert-file": f"{paths.tls}/client-auth-proxy.crt",
+        "proxy-client-key-file": f"{paths.tls}/client-auth-proxy.key",
+        "requestheader-allowed-names": "system:auth-proxy",
+        "requestheader-client-ca-file": f"{paths.tls}/request-header-ca.crt",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-username-headers": "X-Remote-User",
+        "secure-port": str(names.APISERVER_PORT),
+        "service-account-issuer": issuer,
+        "service-account-key-file": f"{paths.tls}/service.key",
+        "service-account-signing-key-file": f"{paths.tls}/service.current.key",
+        "service-cluster-ip-range": ",".join(derived.service_cidrs(config, facts)),
+        "service-node-port-range": config.text("service-node-port-range"),
+        "storage-backend": "etcd3",
+        "tls-cert-file": f"{paths.tls}/serving-kube-apiserver.crt",
+        "tls-private-key-file": f"{paths.tls}/serving-kube-apiserver.key",
+        "tls-cipher-suites": _CIPHER_SUITES,
+    }
+
+
+def _kube_controller_manager(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+    kubeconfig = f"{paths.credentials}/controller.kubeconfig"
+    client = {"cert": f"{paths.tls}/client-ca.nochain.crt", "key": f"{paths.tls}/client-ca.key"}
+    server = {"cert": f"{paths.tls}/server-ca.nochain.crt", "key": f"{paths.tls}/server-ca.key"}
+    signers = {
+        "kube-apiserver-client": client,
+        "kubelet-client": client,
+        "kubelet-serving": server,
+        "legacy-unknown": server,
+    }
+    return {
+        "permit-port-sharing": "true",
+        "port": "0",
+        "flex-volume-plugin-dir": f"{names.KUBELET_DIRECTORY}/volumeplugins",
+        "terminated-pod-gc-threshold": "1000",
+        **_cloud_provider(config),
+        "allocate-node-cidrs": "true",
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "kubeconfig": kubeconfig,
+        "bind-address": addresses.LOOPBACK,
+        "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
+        **{
+            f"cluster-signing-{signer}-{part}-file": file
+            for signer, files in signers.items()
+            for part, file in files.items()
+        },
+        # RKE2 leaves service, route and cloud-node-lifecycle out when its cloud-controller-manager has them.
+        "controllers": "*,tokencleaner",
+        "profiling": "false",
+        "root-ca-file": f"{paths.tls}/server-ca.crt",
+        "secure-port": str(names.CONTROLLER_MANAGER_PORT),
+        "service-account-private-key-file": f"{paths.tls}/service.current.key",
+        "service-cluster-ip-range": ",".join(derived.service_cidrs(config, facts)),
+        "tls-cert-file": f"{paths.tls}/kube-controller-manager/kube-controller-manager.crt",
+        "tls-private-key-file": f"{paths.tls}/kube-controller-manager/kube-controller-manager.key",
+        "use-service-account-credentials": "true",
+    }
+
+
+def _kube_scheduler(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+    kubeconfig = f"{paths.credentials}/scheduler.kubeconfig"
+    return {
+        "permit-port-sharing": "true",
+        "port": "0",
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "kubeconfig": kubeconfig,
+        "bind-address": addresses.LOOPBACK,
+        "profiling": "false",
+        "secure-port": str(names.SCHEDULER_PORT),
+        "tls-cert-file": f"{paths.tls}/kube-scheduler/kube-scheduler.crt",
+        "tls-private-key-file": f"{paths.tls}/kube-scheduler/kube-scheduler.key",
+    }
+
+
+def _kube_proxy(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+    return {
+        "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
+        # Zero: the node's sysctls are ours (plan.sysctl), not kube-proxy's.
+        "conntrack-max-per-core": "0",
+        "conntrack-tcp-timeout-close-wait": "0s",
+        "conntrack-tcp-timeout-established": "0s",
+        "healthz-bind-address": addresses.LOOPBACK,
+        "hostname-override": derived.node_name(config, facts.hostname),
+        "kubeconfig": paths.kube_proxy_kubeconfig,
+        "proxy-mode": "iptables",
+    }
+
+
+_BY_COMPONENT = {
+    names.ETCD: _etcd,
+    names.KUBE_APISERVER: _kube_apiserver,
+    names.KUBE_CONTROLLER_MANAGER: _kube_controller_manager,
+    names.KUBE_SCHEDULER: _kube_scheduler,
+    names.KUBE_PROXY: _kube_proxy,
+}
+
+
+def _audit(config: Config, paths: Paths) -> dict[str, str]:
+    policy = server_files.audit_policy_file(config)
+    if policy is None:
+        return {}
+    return {
+        "audit-policy-file": policy,
+        "audit-log-maxage": "30",
+        "audit-log-maxbackup": "10",
+        "audit-log-maxsize": "100",
+        "audit-log-path": f"{paths.server_logs}/audit.log",
+    }
+
+
+def _cloud_provider(config: Config) -> dict[str, str]:
+    given = {"cloud-provider": "cloud-provider-name", "cloud-config": "cloud-provider-config"}
+    return {flag: config.text(key) for flag, key in given.items() if config.text(key)}

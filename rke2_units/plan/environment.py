@@ -1,0 +1,57 @@
+"""The environment that RKE2 hands on: proxies to everything, CONTAINERD_* to containerd alone."""
+
+import re
+from collections.abc import Mapping
+
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+_CONTAINERD = "CONTAINERD_"
+LOG_LEVEL = "CONTAINERD_LOG_LEVEL"
+
+
+def proxies(config: Config, facts: NodeFacts) -> dict[str, str]:
+    """Variables with "proxy" in their name, by name; what is inside the cluster is never proxied."""
+    found = {
+        name: value
+        for name, value in sorted(facts.environment.items())
+        if "proxy" in name.lower() and not name.startswith(_CONTAINERD) and _NAME.fullmatch(name)
+    }
+    if not found:
+        return {}
+    inside = [
+        *derived.cluster_cidrs(config, facts),
+        *derived.service_cidrs(config, facts),
+        ".svc",
+        f".{config.text('cluster-domain')}",
+    ]
+    for name in [name for name in _NO_PROXY if name in found] or ["NO_PROXY"]:
+        given = [entry for entry in found.get(name, "").split(",") if entry]
+        found[name] = ",".join([*given, *(entry for entry in inside if entry not in given)])
+    return dict(sorted(found.items()))
+
+
+def containerd(config: Config, facts: NodeFacts) -> dict[str, str]:
+    """containerd's own: proxies, and each CONTAINERD_<X> as <X>, which wins."""
+    own = {
+        name.removeprefix(_CONTAINERD): value
+        for name, value in facts.environment.items()
+        if name.startswith(_CONTAINERD) and name != LOG_LEVEL
+    }
+    named = {name: value for name, value in own.items() if _NAME.fullmatch(name)}
+    return dict(sorted((proxies(config, facts) | named).items()))
+
+
+def file_text(variables: Mapping[str, str]) -> str:
+    """The content of a file for systemd's EnvironmentFile= (systemd.exec(5): double quotes, backslashes)."""
+    return "".join(f'{name}="{re.sub(_SPECIAL, _escape, value)}"\n' for name, value in variables.items())
+
+
+_SPECIAL = r'["\\`$]'
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "\\" + match[0]

@@ -1,0 +1,176 @@
+"""The kubelet: what is a field of its configuration goes into its file, the rest onto its command line.
+
+Releases from 1.30 on read every *.conf of a folder, in order, ours (00-rke2-defaults.conf) first; earlier
+ones read our file alone. Of kubelet-arg, klog's flags for log files are left out: logs go to the journal.
+cloud-provider=external is given only when the user runs a cloud-controller-manager (cloud-provider-name):
+without one, its taint would keep every pod away from the node for ever.
+Node roles are labels that only a controller may set, so node-label is passed on as it is.
+"""
+
+from rke2_units import names
+from rke2_units.config import arguments as config_arguments
+from rke2_units.config import derived, grammar
+from rke2_units.config.config import Config
+from rke2_units.errors import ConfigurationError
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import addresses, cgroups, environment, yaml_text
+from rke2_units.release import features, images
+from rke2_units.release.table import Release
+
+_ENDPOINT = f"unix://{names.CONTAINERD_SOCKET}"
+_STUB_RESOLV_CONF = "nameserver 8.8.8.8\nnameserver 2001:4860:4860::8888\n"
+# klog's, which RKE2 takes out too; v and vmodule stay.
+_LOG_FLAGS = frozenset(
+    (
+        "add-dir-header",
+        "alsologtostderr",
+        "log-backtrace-at",
+        "log-dir",
+        "log-file",
+        "log-file-max-size",
+        "logtostderr",
+        "one-output",
+        "skip-headers",
+        "skip-log-headers",
+        "stderrthreshold",
+    )
+)
+_OWN_FLAGS = ("config", "config-dir")
+
+
+def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+    """The kubelet's configuration and environment, and a resolv.conf where the system has no usable one."""
+    paths = Paths(derived.data_directory(config))
+    restarts = (names.KUBELET_UNIT,)
+    stub = [File(paths.resolv_conf, _STUB_RESOLV_CONF)] if _resolv_conf(config, facts) is None else []
+    return [
+        File(
+            paths.kubelet_config,
+            yaml_text.document(settings(config, facts, release)),
+            0o600,
+            restarts=restarts,
+        ),
+        File(
+            paths.kubelet_environment,
+            environment.file_text(environment.proxies(config, facts)),
+            0o600,
+            restarts=restarts,
+            secret=True,
+        ),
+        *stub,
+    ]
+
+
+def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
+    """The KubeletConfiguration (v1beta1) as data, with the fields that this release knows."""
+    paths = Paths(derived.data_directory(config))
+    fields: dict[str, object] = {
+        "address": addresses.any_address(config, facts),
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True, "cacheTTL": "2m0s"},
+            "x509": {"clientCAFile": f"{paths.agent}/client-ca.crt"},
+        },
+        "authorization": {
+            "mode": "Webhook",
+            "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
+        },
+        "cgroupDriver": "systemd" if cgroups.systemd_driver(facts) else "cgroupfs",
+        "clusterDNS": list(derived.cluster_dns(config, facts)),
+        "clusterDomain": config.text("cluster-domain"),
+        "containerRuntimeEndpoint": _ENDPOINT,
+        "cpuManagerReconcilePeriod": "10s",
+        "evictionHard": {"imagefs.available": "5%", "nodefs.available": "5%"},
+        "evictionMinimumReclaim": {"imagefs.available": "10%", "nodefs.available": "10%"},
+        "evictionPressureTransitionPeriod": "5m0s",
+        "failSwapOn": False,
+        # RKE2 overrules this and syncFrequency by flags; these are the values that act there.
+        "fileCheckFrequency": "5s",
+        "healthzBindAddress": addresses.LOOPBACK,
+        "httpCheckFrequency": "20s",
+        "imageMinimumGCAge": "2m0s",
+        "logging": {"format": "text", "flushFrequency": "5s", "verbosity": 0},
+        "nodeStatusReportFrequency": "5m0s",
+        "nodeStatusUpdateFrequency": "10s",
+        "protectKernelDefaults": derived.protect_kernel_defaults(config),
+        "readOnlyPort": 0,
+        "registerWithTaints": [_taint(*taint) for taint in derived.node_taints(config)],
+        "resolvConf": _resolv_conf(config, facts) or paths.resolv_conf,
+        "runtimeRequestTimeout": "2m0s",
+        "serializeImagePulls": False,
+        "shutdownGracePeriod": "0s",
+        "shutdownGracePeriodCriticalPods": "0s",
+        "staticPodPath": paths.pod_manifests,
+        "streamingConnectionIdleTimeout": "4h0m0s",
+        "syncFrequency": "30s",
+        "tlsCertFile": f"{paths.agent}/serving-kubelet.crt",
+        "tlsPrivateKeyFile": f"{paths.agent}/serving-kubelet.key",
+        "volumePluginDir": f"{names.KUBELET_DIRECTORY}/volumeplugins",
+        "volumeStatsAggPeriod": "1m0s",
+    }
+    if facts.cgroup_version == 1:
+        fields["failCgroupV1"] = False
+    known = {name: value for name, value in fields.items() if features.has_kubelet_field(release, name)}
+    return {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **known}
+
+
+def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
+    """The kubelet's command line after the program, with the user's kubelet-arg merged in."""
+    extra = [item for item in config.items("kubelet-arg") if _flag(item) not in _LOG_FLAGS]
+    for item in extra:
+        if _flag(item) in _OWN_FLAGS:
+            raise ConfigurationError(
+                f"{config.source('kubelet-arg')}: kubelet-arg {_flag(item)} is set by rke2-units itself",
+                hint=_drop_in_hint(config, release),
+            )
+    return config_arguments.merge_arguments(default_arguments(config, facts, release), extra)
+
+
+def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+    """Our own flags, those that this release knows, by name."""
+    paths = Paths(derived.data_directory(config))
+    flags = {
+        "config": paths.kubelet_config,
+        "config-dir": paths.kubelet_etc,
+        "container-runtime": "remote",
+        "container-runtime-endpoint": _ENDPOINT,
+        "containerd": names.CONTAINERD_SOCKET,
+        "hostname-override": derived.node_name(config, facts.hostname),
+        "kubeconfig": paths.kubelet_kubeconfig,
+        # Without it the kubelet looks its own name up, which takes 20 s where no DNS answers.
+        "node-ip": ",".join(addresses.node_ips(config, facts)),
+        "node-labels": ",".join(config.items("node-label")),
+        # Keeps the kubelet from removing the image; containerd pins it itself for later releases.
+        "pod-infra-container-image": images.image(config, release, "pause-image"),
+    }
+    if config.items("node-taint"):
+        flags["register-with-taints"] = ",".join(config.items("node-taint"))
+    if config.text("cloud-provider-name"):
+        flags["cloud-provider"] = config.text("cloud-provider-name")
+    providers = config.text("image-credential-provider-config")
+    if providers in facts.digests:
+        flags["image-credential-provider-config"] = providers
+        flags["image-credential-provider-bin-dir"] = config.text("image-credential-provider-bin-dir")
+    return {
+        flag: value for flag, value in flags.items() if features.has_flag(release, features.KUBELET, flag)
+    }
+
+
+def _flag(item: str) -> str:
+    return grammar.argument(item)[0].rstrip("+-")
+
+
+def _resolv_conf(config: Config, facts: NodeFacts) -> str | None:
+    return config.text("resolv-conf") or facts.resolv_conf
+
+
+def _taint(key: str, value: str, effect: str) -> dict[str, str]:
+    return {"key": key, **({"value": value} if value else {}), "effect": effect}
+
+
+def _drop_in_hint(config: Config, release: Release) -> str:
+    if features.has_flag(release, features.KUBELET, "config-dir"):
+        folder = Paths(derived.data_directory(config)).kubelet_etc
+        return f"put the file into {folder} as *.conf, with a name that sorts after 00-rke2-defaults.conf"
+    return "this release's kubelet reads one file only; give its settings as other kubelet-arg flags"

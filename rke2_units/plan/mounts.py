@@ -1,0 +1,123 @@
+"""What of the host a static pod sees: RKE2's sockets, folders and files, and the user's extra mounts."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import control_plane
+from rke2_units.release.table import Release
+
+FILE = "File"
+_DIRECTORY = "DirectoryOrCreate"
+
+_WITH_SSL_DIRECTORIES = (names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER)
+_WITH_MEMBER_NAME = (names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER, names.KUBE_SCHEDULER)
+# Arguments whose absolute path is a folder, or a file that changes without the pod being replaced.
+_NOT_MOUNTED = frozenset(
+    ("cert-dir", "flex-volume-plugin-dir", "encryption-provider-config", "audit-log-path")
+)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mount of a static pod; `type` is a hostPath type, None: whatever is there."""
+
+    name: str
+    source: str
+    destination: str
+    read_only: bool
+    type: str | None
+
+
+def mounts(
+    component: str, arguments: Iterable[str], config: Config, facts: NodeFacts, release: Release
+) -> list[Mount]:
+    """All mounts of a component with this command line: folders, files, then the user's."""
+    paths = Paths(derived.data_directory(config))
+    given = [argument.removeprefix("--").partition("=")[::2] for argument in arguments]
+    defaults = control_plane.default_arguments(component, config, facts, release)
+    named = [
+        *_own_files(component, config, paths),
+        *sorted(set(_argument_files(given, defaults, facts, paths))),
+    ]
+    return [
+        *(
+            Mount(f"dir{number}", path, path, False, _DIRECTORY)
+            for number, path in enumerate(_directories(component, given, facts, paths))
+        ),
+        *(
+            Mount(f"file{number}", path, path, True, FILE)
+            for number, path in enumerate(dict.fromkeys(named))
+        ),
+        *(
+            Mount(
+                f"extra-mount-{number}",
+                extra.source,
+                extra.destination,
+                extra.read_only,
+                extra.type or (FILE if extra.source in facts.digests else None),
+            )
+            for number, extra in enumerate(derived.extra_mounts(config, component))
+        ),
+    ]
+
+
+def _directories(
+    component: str, arguments: Iterable[tuple[str, str]], facts: NodeFacts, paths: Paths
+) -> list[str]:
+    found = list(facts.ssl_directories) if component in _WITH_SSL_DIRECTORIES else []
+    if component == names.ETCD:
+        found.append(paths.etcd_data)
+    if component == names.KUBE_APISERVER:
+        logs = [value for name, value in arguments if name == "audit-log-path" and value.startswith("/")]
+        found += [log.rpartition("/")[0] or "/" for log in logs]
+        # The whole folder, so that files which are made anew are seen.
+        found.append(paths.server)
+    return list(dict.fromkeys(found))
+
+
+def _own_files(component: str, config: Config, paths: Paths) -> list[str]:
+    """Files that no argument names."""
+    if component == names.ETCD:
+        return [
+            *(
+                f"{paths.etcd_tls}/{name}"
+                for name in ("server-client.crt", "server-client.key", "server-ca.crt")
+            ),
+            *(f"{paths.etcd_tls}/{name}" for name in ("peer-server-client.crt", "peer-server-client.key")),
+            f"{paths.etcd_tls}/peer-ca.crt",
+        ]
+    if component in _WITH_MEMBER_NAME and derived.runs(config, names.ETCD):
+        return [paths.etcd_name]
+    return []
+
+
+def _argument_files(
+    arguments: Iterable[tuple[str, str]], defaults: Mapping[str, str], facts: NodeFacts, paths: Paths
+) -> Iterator[str]:
+    """Files that arguments name: our own are always there, the user's when they exist."""
+    for name, value in arguments:
+        if not value.startswith("/") or name in _NOT_MOUNTED:
+            continue
+        if value == defaults.get(name) or value in facts.digests:
+            yield value
+        if name == "kubeconfig":
+            yield from _kubeconfig_files(value, paths)
+
+
+def _kubeconfig_files(kubeconfig: str, paths: Paths) -> tuple[str, ...]:
+    """The authority, certificate and key that one of our kubeconfigs names."""
+    tls, agent = paths.tls, paths.agent
+    identities = {
+        f"{paths.credentials}/controller.kubeconfig": (tls, "client-controller"),
+        f"{paths.credentials}/scheduler.kubeconfig": (tls, "client-scheduler"),
+        paths.kube_proxy_kubeconfig: (agent, "client-kube-proxy"),
+    }
+    if kubeconfig not in identities:
+        return ()
+    folder, identity = identities[kubeconfig]
+    return (f"{folder}/server-ca.crt", f"{folder}/{identity}.crt", f"{folder}/{identity}.key")

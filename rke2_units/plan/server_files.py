@@ -1,0 +1,60 @@
+"""Files that the control plane reads: pod security admission, audit policy, egress selection."""
+
+import hashlib
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan.templates import render
+from rke2_units.release import features
+from rke2_units.release.table import Release
+
+_EXEMPT_WITH_CIS = ("kube-system", "compliance-operator-system", "tigera-operator")
+
+
+def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+    """Files of a server; a user's own admission and audit files are never written."""
+    paths = Paths(derived.data_directory(config))
+    return [
+        *_pod_security(config, release),
+        *_audit_policy(config, facts),
+        File(paths.egress_selector, render("egress-selector-config.yaml"), 0o600),
+    ]
+
+
+def admission_file(config: Config) -> str:
+    """The admission configuration that kube-apiserver reads."""
+    return config.text("pod-security-admission-config-file") or names.POD_SECURITY_FILE
+
+
+def audit_policy_file(config: Config) -> str | None:
+    """The audit policy that kube-apiserver reads; None: it writes no audit log."""
+    given = config.text("audit-policy-file")
+    return given or (names.AUDIT_POLICY_FILE if config.text("profile") == "cis" else None)
+
+
+def _pod_security(config: Config, release: Release) -> list[File]:
+    flag = "admission-control-config-file"
+    ours = admission_file(config) == names.POD_SECURITY_FILE
+    if not ours or not features.has_flag(release, names.KUBE_APISERVER, flag):
+        return []
+    cis = config.text("profile") == "cis"
+    text = render(
+        "rke2-pss.yaml",
+        level="restricted" if cis else "privileged",
+        modes=("enforce", "audit", "warn") if cis else ("enforce",),
+        exempt_namespaces=_EXEMPT_WITH_CIS if cis else (),
+    )
+    return [File(names.POD_SECURITY_FILE, text, 0o600)]
+
+
+def _audit_policy(config: Config, facts: NodeFacts) -> list[File]:
+    """A policy that logs nothing, where there is none; once changed it is the administrator's."""
+    path = audit_policy_file(config)
+    text = render("audit-policy.yaml")
+    ours = hashlib.sha256(text.encode()).hexdigest()
+    if path is None or facts.digests.get(path, ours) != ours:
+        return []
+    return [File(path, text, 0o600)]

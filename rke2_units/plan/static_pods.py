@@ -1,0 +1,150 @@
+"""The static pods: etcd and the control plane, as RKE2 writes them, one template for all."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.errors import ConfigurationError
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Paths, Role
+from rke2_units.plan import control_plane, environment, etcd, mounts, probes, server_files, yaml_text
+from rke2_units.plan.templates import render
+from rke2_units.release import images
+from rke2_units.release.table import STATIC_POD, Release
+
+INITIAL_ANNOTATION = "etcd.k3s.io/initial"
+
+_REQUESTS = {
+    names.ETCD: {"cpu": "200m", "memory": "512Mi"},
+    names.KUBE_APISERVER: {"cpu": "250m", "memory": "1024Mi"},
+    names.KUBE_CONTROLLER_MANAGER: {"cpu": "200m", "memory": "256Mi"},
+    names.KUBE_SCHEDULER: {"cpu": "100m", "memory": "128Mi"},
+    names.KUBE_PROXY: {"cpu": "250m", "memory": "128Mi"},
+}
+_PORTS = {
+    names.ETCD: {
+        "client": names.ETCD_CLIENT_PORT,
+        "peer": names.ETCD_PEER_PORT,
+        "metrics": names.ETCD_METRICS_PORT,
+    },
+    names.KUBE_APISERVER: {"apiserver": names.APISERVER_PORT},
+    names.KUBE_CONTROLLER_MANAGER: {"metrics": names.CONTROLLER_MANAGER_PORT},
+    names.KUBE_SCHEDULER: {"metrics": names.SCHEDULER_PORT},
+    names.KUBE_PROXY: {"metrics": names.KUBE_PROXY_HEALTH_PORT},
+}
+
+
+@dataclass(frozen=True)
+class StaticPod:
+    """A static pod. `text` is its manifest (YAML), `image` the qualified reference in it."""
+
+    component: str
+    uid: str
+    image: str
+    text: str
+    # Whether its environment may hold what is not for everyone's eyes (a proxy's password).
+    secret: bool = False
+
+
+def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
+    """The components that this node runs as static pods, in starting order."""
+    candidates = names.STATIC_PODS if role is Role.SERVER else (names.KUBE_PROXY,)
+    return tuple(
+        component
+        for component in candidates
+        if derived.runs(config, component)
+        and (component != names.KUBE_PROXY or release.kube_proxy == STATIC_POD)
+    )
+
+
+def manifest(component: str, config: Config, facts: NodeFacts, release: Release) -> StaticPod:
+    """The static pod of a component.
+
+    Its uid is a hash of its content and of the file that it is written to: RKE2's rule, by which a kubelet
+    sees a changed manifest as a new pod, and an unchanged one as the old.
+    """
+    paths = Paths(derived.data_directory(config))
+    arguments = control_plane.arguments(component, config, facts, release)
+    mounted = mounts.mounts(component, arguments, config, facts, release)
+    proxies = environment.proxies(config, facts)
+    extra = derived.extra_environment(config, component)
+    user, group = _user(component, config, facts)
+    image = images.image(config, release, f"{component}-image")
+
+    def text(uid: str) -> str:
+        return yaml_text.from_json_texts(
+            render(
+                "static-pod.yaml",
+                name=component,
+                uid=uid,
+                annotations=_annotations(component, config, facts),
+                image=image,
+                arguments=arguments,
+                environment=[
+                    ("FILE_HASH", _file_hash(mounted, config, facts, release)),
+                    *proxies.items(),
+                    *extra,
+                ],
+                ports=_PORTS[component],
+                probes=probes.probes(component, config, release),
+                resources=_resources(component, config),
+                privileged=component == names.KUBE_PROXY,
+                user=user,
+                group=group,
+                mounts=mounted,
+            )
+        )
+
+    content = f"{text('')}file:{paths.manifest(component)}"
+    uid = hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()
+    return StaticPod(component, uid, image, text(uid), secret=bool(proxies or extra))
+
+
+def _annotations(component: str, config: Config, facts: NodeFacts) -> dict[str, str]:
+    if component != names.ETCD:
+        return {}
+    return {INITIAL_ANNOTATION: json.dumps(etcd.initial(config, facts), separators=(",", ":"))}
+
+
+def _resources(component: str, config: Config) -> dict[str, dict[str, str]]:
+    requests = _REQUESTS[component] | derived.resource_requests(config).get(component, {})
+    limits = derived.resource_limits(config).get(component, {})
+    return {"requests": requests, **({"limits": limits} if limits else {})}
+
+
+def _user(component: str, config: Config, facts: NodeFacts) -> tuple[int | None, int | None]:
+    profile = config.text("profile")
+    if component != names.ETCD or not profile:
+        return None, None
+    if facts.etcd_user is None:
+        raise ConfigurationError(
+            f"{config.source('profile')}: profile {profile} runs etcd as its own user, but there is none",
+            hint='make it: useradd --system --user-group --no-create-home --comment "etcd user" '
+            "--shell /usr/sbin/nologin etcd",
+        )
+    return facts.etcd_user
+
+
+def _file_hash(mounted: Iterable[mounts.Mount], config: Config, facts: NodeFacts, release: Release) -> str:
+    """SHA-256 over the digests of all files that are mounted one by one: new content makes a new pod."""
+    digests = dict(facts.digests) | _planned_digests(config, facts, release)
+    total = hashlib.sha256()
+    for mount in mounted:
+        if mount.type == mounts.FILE:
+            total.update(digests.get(mount.source, "").encode())
+    return total.hexdigest()
+
+
+def _planned_digests(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+    """Digests of what this very plan writes: the disk may still hold older content."""
+    if config.role is not Role.SERVER:
+        return {}
+    planned: list[File] = [
+        *server_files.files(config, facts, release),
+        *etcd.files(config, facts, release),
+    ]
+    return {file.path: hashlib.sha256(file.content.encode()).hexdigest() for file in planned}
