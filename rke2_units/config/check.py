@@ -34,12 +34,9 @@ def _items(setting: Setting, value: Given) -> tuple[Item, ...] | None:
 
 
 def _list(setting: Setting, value: Given) -> tuple[Item, ...] | None:
+    if not value.is_list and not any(item.text for item in value.items):
+        return None
     items: list[Item] = []
-    if not value.is_list and len(value.items) == 1:
-        if value.items[0].null:
-            return None
-        if not value.items[0].text:
-            return ()
     for item in value.items:
         text = _as_text(setting, item)
         parts = [part.strip() for part in text.split(",")] if setting.commas else [text]
@@ -47,7 +44,7 @@ def _list(setting: Setting, value: Given) -> tuple[Item, ...] | None:
             if not part:
                 raise _wrong(setting, item, "a list of texts that are not empty")
             items.append(_checked(setting, Item(part, item.source)))
-    return tuple(items)
+    return tuple(items) or None
 
 
 def _scalar(setting: Setting, item: Item) -> Item:

@@ -50,7 +50,7 @@ class Config:
         return tuple(default.split(",")) if default else ()
 
     def is_set(self, name: str) -> bool:
-        """Whether the user gave it a value other than nothing (an empty list counts as a value)."""
+        """Whether the user gave it a value; nothing, an empty text and an empty list are none."""
         return name in self.given
 
     def source(self, name: str, index: int = -1) -> str:

@@ -6,6 +6,9 @@ from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.names import Role
 
+# Quantities are floats here; 0.1 and 100m are the same one.
+_ROUNDING = 1 + 1e-9
+
 
 def check(config: Config) -> None:
     """ConfigurationError for settings that contradict each other; each of them alone is well-formed."""
@@ -71,7 +74,7 @@ def _resources(config: Config) -> None:
     for component, limits in derived.resource_limits(config).items():
         for resource, limit in limits.items():
             request = requests.get(component, {}).get(resource)
-            if request is not None and grammar.quantity(request) > grammar.quantity(limit):
+            if request is not None and grammar.quantity(request) > grammar.quantity(limit) * _ROUNDING:
                 raise config.error(
                     "control-plane-resource-limits",
                     f"must not be below the requests: {component}-{resource} has a limit of {limit} "

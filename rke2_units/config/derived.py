@@ -11,6 +11,7 @@ from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
 from rke2_units.config.settings import DISABLED_BY
 from rke2_units.model import NodeFacts
+from rke2_units.names import NODE_DIRECTORY
 
 CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
 SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
@@ -32,7 +33,9 @@ def node_name(config: Config, hostname: str, node_id: str = "") -> str:
     """
     name = config.text("node-name") or hostname
     if config.boolean("with-node-id"):
-        name = f"{name}-{node_id}" if node_id else name
+        if not node_id:
+            raise config.error("with-node-id", f"needs the node's id, and {NODE_DIRECTORY}/id is not there")
+        name = f"{name}-{node_id}"
     try:
         return grammar.node_name(name)
     except ValueError as error:

@@ -7,7 +7,6 @@ words that follow "must be". The texts themselves are never part of an error, si
 import ipaddress
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,30 +22,34 @@ COMPONENTS = (
 PROBES = ("liveness", "readiness", "startup")
 PROBE_FIELDS = ("initial-delay-seconds", "timeout-seconds", "failure-threshold", "period-seconds")
 
+# Compiled when first used: reading the configuration is part of every start.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
-_HOSTNAME = re.compile(
-    r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\.?", re.ASCII
-)
-_QUALIFIED_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?", re.ASCII)
-_DURATION = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", re.ASCII)
+_SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOSTNAME = r"(?:\*\.)?[a-z0-9_][a-z0-9_-]{0,62}(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\.?"
+_QUALIFIED_PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_QUANTITY = r"(\d+(?:\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?"
+_SUFFIXES = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3} | {
+    f"{letter}{binary}": (1024.0 if binary else 1000.0) ** power
+    for power, letter in enumerate("KMGTPE", 1)
+    for binary in ("", "i")
+    if binary or letter != "K"
+}
+_DURATION = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+"
+_DURATION_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _REGISTRY_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
 _PATH_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_REGISTRY = re.compile(rf"{_REGISTRY_HOST}(?:/{_PATH_PART})*", re.ASCII)
-_IMAGE = re.compile(
+_REGISTRY = rf"{_REGISTRY_HOST}(?:/{_PATH_PART})*"
+_IMAGE = (
     rf"(?:{_REGISTRY_HOST}/)?{_PATH_PART}(?:/{_PATH_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
-    r"(?:@sha256:[0-9a-f]{64})?",
-    re.ASCII,
+    r"(?:@sha256:[0-9a-f]{64})?"
 )
-_ARGUMENT_NAME = re.compile(r"-{0,2}[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?[+-]?", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*", re.ASCII)
-_DATA_DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+@=-]+)+/?", re.ASCII)
-_BOOTSTRAP_TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_ARGUMENT_NAME = r"-{0,2}[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?[+-]?"
+_VARIABLE = r"[A-Za-z_.-][A-Za-z0-9_.-]*"
+_DATA_DIRECTORY = r"(?:/[A-Za-z0-9._+@=-]+)+/?"
+_BOOTSTRAP_TOKEN = r"[a-z0-9]{6}\.[a-z0-9]{16}"
+_HASH = r"[0-9a-f]{64}"
+_IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
 # Go's strconv.ParseBool, by which RKE2 reads a boolean.
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
@@ -121,6 +124,10 @@ class Token:
     secure: bool = False
 
 
+def _match(pattern: str, text: str) -> re.Match[str] | None:
+    return re.fullmatch(pattern, text, re.ASCII)
+
+
 def boolean(text: str) -> bool:
     if text in _TRUE:
         return True
@@ -130,14 +137,14 @@ def boolean(text: str) -> bool:
 
 
 def number(text: str) -> int:
-    if not re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text, re.ASCII):
+    if not _match(r"0|-?[1-9][0-9]{0,17}", text):
         raise ValueError("a whole number")
     return int(text)
 
 
 def octal(text: str) -> int:
     """A file mode, its digits read as octal ones however YAML would read them."""
-    if not re.fullmatch(r"(?:0o)?0*[0-7]{1,3}", text, re.ASCII) or len(text) > 8:
+    if not _match(r"(?:0o)?0*[0-7]{1,3}", text) or len(text) > 8:
         raise ValueError('a file mode in octal digits, such as "0640"')
     return int(text.removeprefix("0o"), 8)
 
@@ -146,9 +153,9 @@ def duration(text: str) -> float:
     """Seconds of a duration as Go writes it (`1h30m`, `500ms`)."""
     if text == "0":
         return 0.0
-    if len(text) > 64 or not _DURATION.fullmatch(text) or text.startswith("-"):
+    if len(text) > 64 or not _match(_DURATION, text) or text.startswith("-"):
         raise ValueError("a duration such as 10m, 90s or 1h30m")
-    return sum(float(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text))
+    return sum(float(count) * _SECONDS[unit] for count, unit in re.findall(_DURATION_PART, text, re.ASCII))
 
 
 def address(text: str) -> Address:
@@ -163,7 +170,7 @@ def address(text: str) -> Address:
 
 def network(text: str) -> Network:
     """An address range in CIDR form; bits behind the prefix are dropped, as Go's net.ParseCIDR does."""
-    if not re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text, re.ASCII):
+    if not _match(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text):
         raise ValueError("an address range such as 10.42.0.0/16")
     try:
         return ipaddress.ip_network(text, strict=False)
@@ -172,7 +179,7 @@ def network(text: str) -> Network:
 
 
 def port(text: str) -> int:
-    found = int(text) if re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) else 0
+    found = int(text) if _match(r"[0-9]{1,5}", text) else 0
     if not 0 < found < 65536:
         raise ValueError("a port between 1 and 65535")
     return found
@@ -192,13 +199,13 @@ def port_range(text: str) -> tuple[int, int]:
 
 def subdomain(text: str) -> str:
     """A DNS name in lower case, as Kubernetes wants names (RFC 1123 subdomain)."""
-    if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):
+    if len(text) > 253 or not _match(_SUBDOMAIN, text):
         raise ValueError("a DNS name of lower-case letters, digits, '-' and '.'")
     return text
 
 
 def label_name(text: str) -> str:
-    if not re.fullmatch(_LABEL, text, re.ASCII):
+    if not _match(_LABEL, text):
         raise ValueError("a name of at most 63 lower-case letters, digits and '-'")
     return text
 
@@ -206,7 +213,7 @@ def label_name(text: str) -> str:
 def node_name(text: str) -> str:
     """A node's name in lower case; at most 63 characters, as the label kubernetes.io/hostname has it too."""
     lowered = text.lower()
-    if len(lowered) > 63 or not _SUBDOMAIN.fullmatch(lowered):
+    if len(lowered) > 63 or not _match(_SUBDOMAIN, lowered):
         raise ValueError("a DNS name of at most 63 letters, digits, '-' and '.'")
     return lowered
 
@@ -216,14 +223,14 @@ def host(text: str) -> str:
     try:
         address(text)
     except ValueError:
-        numeric = re.fullmatch(r"[0-9.]+", text, re.ASCII)
-        if numeric or len(text) > 253 or not _HOSTNAME.fullmatch(text.lower()):
+        numeric = _match(r"[0-9.]+", text)
+        if numeric or len(text) > 253 or not _match(_HOSTNAME, text.lower()):
             raise ValueError("a DNS name or an IP address") from None
     return text
 
 
 def server_url(text: str) -> str:
-    match = re.fullmatch(r"https://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\[\]]+)(?::([0-9]+))?/?", text)
+    match = _match(r"https://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\[\]]+)(?::([0-9]+))?/?", text)
     try:
         if match is None:
             raise ValueError
@@ -254,7 +261,7 @@ def data_directory(text: str) -> str:
     It is written into units, PATH, TOML, mounts and a shell's words, so only characters that mean nothing in
     any of them are taken.
     """
-    if len(text) > 200 or not _DATA_DIRECTORY.fullmatch(text):
+    if len(text) > 200 or not _match(_DATA_DIRECTORY, text):
         raise ValueError("an absolute path of letters, digits and . _ + @ = - / (at most 200 characters)")
     path = text.rstrip("/")
     if any(part in (".", "..") for part in path.split("/")):
@@ -265,39 +272,32 @@ def data_directory(text: str) -> str:
 
 
 def identifier(text: str) -> str:
-    if len(text) > 253 or not _IDENTIFIER.fullmatch(text):
+    if len(text) > 253 or not _match(_IDENTIFIER, text):
         raise ValueError("a name of letters, digits, '.', '_' and '-'")
     return text
 
 
 def image(text: str) -> str:
-    if len(text) > 512 or not _IMAGE.fullmatch(text):
+    if len(text) > 512 or not _match(_IMAGE, text):
         raise ValueError("an image reference such as registry.example/rancher/hardened-etcd:v3.6.14")
     return text
 
 
 def registry(text: str) -> str:
-    if len(text) > 255 or not _REGISTRY.fullmatch(text):
+    if len(text) > 255 or not _match(_REGISTRY, text):
         raise ValueError("a registry such as registry.example:5000/mirror, without https://")
     return text
 
 
-def quantity(text: str) -> Decimal:
+def quantity(text: str) -> float:
     """A Kubernetes resource quantity (`500m`, `1Gi`), zero or more."""
-    match = _QUANTITY.fullmatch(text) if len(text) <= 40 else None
+    match = _match(_QUANTITY, text) if len(text) <= 40 else None
     if match is None:
         raise ValueError("a resource quantity such as 500m or 1Gi")
-    suffix = match[2] or ""
-    count = Decimal(match[1])
-    if suffix.endswith("i"):
-        return count * Decimal(1024) ** ("KMGTPE".index(suffix[0]) + 1)
-    if suffix[:1] in ("e", "E") and len(suffix) > 1:
-        return count * Decimal(10) ** int(suffix[1:])
-    return (
-        count
-        * Decimal(10)
-        ** {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}[suffix]
-    )
+    count, suffix = float(match[1]), match[2] or ""
+    if suffix[:1] in ("e", "E") and suffix[1:]:
+        return count * 10.0 ** int(suffix[1:])
+    return count * _SUFFIXES[suffix]
 
 
 def component_resource(text: str) -> tuple[str, str, str]:
@@ -319,7 +319,7 @@ def component_probe(text: str) -> tuple[str, str, str, int]:
         component, found, field = name.strip().partition(f"-{probe}-")
         if found and component in COMPONENTS and field in PROBE_FIELDS and equals:
             count = value.strip()
-            if not re.fullmatch(r"[0-9]{1,6}", count, re.ASCII):
+            if not _match(r"[0-9]{1,6}", count):
                 break
             return component, probe, field, int(count)
     raise ValueError(
@@ -335,7 +335,7 @@ def mount(text: str) -> Mount:
     """
     parts = text.split(":")
     expected = "SOURCE:DESTINATION[:ro|rw[:TYPE]] with absolute paths"
-    if not 2 <= len(parts) <= 4 or not all(re.fullmatch(r"/[^:]*", path) for path in parts[:2]):
+    if not 2 <= len(parts) <= 4 or not all(_match(r"/[^:]*", path) for path in parts[:2]):
         raise ValueError(expected)
     if ".." in parts[1].split("/") or ".." in parts[0].split("/"):
         raise ValueError(f"{expected}, without ..")
@@ -349,7 +349,7 @@ def mount(text: str) -> Mount:
 
 def variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not _VARIABLE.fullmatch(name):
+    if not equals or not _match(_VARIABLE, name):
         raise ValueError("NAME=VALUE")
     return name, value
 
@@ -357,7 +357,7 @@ def variable(text: str) -> tuple[str, str]:
 def argument(text: str) -> tuple[str, str]:
     """Name and value of an extra argument: without leading dashes, with the name's final `+` or `-`."""
     name, equals, value = text.partition("=")
-    if not _ARGUMENT_NAME.fullmatch(name):
+    if not _match(_ARGUMENT_NAME, name):
         raise ValueError("key=value, as in max-pods=200")
     return name.lstrip("-"), value if equals else "true"
 
@@ -367,13 +367,13 @@ def qualified_name(text: str) -> str:
     prefix, slash, name = text.rpartition("/")
     if slash:
         subdomain(prefix)
-    if not _QUALIFIED_PART.fullmatch(name):
+    if not _match(_QUALIFIED_PART, name):
         raise ValueError("a key such as example.com/name")
     return text
 
 
 def _label_value(text: str) -> str:
-    if text and not _QUALIFIED_PART.fullmatch(text):
+    if text and not _match(_QUALIFIED_PART, text):
         raise ValueError("at most 63 letters, digits, '-', '_' and '.'")
     return text
 
@@ -419,11 +419,11 @@ def taint(text: str) -> tuple[str, str, str]:
 def token(text: str) -> Token:
     """A cluster token: a password, `K10<hash>::USER:PASSWORD`, or a bootstrap token in either place."""
     if not text.startswith("K10"):
-        return Token(text, bootstrap=bool(_BOOTSTRAP_TOKEN.fullmatch(text)))
+        return Token(text, bootstrap=bool(_match(_BOOTSTRAP_TOKEN, text)))
     authority_hash, separator, credentials = text.removeprefix("K10").partition("::")
-    if not separator or (authority_hash and not _HASH.fullmatch(authority_hash)):
+    if not separator or (authority_hash and not _match(_HASH, authority_hash)):
         raise ValueError("a token: after K10 come 64 hexadecimal digits (or none) and ::")
-    if _BOOTSTRAP_TOKEN.fullmatch(credentials):
+    if _match(_BOOTSTRAP_TOKEN, credentials):
         return Token(credentials, "", authority_hash, bootstrap=True, secure=True)
     user, _, password = credentials.partition(":")
     if not user or not password:
