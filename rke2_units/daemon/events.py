@@ -60,7 +60,7 @@ class Events:
                 return
             if self._watchdog:
                 remaining = min(remaining, self._watchdog / 2)
-            ready, _, _ = select.select([self._systemd, self._wake_read], [], [], remaining)
+            ready, _, _ = select.select([self._systemd.fileno(), self._wake_read], [], [], remaining)
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
                 if self._stop:

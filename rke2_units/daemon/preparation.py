@@ -10,6 +10,7 @@ from rke2_units.certificates.ensure import ensure
 from rke2_units.config import derived
 from rke2_units.config.load import load
 from rke2_units.daemon import units
+from rke2_units.daemon.probes import Fact
 from rke2_units.doors import http
 from rke2_units.doors.dbus import Systemd
 from rke2_units.errors import ConfigurationError
@@ -37,7 +38,7 @@ class Prepared:
     # Whether an apiserver of this node can tell that the node is registered.
     registers_here: bool
     # Addresses to ask how components are.
-    facts: Mapping[str, Mapping[str, str]]
+    facts: Mapping[str, Fact]
     node_url: str
     identity: http.Identity
 

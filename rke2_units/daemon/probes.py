@@ -11,6 +11,10 @@ _REGISTRATION_INTERVAL = 0.1
 _HEALTH_INTERVAL = 15.0
 
 
+# An address and what its answer must hold, as in the programs' settings.
+Fact = Mapping[str, str | bool]
+
+
 class Probes:
     """Asks whether the node is registered, then how the components are; calls `changed` when an answer changed.
 
@@ -19,7 +23,7 @@ class Probes:
 
     def __init__(
         self,
-        facts: Mapping[str, Mapping[str, str]],
+        facts: Mapping[str, Fact],
         node_url: str,
         identity: http.Identity,
         changed: Callable[[], None],
@@ -65,10 +69,14 @@ class Probes:
             self._changed()
 
 
-def _holds(fact: Mapping[str, str]) -> bool:
-    identity = http.Identity(fact.get("authority"), fact.get("certificate"), fact.get("key"))
+def _holds(fact: Fact) -> bool:
     try:
-        status, body = http.get(fact["url"], identity)
+        status, body = http.get(str(fact["url"]), _identity(fact))
     except OSError:
         return False
-    return status == 200 and fact.get("contains", "") in body
+    return status == 200 and str(fact.get("contains", "")) in body
+
+
+def _identity(fact: Fact) -> http.Identity:
+    paths = {name: str(fact[name]) for name in ("authority", "certificate", "key") if name in fact}
+    return http.Identity(**paths)

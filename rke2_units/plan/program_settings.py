@@ -18,7 +18,7 @@ NEEDS = {
 }
 
 
-def facts(paths: Paths) -> dict[str, dict[str, object]]:
+def facts(paths: Paths) -> dict[str, dict[str, str | bool]]:
     """How each fact that a gate waits for is asked: an address and what the answer must hold."""
 
     def loopback(port: int, path: str) -> str:
