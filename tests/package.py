@@ -25,18 +25,17 @@ SOURCES = (
     "rke2_units",
     "unit_templates",
 )
-IGNORED = (
+# What builds leave behind, and what the tests themselves write: a new result is no reason to build again.
+IGNORED = shutil.ignore_patterns(
     "__pycache__",
     "*.egg-info",
-    ".mypy_cache",
     "made",
     "rke2-units",
     ".debhelper",
     "files",
     "*.substvars",
+    "fault-series.md",
 )
-# Written by the tests themselves: a new result is no reason to build again.
-RESULTS = ("fault-series.md",)
 
 
 def build_deb(suite: str = "bookworm", version: str | None = None) -> Path:
@@ -74,9 +73,7 @@ def copy_sources(tree: Path) -> None:
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(
-                source, tree / name, symlinks=True, ignore=shutil.ignore_patterns(*IGNORED, *RESULTS)
-            )
+            shutil.copytree(source, tree / name, symlinks=True, ignore=IGNORED)
         else:
             shutil.copy2(source, tree / name)
 
@@ -108,7 +105,7 @@ def _root(suite: str) -> Path:
     packages = ["build-essential", "lintian", *build_dependencies()]
     return cached(
         f"build-root-{suite}",
-        recipe_hash(suite, *packages, Path(debian.__file__)),
+        recipe_hash(suite, *packages),
         lambda directory: debian.make_root(directory / "root", suite, packages),
     )
 
@@ -125,11 +122,10 @@ def _in_root(suite: str, work: Path, script: str) -> str:
     root = _root(suite) / "root"
     (root / "build").mkdir(exist_ok=True)
     inside = f"export HOME=/build LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin; {script}"
+    mounts = 'mount --bind "$1" "$2/build"; mount -t proc proc "$2/proc"; exec chroot "$2" sh -ec "$3"'
     return debian.command(
-        "unshare", "--mount", "--pid", "--fork",
-        "sh", "-ec", 'mount --bind "$1" "$2/build"; mount -t proc proc "$2/proc"; exec chroot "$2" sh -ec "$3"',
-        "sh", work, root, inside,
-    )  # fmt: skip
+        "unshare", "--mount", "--pid", "--fork", "sh", "-ec", mounts, "sh", work, root, inside
+    )
 
 
 def _contents(tree: Path) -> list[str | Path]:
