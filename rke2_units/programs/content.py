@@ -1,0 +1,139 @@
+"""`content --settings FILE`: Kubernetes' programs and charts out of the rke2-runtime image.
+
+ExecStart= of rke2-content.service. As RKE2 does it: the image's /bin (flattened) and /charts go to
+DATA/data/NAME-OF-THE-VERSION/, marked with `.extracted`, DATA/bin leads to that bin, and what no container
+needs any more of other versions goes.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rke2_units.errors import UserError
+from rke2_units.programs import console
+from rke2_units.programs.settings import Settings
+
+_MARKER = ".extracted"
+# Never a version's name; what a killed run leaves behind is known by it.
+_TEMPORARY = ".rke2-units-"
+
+
+def program(settings: Settings, arguments: list[str]) -> None:
+    if arguments:
+        raise UserError("content takes no arguments", hint="content --settings FILE")
+    directory = f"{settings.data_directory}/data/{settings.content_directory}"
+    if not _is_there(directory) or _left_overs(settings):
+        with _lock(settings):
+            if not _is_there(directory):
+                from rke2_units.programs.content_staging import stage
+
+                stage(settings, directory, _TEMPORARY)
+            _remove_left_overs(settings)
+    _link(settings, directory)
+    _remove_old(settings)
+
+
+def _is_there(directory: str) -> bool:
+    return all(os.path.exists(f"{directory}/{name}") for name in (_MARKER, "bin", "charts"))
+
+
+@contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    os.makedirs(f"{settings.data_directory}/data", mode=0o755, exist_ok=True)
+    with open(f"{settings.data_directory}/data/.lock", "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.say("waiting for another process that stages the content")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _left_overs(settings: Settings) -> list[str]:
+    root = f"{settings.data_directory}/data"
+    try:
+        return [f"{root}/{name}" for name in os.listdir(root) if name.startswith(_TEMPORARY)]
+    except FileNotFoundError:
+        return []
+
+
+def _remove_left_overs(settings: Settings) -> None:
+    for path in _left_overs(settings):
+        _remove_tree(path)
+
+
+def _link(settings: Settings, directory: str) -> None:
+    """DATA/bin leads to this version's programs; switched in one step."""
+    link = f"{settings.data_directory}/bin"
+    target = f"{directory}/bin"
+    try:
+        if os.readlink(link) == target:
+            return
+    except FileNotFoundError:
+        pass
+    except OSError:
+        raise UserError(f"{link} is not a symbolic link", hint="move it away") from None
+    temporary = f"{settings.data_directory}/{_TEMPORARY}bin-{os.getpid()}"
+    os.symlink(target, temporary)
+    os.rename(temporary, link)
+    console.say(f"{link} leads to {target}")
+
+
+def _remove_old(settings: Settings) -> None:
+    """Removes other versions that no process runs from and no shim comes from."""
+    root = f"{settings.data_directory}/data"
+    others = [
+        f"{root}/{name}"
+        for name in sorted(os.listdir(root))
+        if name.startswith("v") and name != settings.content_directory and os.path.isdir(f"{root}/{name}")
+    ]
+    if not others:
+        return
+    try:
+        used = [*_shims(settings), *_programs()]
+    except OSError as error:
+        console.say(f"old versions are kept, what uses them cannot be read: {error}", console.WARNING)
+        return
+    for path in others:
+        # The kernel names programs by their real path, also where the data directory is a link.
+        places = (f"{path}/", f"{os.path.realpath(path)}/")
+        if not any(program.startswith(places) for program in used):
+            _remove_tree(path)
+            console.say(f"{path} removed: nothing runs from it any more")
+
+
+def _shims(settings: Settings) -> list[str]:
+    """The shims of running containers, as containerd notes them (`shim-binary-path` in each bundle)."""
+    bundles = settings.bundles
+    found = []
+    for name in os.listdir(bundles) if os.path.exists(bundles) else ():
+        try:
+            with open(f"{bundles}/{name}/shim-binary-path", encoding="utf-8") as file:
+                found.append(file.read().strip())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _programs() -> list[str]:
+    """The programs of all processes."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                found.append(os.readlink(f"/proc/{name}/exe"))
+            except (FileNotFoundError, ProcessLookupError):
+                # It has ended, or is a kernel thread.
+                continue
+    return found
+
+
+def _remove_tree(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    console.main(program, "content --settings FILE")

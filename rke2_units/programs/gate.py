@@ -1,0 +1,73 @@
+"""`gate --settings FILE COMPONENT`: waits until what the component needs is there.
+
+ExecStartPre= of rke2-static-pod@COMPONENT.service. It answers within 0.2 s of the fact.
+"""
+
+import time
+
+from rke2_units import names
+from rke2_units.errors import UserError
+from rke2_units.programs import console, systemd
+from rke2_units.programs.probe import Probe
+from rke2_units.programs.settings import Settings
+
+_INTERVAL = 0.1
+# How often systemd is asked about the unit that is waited for.
+_LOOK = 2.0
+# A unit that is down may be about to be started: this long it is given.
+_PATIENCE = 20.0
+# So often may systemd restart the unit before waiting for it is given up.
+_RESTARTS = 3
+
+
+def program(settings: Settings, arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise UserError("gate takes one component", hint="gate --settings FILE COMPONENT")
+    pod = settings.static_pod(arguments[0])
+    waiting = console.Waiting()
+    for need in pod.needs:
+        wait(settings, need, pod.component, waiting)
+
+
+def wait(settings: Settings, need: str, component: str, waiting: console.Waiting) -> None:
+    """Returns when the need's fact holds; UserError when its unit is down, or fails again and again."""
+    probe = Probe(settings.fact(fact_name(settings, need)))
+    unit = unit_of(need)
+    began = time.monotonic()
+    looked = began
+    down_since: float | None = None
+    first_restarts: int | None = None
+    while reason := probe.ask():
+        waiting.report(need, reason)
+        now = time.monotonic()
+        if now - looked >= _LOOK:
+            looked = now
+            state = systemd.unit_state(unit)
+            first_restarts = state.restarts if first_restarts is None else first_restarts
+            down_since = (down_since or now) if state.is_over else None
+            if down_since is not None and now - down_since >= _PATIENCE:
+                raise UserError(
+                    f"{component} needs {need}, but {unit} is {state.active}",
+                    hint=f"see `systemctl status {unit}`, or start it",
+                )
+            if state.restarts - first_restarts >= _RESTARTS:
+                raise UserError(
+                    f"{component} needs {need}, but {unit} fails again and again ({reason})",
+                    hint=f"see `journalctl -u {unit}`",
+                )
+        time.sleep(_INTERVAL)
+    probe.close()
+
+
+def fact_name(settings: Settings, need: str) -> str:
+    """The fact that shows that a need is met: a static pod's own, else the one of that name."""
+    pod = settings.static_pods.get(need)
+    return pod.fact if pod else need
+
+
+def unit_of(need: str) -> str:
+    return names.KUBELET_UNIT if need == "kubelet" else names.static_pod_unit(need)
+
+
+if __name__ == "__main__":
+    console.main(program, "gate --settings FILE COMPONENT")

@@ -1,0 +1,63 @@
+"""`image --settings FILE COMPONENT`: makes sure that containerd has the component's image.
+
+First ExecStartPre= of rke2-static-pod@COMPONENT.service. What rke2-images.service brings is waited for;
+what it did not bring is pulled.
+"""
+
+import time
+
+from rke2_units import names
+from rke2_units.errors import UserError
+from rke2_units.programs import console, image_store, systemd
+from rke2_units.programs.references import normalise
+from rke2_units.programs.settings import Settings
+
+_INTERVAL = 0.1
+_FIRST_LOOK = 0.5
+_LOOK = 2.0
+# rke2-images.service may be about to be started.
+_PATIENCE = 3.0
+
+
+def program(settings: Settings, arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise UserError("image takes one component", hint="image --settings FILE COMPONENT")
+    reference = settings.static_pod(arguments[0]).image
+    if _is_brought(reference):
+        return
+    name = normalise(reference)
+    if name in image_store.stored(settings, f"name=={name}"):
+        return
+    console.say(f"pulling {reference}")
+    try:
+        image_store.pull(settings, reference)
+    except UserError as error:
+        raise UserError(
+            f"{arguments[0]}: {error.message}; it is in no archive in {settings.image_archives} either",
+            hint="put the archive there, or make its registry reachable",
+        ) from None
+
+
+def _is_brought(reference: str) -> bool:
+    """Whether rke2-images.service has brought the image; returns when it has, or is done without it."""
+    name = normalise(reference)
+    waiting = console.Waiting()
+    began = time.monotonic()
+    look = began + _FIRST_LOOK
+    while True:
+        present = image_store.read_present()
+        if present is not None and name in present:
+            return True
+        now = time.monotonic()
+        if now >= look:
+            look = now + _LOOK
+            state = systemd.unit_state(names.IMAGES_UNIT)
+            if state.active != "activating" and (present is not None or now - began > _PATIENCE):
+                # It may have ended between the two looks.
+                return name in (image_store.read_present() or [])
+        waiting.report(f"the image {reference}", f"{names.IMAGES_UNIT} is at work")
+        time.sleep(_INTERVAL)
+
+
+if __name__ == "__main__":
+    console.main(program, "image --settings FILE COMPONENT")

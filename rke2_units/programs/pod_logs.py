@@ -1,0 +1,105 @@
+"""What the log of a static pod's container says about why it ended.
+
+The kubelet's layout: POD_LOGS/NAMESPACE_POD_UID/CONTAINER/N.log, N counts the container's starts; the
+CRI's line: `TIME STREAM TAG TEXT`.
+"""
+
+import json
+import os
+
+from rke2_units import names
+
+# A program that rejects a flag prints its whole usage after the reason.
+_TAIL = 1 << 18
+_LONGEST = 300
+# How telling a line is, best first; of equally telling ones the last counts.
+_FATAL = ("Error: ", "panic: ", "fatal error: ", "invalid argument ", "unknown flag", "command failed")
+_REASONS = (
+    "address already in use",
+    "no space left",
+    "permission denied",
+    "no such file",
+    "cannot ",
+    "unable to ",
+    "failed to ",
+    "invalid ",
+)
+
+
+class PodLog:
+    """The log directory of one container of one pod."""
+
+    def __init__(self, component: str, node_name: str, uid: str, root: str = names.POD_LOGS) -> None:
+        self.directory = f"{root}/kube-system_{component}-{node_name}_{uid}/{component}"
+
+    def starts(self) -> list[int]:
+        """The numbers of the container's logs, in order: empty before its first start."""
+        try:
+            found = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(int(name[:-4]) for name in found if name.endswith(".log") and name[:-4].isdecimal())
+
+    def lines(self) -> list[str]:
+        """The lines of the newest log that has any."""
+        for number in reversed(self.starts()):
+            lines = self._read(number)
+            if lines:
+                return lines
+        return []
+
+    def _read(self, number: int) -> list[str]:
+        try:
+            with open(f"{self.directory}/{number}.log", "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                content = file.read()
+        except OSError:
+            return []
+        texts = (_text(line) for line in content.decode(errors="replace").splitlines())
+        return [text for text in texts if text.strip()]
+
+
+def most_telling(lines: list[str]) -> str:
+    """The line that says most about why a program ended; "" when there is none."""
+    best = ""
+    rank = 9
+    for line in lines:
+        candidate = _rank(line)
+        if candidate <= rank:
+            best, rank = line, candidate
+    text = _readable(best)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _text(line: str) -> str:
+    """The text of a CRI line; a line of another form (the tail begins in its middle) as it is."""
+    parts = line.split(" ", 3)
+    return parts[3] if len(parts) == 4 and parts[1] in ("stdout", "stderr") else line
+
+
+def _rank(line: str) -> int:
+    # klog's header begins with the severity and four digits of the date; etcd writes JSON.
+    klog = line[:1] if line[1:5].isdecimal() else ""
+    if klog == "F" or '"level":"fatal"' in line or '"level":"panic"' in line or line.startswith(_FATAL):
+        return 0
+    if any(mark in line for mark in _FATAL):
+        return 1
+    if any(reason in line for reason in _REASONS):
+        return 2
+    if klog == "E" or '"level":"error"' in line or "rror" in line:
+        return 3
+    if klog == "W" or '"level":"warn"' in line:
+        return 4
+    return 5
+
+
+def _readable(line: str) -> str:
+    """A JSON line of etcd as "message: error"."""
+    if not line.startswith("{"):
+        return line.strip()
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line.strip()
+    parts = [str(record[key]) for key in ("msg", "error") if record.get(key)]
+    return ": ".join(parts) or line.strip()

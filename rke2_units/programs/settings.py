@@ -1,0 +1,157 @@
+"""The settings file that the plan writes for the programs (JSON, `names.Paths.program_settings`).
+
+{"data_directory": "/var/lib/rancher/rke2", "node_name": "node1",
+ "containerd_socket": "/run/k3s/containerd/containerd.sock", "namespace": "k8s.io",
+ "snapshotter": "overlayfs",                                       (optional)
+ "content": {"image": "rancher/rke2-runtime:v1...", "directory": "v1...-0123456789ab",
+             "archives": "/var/lib/rancher/rke2/agent/images"},
+ "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"]},   ("first" is optional)
+ "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
+                          "needs": ["kubelet"], "fact": "etcd"}},
+ "facts": {"etcd": {"url": "http://127.0.0.1:2381/health", "contains": "true"},
+           "kube-apiserver": {"url": "https://127.0.0.1:6443/readyz", "authority": "...",
+                              "certificate": "...", "key": "..."},
+           "kube-scheduler": {"url": "https://127.0.0.1:10259/healthz", "insecure": true}}}
+"""
+
+import json
+import os
+
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.names import CONTAINERD_SOCKET
+
+_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+
+
+class Fact:
+    """Something that an HTTP(S) answer shows: status 200, and `contains` in its body.
+
+    With `insecure` the server's certificate is not checked, which only a loopback address may ask for:
+    the scheduler and the controller-manager sign their own.
+    """
+
+    def __init__(self, name: str, table: "_Table") -> None:
+        self.name = name
+        self.url = table.text("url")
+        self.contains = table.text("contains", "")
+        self.authority = table.text("authority", "")
+        self.certificate = table.text("certificate", "")
+        self.key = table.text("key", "")
+        self.insecure = table.boolean("insecure")
+        scheme, _, rest = self.url.partition("://")
+        authority, slash, path = rest.partition("/")
+        self.path = slash + path or "/"
+        self.encrypted = scheme == "https"
+        host, _, port = authority.rpartition(":")
+        if scheme not in ("http", "https") or not host or not port.isdigit():
+            raise table.wrong("url", "a URL like http://127.0.0.1:2381/health")
+        if self.insecure and host not in _LOOPBACK:
+            raise table.wrong("insecure", "false, as the address is not a loopback address")
+        self.host = host.strip("[]")
+        self.port = int(port)
+
+
+class StaticPod:
+    """One static pod: its manifest as staged, where the kubelet reads it, and what it needs first."""
+
+    def __init__(self, component: str, table: "_Table") -> None:
+        self.component = component
+        self.image = table.text("image")
+        self.staged = table.text("staged")
+        self.manifest = table.text("manifest")
+        self.uid = table.text("uid")
+        self.needs = table.texts("needs")
+        self.fact = table.text("fact")
+
+
+class Settings:
+    """What the programs know of this node."""
+
+    def __init__(self, table: "_Table") -> None:
+        self.file = table.where
+        self.data_directory = table.text("data_directory")
+        self.node_name = table.text("node_name")
+        self.containerd_socket = table.text("containerd_socket", CONTAINERD_SOCKET)
+        self.namespace = table.text("namespace", "k8s.io")
+        # Where containerd keeps a directory for each running container.
+        state = os.path.dirname(self.containerd_socket)
+        self.bundles = f"{state}/io.containerd.runtime.v2.task/{self.namespace}"
+        self.snapshotter = table.text("snapshotter", "overlayfs")
+        content = table.table("content")
+        self.content_image = content.text("image")
+        self.content_directory = content.text("directory")
+        self.content_archives = content.text("archives")
+        images = table.table("images")
+        self.image_archives = images.text("archives")
+        pods = table.table("static_pods")
+        self.static_pods = {name: StaticPod(name, pods.table(name)) for name in pods.values}
+        self.images_first = (*images.texts("first"), *(pod.image for pod in self.static_pods.values()))
+        facts = table.table("facts")
+        self.facts = {name: Fact(name, facts.table(name)) for name in facts.values}
+        if "/" in self.content_directory or self.content_directory in ("", ".", ".."):
+            raise content.wrong("directory", "the name of a directory")
+
+    def static_pod(self, component: str) -> StaticPod:
+        try:
+            return self.static_pods[component]
+        except KeyError:
+            known = ", ".join(self.static_pods) or "none"
+            raise UserError(
+                f"no static pod named {component!r} is planned for this node",
+                hint=f"planned: {known}; they change with config.yaml at `systemctl restart rke2-server`",
+            ) from None
+
+    def fact(self, name: str) -> Fact:
+        try:
+            return self.facts[name]
+        except KeyError:
+            raise ConfigurationError(f"{self.file}: no fact named {name!r}", hint=_REWRITE) from None
+
+
+def read(path: str) -> Settings:
+    """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", hint=_REWRITE) from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}", hint=_REWRITE) from None
+    return Settings(_Table(path, values))
+
+
+_REWRITE = "rke2-server (or rke2-agent) writes this file when it starts"
+
+
+class _Table:
+    """A JSON object whose members are taken out by type."""
+
+    def __init__(self, where: str, values: object) -> None:
+        self.where = where
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{where}: not a table", hint=_REWRITE)
+        self.values: dict[str, object] = values
+
+    def wrong(self, key: str, expected: str) -> ConfigurationError:
+        return ConfigurationError(f"{self.where}: {key!r} is not {expected}", hint=_REWRITE)
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.values.get(key, default)
+        if not isinstance(value, str):
+            raise self.wrong(key, "a text")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.wrong(key, "a list of texts")
+        return tuple(value)
+
+    def boolean(self, key: str) -> bool:
+        value = self.values.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def table(self, key: str) -> "_Table":
+        return _Table(f"{self.where}: {key}", self.values.get(key, {}))

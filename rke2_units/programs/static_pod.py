@@ -1,0 +1,265 @@
+"""`static_pod --settings FILE place|ready|remove COMPONENT`: a static pod's life, as a unit's commands.
+
+place   ExecStart=       the manifest goes where the kubelet watches
+ready   ExecStartPost=   until the component answers, or cannot
+remove  ExecStopPost= (or ExecStop=)   the pod goes, if it was this unit that was stopped
+"""
+
+import fcntl
+import os
+import time
+
+from rke2_units import names
+from rke2_units.errors import UserError
+from rke2_units.programs import console, systemd
+from rke2_units.programs.containers import Containers
+from rke2_units.programs.pod_logs import PodLog, most_telling
+from rke2_units.programs.probe import Probe
+from rke2_units.programs.settings import Settings, StaticPod
+
+_INTERVAL = 0.1
+# How long the kubelet may take to stop a pod: it looks at its folder every 20 s if it misses the change,
+# and gives containers 30 s.
+_KUBELET_STOPS = 55.0
+# A container that ended so often since `ready` began to look will not come up by itself.
+_EXITS = 3
+# With a healthy kubelet a container runs within seconds; back-off after failures goes up to 5 minutes.
+_NO_CONTAINER = 90.0
+# A machine under emulation needs 3 minutes for what takes others 7 seconds.
+_LONGEST = 900.0
+_KUBELET_LOOK = 5.0
+_KUBELET_DEAD = 60.0
+_SHOWN = 10
+
+
+def program(settings: Settings, arguments: list[str]) -> None:
+    actions = {"place": place, "ready": ready, "remove": remove}
+    if len(arguments) != 2 or arguments[0] not in actions:
+        raise UserError("static_pod takes an action and a component", hint=_USAGE)
+    actions[arguments[0]](settings, settings.static_pod(arguments[1]))
+
+
+def place(settings: Settings, pod: StaticPod) -> None:
+    """Puts the staged manifest where the kubelet watches; a pod with another UID is stopped first.
+
+    A kubelet that has not seen the API server yet does not stop a pod whose manifest changed, and the new
+    one would find its ports taken. Killed between the steps, the next run does what is left: only a
+    manifest that is in place says that no old pod runs.
+    """
+    wanted = _content(pod.staged)
+    if wanted is None:
+        raise UserError(
+            f"{pod.staged}: the manifest of {pod.component} is missing",
+            hint="rke2-server (or rke2-agent) writes it when it starts",
+        )
+    if wanted == _content(pod.manifest):
+        return
+    others = [task for task in Containers(settings).tasks(pod.component) if task.uid != pod.uid]
+    if others:
+        console.say(f"the manifest of {pod.component} changed: its old pod is stopped first")
+        _take_away(settings, pod, keep=pod.uid)
+    _put(pod, wanted)
+    console.say(f"{pod.component}: manifest in place")
+
+
+def discard_outdated(settings: Settings) -> list[str]:
+    """Removes manifests in the kubelet's folder that are no longer what is staged; which components.
+
+    To be called before a kubelet starts. One that takes up an old manifest first, and cannot reach the API
+    server, never lets go of it: the new pod would wait for the end of the old one for ever.
+    """
+    outdated = []
+    for pod in settings.static_pods.values():
+        current = _content(pod.manifest)
+        if current is not None and current != _content(pod.staged):
+            _unlink(pod.manifest)
+            outdated.append(pod.component)
+    return outdated
+
+
+def ready(settings: Settings, pod: StaticPod) -> None:
+    """Returns when the component's fact holds; UserError with the cause when it will not."""
+    waiting = console.Waiting()
+    watch = _Watch(settings, pod)
+    while reason := watch.look():
+        waiting.report(pod.component, reason)
+        time.sleep(_INTERVAL)
+    console.status(f"{pod.component} is ready")
+
+
+def remove(settings: Settings, pod: StaticPod) -> None:
+    """Removes the pod and returns when its sandbox is gone.
+
+    Not when the node daemon stops its units or the machine goes down: pods outlive both. Not when the
+    start failed: the kubelet goes on trying, and the next start finds out.
+    """
+    if os.environ.get("SERVICE_RESULT", "success") != "success":
+        return
+    if _daemon_stops() or systemd.machine_stops():
+        return
+    _take_away(settings, pod, keep="")
+    console.say(f"{pod.component}: pod removed")
+
+
+class _Watch:
+    """What `ready` sees of a pod, and when it gives up."""
+
+    def __init__(self, settings: Settings, pod: StaticPod) -> None:
+        self._settings = settings
+        self._pod = pod
+        self._fact = Probe(settings.fact(pod.fact))
+        self._kubelet = Probe(settings.fact("kubelet"))
+        self._log = PodLog(pod.component, settings.node_name, pod.uid)
+        self._containers = Containers(settings)
+        self._first_start: int | None = None
+        now = time.monotonic()
+        self._began = now
+        self._container_seen = now
+        self._kubelet_seen = now
+        self._kubelet_looked = now
+
+    def look(self) -> str:
+        """What is missing, "" when the component is ready; UserError when waiting is of no use."""
+        now = time.monotonic()
+        starts = self._log.starts()
+        if not starts:
+            reason = "its container has not started"
+        else:
+            if self._first_start is None:
+                self._first_start = starts[-1]
+            reason = self._fact.ask()
+            # Another process on its port must not pass for it.
+            if not reason and self._container_runs():
+                return ""
+            if starts[-1] - self._first_start >= _EXITS:
+                raise self._failure(f"ended {_EXITS} times")
+        self._check_kubelet(now)
+        if self._container_runs():
+            self._container_seen = now
+        if now - self._container_seen > _NO_CONTAINER:
+            raise self._failure(f"has had no running container for {_NO_CONTAINER:.0f} s")
+        if now - self._began > _LONGEST:
+            raise self._failure(f"is not ready after {_LONGEST / 60:.0f} minutes ({reason})")
+        return reason or "its container has ended"
+
+    def _container_runs(self) -> bool:
+        tasks = self._containers.tasks(self._pod.component)
+        return any(task.uid == self._pod.uid and not task.is_sandbox for task in tasks)
+
+    def _check_kubelet(self, now: float) -> None:
+        if now - self._kubelet_looked < _KUBELET_LOOK:
+            return
+        self._kubelet_looked = now
+        if not (reason := self._kubelet.ask()):
+            self._kubelet_seen = now
+            return
+        # Without a kubelet it is not the container that keeps us waiting.
+        self._container_seen = now
+        state = systemd.unit_state(names.KUBELET_UNIT)
+        if now - self._kubelet_seen > (_KUBELET_LOOK if state.is_over else _KUBELET_DEAD):
+            raise UserError(
+                f"{self._pod.component} cannot start: the kubelet is not healthy ({reason}), "
+                f"{names.KUBELET_UNIT} is {state.active}",
+                hint=f"see `journalctl -u {names.KUBELET_UNIT}`",
+            )
+
+    def _failure(self, what: str) -> UserError:
+        """The error, after the log's last lines have been shown."""
+        lines = self._log.lines()
+        place = self._log.directory
+        if not lines:
+            place = f"the journal of {names.KUBELET_UNIT}"
+            lines = systemd.journal_errors(
+                names.KUBELET_UNIT, f"{self._pod.component}-{self._settings.node_name}"
+            )
+        for line in lines[-_SHOWN:]:
+            console.say(f"{self._pod.component}| {line}", console.WARNING)
+        cause = most_telling(lines)
+        return UserError(
+            f"{self._pod.component} {what}" + (f": {cause}" if cause else ""), hint=f"its log: {place}"
+        )
+
+
+def _take_away(settings: Settings, pod: StaticPod, keep: str) -> None:
+    """Removes the manifest and returns when no pod of the component runs but the one with UID `keep`.
+
+    The kubelet does it, gracefully. A kubelet that is down, or that has not seen the API server, will not:
+    then it is done here.
+    """
+    containers = Containers(settings)
+    kubelet_acts = _holds(settings, "kubelet") and _holds(settings, names.KUBE_APISERVER)
+    _unlink(pod.manifest)
+    began = time.monotonic()
+    waiting = console.Waiting()
+    while tasks := [task for task in containers.tasks(pod.component) if task.uid != keep]:
+        if not kubelet_acts or time.monotonic() - began > _KUBELET_STOPS:
+            console.say(f"the kubelet does not stop {pod.component}: it is stopped through containerd")
+            containers.stop(tasks)
+            return
+        waiting.report(f"the kubelet to stop {pod.component}")
+        time.sleep(_INTERVAL)
+
+
+def _holds(settings: Settings, fact: str) -> bool:
+    """Whether the fact holds now; one that this node does not know (an agent's API server) counts."""
+    if fact not in settings.facts:
+        return True
+    probe = Probe(settings.facts[fact])
+    try:
+        return not probe.ask()
+    finally:
+        probe.close()
+
+
+def _daemon_stops() -> bool:
+    """Whether the node daemon is stopping its units: it holds the lock for that long."""
+    try:
+        lock = os.open(names.STOPPING_LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _put(pod: StaticPod, content: bytes) -> None:
+    """Writes the manifest outside the watched folder, with the staged one's mode, and renames it in."""
+    status = os.stat(pod.staged)
+    temporary = f"{pod.staged}.placed"
+    _unlink(temporary)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, status.st_mode & 0o777
+    )
+    with open(descriptor, "wb") as file:
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+        file.write(content)
+        file.flush()
+        # After a power failure a manifest is whole or not there.
+        os.fsync(descriptor)
+    os.makedirs(os.path.dirname(pod.manifest), mode=0o700, exist_ok=True)
+    os.rename(temporary, pod.manifest)
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+_USAGE = "static_pod --settings FILE place|ready|remove COMPONENT"
+
+if __name__ == "__main__":
+    console.main(program, _USAGE)
