@@ -126,7 +126,7 @@ def _ancestors(path: str) -> list[str]:
 
 
 def covers(hidden: str, path: str) -> bool:
-    """Whether what is hidden covers a path: the path itself and all below, or (with a last /) what is below."""
+    """Whether what is hidden covers a path: itself and all below, or (with a last /) only what is below."""
     return path.startswith(hidden if hidden.endswith("/") else f"{hidden}/") or path == hidden
 
 
