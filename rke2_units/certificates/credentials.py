@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import secrets
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from rke2_units.names import Paths
 
 _SERVER = "server"
 _NODE = "node"
+_MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,13 @@ def etcd_name(request: Request) -> File:
     """The name of this server's etcd member: `<node>-<8 hex digits>`, without a final newline as in RKE2."""
     path = request.paths.etcd_name
     user, group = request.etcd_owner
-    name = _kept(path) or f"{request.node_name}-{secrets.token_hex(4)}"
+    name = _kept(path).strip() or f"{request.node_name}-{secrets.token_hex(4)}"
+    # The folder is the etcd pod's: a link there must not make us copy another file for it.
+    if not _MEMBER_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{path} does not hold the name of an etcd member",
+            hint="it is <node>-<8 hexadecimal digits>, as `etcdctl member list` shows it",
+        )
     return File(path, name, 0o600, user, group)
 
 

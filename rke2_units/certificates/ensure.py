@@ -208,10 +208,11 @@ def _hand_over(request: Request) -> list[str]:
         return []
     changed = []
     user, group = request.etcd_owner
-    for folder, folders, names in os.walk(request.paths.etcd_data):
-        for path in [f"{folder}/{name}" for name in (*folders, *names)]:
-            found = os.lstat(path)
+    # Through descriptors and past links: the pod's user can change what is below this folder at any time.
+    for folder, folders, names, descriptor in os.fwalk(request.paths.etcd_data):
+        for name in (*folders, *names):
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             if (found.st_uid, found.st_gid) != request.etcd_owner:
-                os.chown(path, user, group, follow_symlinks=False)
-                changed.append(path)
+                os.chown(name, user, group, dir_fd=descriptor, follow_symlinks=False)
+                changed.append(f"{folder}/{name}")
     return changed

@@ -320,6 +320,22 @@ def test_leftovers_of_a_killed_start_are_removed(node: "Node") -> None:
     assert not leftover.exists()
 
 
+def test_the_name_of_the_etcd_member_is_kept(node: "Node") -> None:
+    node.ensure()
+    name = node.server / "db/etcd/name"
+    name.write_text("elsewhere.example-0a1b2c3d")
+    assert node.ensure() == []
+    assert name.read_text() == "elsewhere.example-0a1b2c3d"
+
+
+def test_a_link_in_etcds_folder_does_not_make_another_file_readable_there(node: "Node") -> None:
+    node.ensure()
+    name = node.server / "db/etcd/name"
+    name.unlink()
+    name.symlink_to(node.tls / "server-ca.key")
+    refused(node, f"{name} does not hold the name of an etcd member")
+
+
 def test_modes_are_mended(node: "Node") -> None:
     node.ensure()
     (node.tls / "client-admin.key").chmod(0o644)
