@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ class _Group(click.Group):
         except click.UsageError as error:
             near = difflib.get_close_matches(args[0], self.commands, 1)
             if near:
-                error.message = f"{error.message.rstrip('.')} Did you mean {near[0]!r}?"
+                error.message = f"{error.message.rstrip('.')}; did you mean {near[0]!r}"
             raise
 
 
@@ -64,9 +65,9 @@ _config_file = click.option(
 @_release
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def install(role: str, release: str | None, dry_run: bool) -> int:
-    """Check this machine, write every file, and enable the role's unit.
+    """Check this machine and write all of a node's files.
 
-    Nothing is started. Run again, it brings the files up to date with the configuration; the release stays
+    The role's unit is enabled, and nothing is started. Run again, it brings the files up to date with the configuration; the release stays
     as it is unless --release says otherwise.
     """
     from rke2_units.cli.install import install as run
@@ -103,7 +104,7 @@ def render(role: str | None, release: str | None, root: str, config_file: str | 
 @_release
 @_config_file
 def diff(role: str | None, release: str | None, config_file: str | None) -> int:
-    """Show what install or the next start would change on this node.
+    """Show what install or the next start would change.
 
     A unified diff, without secrets. Exits with 1 when there is a difference.
     """
@@ -120,22 +121,23 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(as_json: bool) -> int:
-    """Show the node's units, their processes, whether they are ready, and their pods.
+    """Show units, processes, readiness and pods as one tree.
 
     Exits with 0 only when all is well.
     """
-    from rke2_units.node import status as node_status
+    from rke2_units.cli import status_text
+    from rke2_units.node.status import gather
 
-    found = node_status.gather()
-    click.echo(node_status.as_json(found) if as_json else node_status.as_text(found))
+    found = gather()
+    click.echo(status_text.as_json(found) if as_json else status_text.as_tree(found, time.time()))
     return 0 if found.well else 1
 
 
 @command.command()
 def killall() -> int:
-    """Stop the node and end everything of it: containers, mounts, interfaces, firewall rules.
+    """Stop the node and end everything of it.
 
-    Data stays, and the node can be started again.
+    Processes, mounts, network namespaces, interfaces and firewall rules go. Data stays, and the node can be started again.
     """
     from rke2_units.node.killall import kill_all
 
@@ -148,7 +150,7 @@ def killall() -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge-data", is_flag=True, help="Remove the cluster's data and configuration too.")
 def uninstall(yes: bool, purge_data: bool) -> int:
-    """End the node as killall does, and remove what install wrote.
+    """Remove the node: killall, and what install wrote.
 
     What goes is listed first. Data and configuration stay unless --purge-data is given.
     """

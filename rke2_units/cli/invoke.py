@@ -22,7 +22,7 @@ def invoke(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "rke2-units"
-        _say(error.format_message().rstrip("."), f"see {path} --help")
+        _say(" ".join(error.format_message().split()).rstrip("."), f"see {path} --help")
         return ExitCode.USAGE
     except click.ClickException as error:
         _say(error.format_message())

@@ -8,9 +8,9 @@ from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Role
+from rke2_units.node import installation
 from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
-from rke2_units.node import installation
 from rke2_units.node.installation import Installation
 from rke2_units.plan import make_plan
 from rke2_units.release.table import DEFAULT, release

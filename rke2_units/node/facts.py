@@ -193,12 +193,13 @@ def _key_material(paths: Paths) -> list[str]:
 
 
 def _named_by_settings(config: Config) -> list[str]:
-    """The absolute paths in settings: `audit-policy-file: PATH`, `kube-apiserver-arg: [x=PATH]` and the like."""
+    """The absolute paths in settings: alone (`audit-policy-file`), in arguments (`kube-apiserver-arg`), and
+    as sources of mounts (`kube-apiserver-extra-mount`)."""
     return [
         path
         for setting in SETTINGS
         if not setting.secret
         for item in config.items(setting.name)
-        for path in (item, item.partition("=")[2])
+        for path in (item, item.partition("=")[2], item.partition(":")[0])
         if os.path.isabs(path)
     ]

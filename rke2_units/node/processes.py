@@ -4,21 +4,22 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from rke2_units.names import CONTAINERD_STATE, Paths
+from rke2_units.names import ALL_UNITS, CONTAINERD_STATE, Paths, Role
 
+_UNITS = frozenset((*ALL_UNITS, *(role.unit for role in Role)))
 _TASKS = f"{CONTAINERD_STATE}/io.containerd.runtime.v2.task/k8s.io"
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process: `started` in clock ticks since boot, `executable` "" for a kernel thread."""
+    """One process: `state` as ps shows it, `executable` "" for a kernel thread."""
 
     pid: int
     parent: int
     name: str
     executable: str
     cgroups: str
-    started: int = 0
+    state: str = "S"
 
 
 def read_processes(proc: str = "/proc") -> dict[int, Process]:
@@ -47,7 +48,7 @@ def _read(proc: str, pid: int) -> Process | None:
     # The name stands in parentheses and may hold any character, spaces and parentheses too.
     name = stat[stat.index("(") + 1 : stat.rindex(")")]
     fields = stat[stat.rindex(")") + 2 :].split()
-    return Process(pid, int(fields[1]), name, executable, cgroups, int(fields[19]))
+    return Process(pid, int(fields[1]), name, executable, cgroups, fields[0])
 
 
 def descendants(processes: Mapping[int, Process], roots: Iterable[int]) -> set[int]:
@@ -89,7 +90,7 @@ def ours(
 
     These are: whatever runs a program of ours (`content`, the folder that holds RKE2's `<release>/bin`),
     with all that descends from a shim; containers of ours that have lost their shim, by their cgroup; and
-    what is left in the cgroups of rke2-*.service. Never the process `ourselves` and those that lead to it.
+    what is left in the cgroups of our units. Never the process `ourselves` and those that lead to it.
     """
     found = set()
     shims = set()
@@ -105,11 +106,7 @@ def ours(
 
 
 def _in_our_unit(cgroups: str) -> bool:
-    return any(
-        part.startswith("rke2-") and part.endswith(".service")
-        for line in cgroups.splitlines()
-        for part in line.split("/")
-    )
+    return any(part in _UNITS for line in cgroups.splitlines() for part in line.split("/"))
 
 
 def read_ours(paths: Paths, processes: Mapping[int, Process]) -> set[int]:

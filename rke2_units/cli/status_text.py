@@ -1,0 +1,73 @@
+"""A node's status as people and programs read it: a tree, and JSON."""
+
+import json
+from dataclasses import asdict
+
+from rke2_units.node.status import Pod, Status, Unit
+
+_MIB = 1024 * 1024
+
+
+def as_json(status: Status) -> str:
+    """All of it, with `well` for the whole node."""
+    return json.dumps({"well": status.well, **asdict(status)}, indent=2)
+
+
+def as_tree(status: Status, now: float) -> str:
+    """The tree, for a terminal; `now` is in seconds since the epoch."""
+    summary = (
+        "all is well" if status.well else f"{sum(bool(unit.problem) for unit in status.units)} not fine"
+    )
+    width = max(len(unit.name) for unit in status.units) + 4
+    role, *rest = status.units
+    lines = [f"{status.role} {status.release}: {summary}", *_unit(role, "", "│ ", width, now)]
+    for unit in rest:
+        last = unit is rest[-1]
+        lines += _unit(unit, "└─" if last else "├─", "  " if last else "│ ", width, now)
+    return "\n".join(lines)
+
+
+def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[str]:
+    mark = "×" if unit.problem else "●"
+    readiness = {None: "", True: "ready", False: "not ready"}[unit.ready]
+    columns = [
+        f"{branch}{mark} {unit.name}".ljust(width),
+        f"{unit.active} ({unit.sub})".ljust(22),
+        _age(unit.since, now).rjust(8),
+        _process(unit.pid, unit.memory).ljust(22),
+        readiness or unit.text,
+    ]
+    lines = ["  ".join(columns).rstrip()]
+    if unit.pod:
+        lines.append(_pod(unit.pod, stem, width, now))
+    if unit.problem:
+        lines.append(f"{stem}  {unit.problem}")
+    return lines
+
+
+def _pod(pod: Pod, stem: str, width: int, now: float) -> str:
+    columns = [
+        f"{stem}└─ {pod.name}".ljust(width),
+        "pod".ljust(22),
+        _age(pod.since, now).rjust(8),
+        _process(pod.pid, pod.memory).ljust(22),
+        f"container {pod.container[:13]}" + (f", started {pod.starts} times" if pod.starts > 1 else ""),
+    ]
+    return "  ".join(columns).rstrip()
+
+
+def _process(pid: int, memory: int) -> str:
+    if not pid:
+        return ""
+    return f"PID {pid}" + (f", {memory / _MIB:.0f} MiB" if memory else "")
+
+
+def _age(since: float, now: float) -> str:
+    """The time since then in its largest unit that is at least two, such as 90 s, 5 min, 3 h, 12 d."""
+    if not since:
+        return ""
+    seconds = max(0, now - since)
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,116 @@
+"""Ends everything of this node at once, for an administrator who wants it gone (RKE2's rke2-killall.sh).
+
+Containers, mounts and firewall rules of other runtimes stay: each step takes only what it knows to be ours,
+or what nobody lives in any more.
+"""
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from rke2_units import names
+from rke2_units.doors import files
+from rke2_units.doors.run import run
+from rke2_units.errors import UserError
+from rke2_units.names import Paths, Role
+from rke2_units.node import firewall, installation, mounts, network
+from rke2_units.node.processes import Process, read_ours, read_processes
+
+_MOUNTS = ("/run/k3s/", f"{names.KUBELET_DIRECTORY}/pods/")
+_PATIENCE = 20.0
+# The daemon stops its units within 20 s (contract L4), what is left is stopped one by one.
+_STOP_TIMEOUT = 150
+
+
+def kill_all() -> Iterator[str]:
+    """Stops and ends it all; yields a line for each thing done. UserError when something cannot be ended."""
+    if os.geteuid() != 0:
+        raise UserError("killall ends processes of root", hint="run it as root")
+    paths = installed_paths()
+    yield from _stop_units()
+    yield from _end_processes(paths)
+    yield from _remove_manifests(paths)
+    if count := mounts.unmount(_MOUNTS):
+        yield f"{count} mounts removed"
+    running = read_processes()
+    if count := network.remove_namespaces(running):
+        yield f"{count} network namespaces removed"
+    if interfaces := network.remove_interfaces():
+        yield f"interfaces removed: {', '.join(interfaces)}"
+    yield from firewall.remove_rules(lambda container: _lives(container, running.values()))
+    # What is in it speaks of containers that are gone.
+    run(["rm", "-rf", "--one-file-system", "--", names.CONTAINERD_STATE])
+
+
+def installed_paths() -> Paths:
+    """The data directory: of the installation, else of RKE2's variable RKE2_DATA_DIR, else the default."""
+    installed = installation.read()
+    if installed is not None:
+        return Paths(installed.data_directory)
+    return Paths(os.environ.get("RKE2_DATA_DIR") or names.DEFAULT_DATA_DIRECTORY)
+
+
+def _stop_units() -> Iterator[str]:
+    for role in Role:
+        run(["systemctl", "stop", role.unit], check=False, timeout=_STOP_TIMEOUT)
+    with _pods_are_not_removed_one_by_one():
+        # Those of a daemon that was killed before, and those that it would not stop.
+        run(["systemctl", "stop", *names.ALL_UNITS], check=False, timeout=_STOP_TIMEOUT)
+        everything = (*names.ALL_UNITS, *(role.unit for role in Role))
+        run(["systemctl", "reset-failed", *everything], check=False)
+    yield "units stopped"
+
+
+@contextmanager
+def _pods_are_not_removed_one_by_one() -> Iterator[None]:
+    """The lock that static pods' ExecStop= looks at: they are about to be killed anyway."""
+    files.make_directory(names.RUNTIME_DIRECTORY)
+    descriptor = os.open(names.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # Held by a daemon that is still stopping: then it has the same effect.
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _end_processes(paths: Paths) -> Iterator[str]:
+    ended: set[int] = set()
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        processes = read_processes()
+        # One that has ended already waits for its parent, and is the parent's matter.
+        living = {pid for pid in read_ours(paths, processes) if processes[pid].state != "Z"}
+        if not living:
+            break
+        if time.monotonic() > deadline:
+            left = ", ".join(f"{processes[pid].name} (PID {pid})" for pid in sorted(living)[:5])
+            raise UserError(
+                f"these do not end by SIGKILL: {left}",
+                hint="they wait for a disk or network volume; see dmesg",
+            )
+        for pid in living:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ended |= living
+        time.sleep(0.05)
+    if ended:
+        yield f"{len(ended)} processes ended"
+
+
+def _remove_manifests(paths: Paths) -> Iterator[str]:
+    """Without these, the next kubelet would start the old pods before anybody has asked for them."""
+    components = (*names.STATIC_PODS, names.CLOUD_CONTROLLER_MANAGER)
+    removed = [component for component in components if files.remove(paths.manifest(component))]
+    if removed:
+        yield f"manifests removed: {', '.join(removed)}"
+
+
+def _lives(container: str, processes: Iterable[Process]) -> bool:
+    # nerdctl and ctr tell CNI plugins NAMESPACE-ID, and name the cgroup after the ID.
+    identifiers = {container, container.partition("-")[2] or container}
+    return any(name in process.cgroups for process in processes for name in identifiers)

@@ -1,0 +1,269 @@
+"""The state of this node: unit, process, readiness, pod; and the reason for what is not fine."""
+
+import os
+import threading
+from dataclasses import dataclass, replace
+
+from rke2_units import names
+from rke2_units.doors.run import run
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.names import Paths
+from rke2_units.node import installation
+from rke2_units.programs import settings as program_settings
+from rke2_units.programs.containers import Containers
+from rke2_units.programs.pod_logs import PodLog, most_telling
+from rke2_units.programs.probe import Probe
+from rke2_units.programs.settings import Settings
+
+_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,Result,MainPID,MemoryCurrent,StatusText,NRestarts,"
+    "ActiveEnterTimestamp,StateChangeTimestamp"
+)
+# systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
+_UNKNOWN = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A static pod's container; `starts` is how often the kubelet has started it."""
+
+    name: str
+    uid: str
+    container: str
+    pid: int
+    since: float
+    memory: int
+    starts: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit. Times are seconds since the epoch, memory is in bytes; 0 for what is not known.
+
+    `ready` is None for a unit without a fact to ask for; `problem` is "" when all is well with it.
+    """
+
+    name: str
+    load: str
+    active: str
+    sub: str
+    result: str
+    since: float
+    pid: int
+    memory: int
+    restarts: int
+    text: str
+    ready: bool | None = None
+    waiting: str = ""
+    pod: Pod | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The whole node; `units` begins with the role's own."""
+
+    role: str
+    release: str
+    units: tuple[Unit, ...]
+
+    @property
+    def well(self) -> bool:
+        return not any(unit.problem for unit in self.units)
+
+
+def gather() -> Status:
+    """The node's status; ConfigurationError when nothing is installed here."""
+    installed = installation.read()
+    if installed is None:
+        raise ConfigurationError(
+            "this machine is not a node yet", hint="rke2-units install --role server (or agent)"
+        )
+    settings = _settings(Paths(installed.data_directory))
+    components = tuple(settings.static_pods) if settings else ()
+    wanted = (
+        installed.role.unit,
+        names.CONTENT_UNIT,
+        names.CONTAINERD_UNIT,
+        names.IMAGES_UNIT,
+        names.KUBELET_UNIT,
+        *(names.static_pod_unit(component) for component in components),
+    )
+    shown = parse_show(_show(wanted))
+    units = [unit_from(name, shown.get(name, {})) for name in wanted]
+    if settings is not None:
+        units = _with_readiness(units, settings)
+        units = [_with_pod(unit, settings, component_of(unit.name)) for unit in units]
+    return Status(
+        installed.role.value,
+        installed.release,
+        tuple(replace(unit, problem=_problem(unit, settings)) for unit in units),
+    )
+
+
+def _settings(paths: Paths) -> Settings | None:
+    """None when there is no plan on disk, or when only root may read it."""
+    try:
+        return program_settings.read(paths.program_settings)
+    except UserError:
+        return None
+
+
+def _show(units: tuple[str, ...]) -> str:
+    # One call for all of them: another process costs as much as everything else here.
+    return run(["systemctl", "show", f"--property={_PROPERTIES}", "--timestamp=unix", "--", *units]).output
+
+
+def parse_show(text: str) -> dict[str, dict[str, str]]:
+    """The properties by unit in the output of `systemctl show`: blocks of NAME=VALUE, a blank line between."""
+    found = {}
+    for block in text.split("\n\n"):
+        properties = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
+        if "Id" in properties:
+            found[properties["Id"]] = properties
+    return found
+
+
+def unit_from(name: str, properties: dict[str, str]) -> Unit:
+    """The unit with these properties of `systemctl show --timestamp=unix`."""
+    active = properties.get("ActiveState", "unknown")
+    entered = "ActiveEnterTimestamp" if active == "active" else "StateChangeTimestamp"
+    return Unit(
+        name=name,
+        load=properties.get("LoadState", "not-found"),
+        active=active,
+        sub=properties.get("SubState", ""),
+        result=properties.get("Result", ""),
+        since=float(_figure(properties.get(entered, "").removeprefix("@"))),
+        pid=_figure(properties.get("MainPID", "")),
+        memory=_figure(properties.get("MemoryCurrent", "")),
+        restarts=_figure(properties.get("NRestarts", "")),
+        text=properties.get("StatusText", ""),
+    )
+
+
+def _figure(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    return 0 if value == _UNKNOWN else value
+
+
+def component_of(unit: str) -> str:
+    """The component of a static pod's unit, "" for another unit."""
+    prefix, _, rest = unit.partition("@")
+    return rest.removesuffix(".service") if prefix == "rke2-static-pod" else ""
+
+
+def _fact_of(unit: str, settings: Settings) -> str:
+    if unit == names.KUBELET_UNIT:
+        return "kubelet"
+    component = component_of(unit)
+    return settings.static_pods[component].fact if component in settings.static_pods else ""
+
+
+def _with_readiness(units: list[Unit], settings: Settings) -> list[Unit]:
+    """Asks for the facts of all units at the same time."""
+    answers: dict[str, str] = {}
+
+    def ask(unit: str, fact: str) -> None:
+        probe = Probe(settings.facts[fact])
+        try:
+            answers[unit] = probe.ask()
+        finally:
+            probe.close()
+
+    threads = [
+        threading.Thread(target=ask, args=(unit.name, fact), daemon=True)
+        for unit in units
+        if (fact := _fact_of(unit.name, settings)) in settings.facts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [
+        replace(unit, ready=not answers[unit.name], waiting=answers[unit.name])
+        if unit.name in answers
+        else unit
+        for unit in units
+    ]
+
+
+def _with_pod(unit: Unit, settings: Settings, component: str) -> Unit:
+    if not component:
+        return unit
+    tasks = [task for task in Containers(settings).tasks(component) if not task.is_sandbox]
+    if not tasks:
+        return unit
+    # A pod that is being replaced has two for a moment; the planned one counts.
+    task = next((t for t in tasks if t.uid == settings.static_pods[component].uid), tasks[0])
+    pid = _figure(_first_line(f"{task.bundle}/init.pid"))
+    pod = Pod(
+        name=task.pod,
+        uid=task.uid,
+        container=task.identifier,
+        pid=pid,
+        since=_changed(f"{task.bundle}/config.json"),
+        memory=_resident(pid),
+        starts=len(PodLog(component, settings.node_name, task.uid).starts()),
+    )
+    return replace(unit, pod=pod)
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _resident(pid: int) -> int:
+    pages = _first_line(f"/proc/{pid}/statm").split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else 0
+
+
+def _problem(unit: Unit, settings: Settings | None) -> str:
+    """Why the unit is not fine, "" when it is."""
+    if unit.load == "masked":
+        return "it is masked: systemctl unmask " + unit.name
+    if unit.load != "loaded":
+        return f"systemd has no such unit ({unit.load}): rke2-units install"
+    if unit.active == "inactive":
+        return f"it is stopped: systemctl start {unit.name}"
+    if unit.active == "active":
+        if unit.ready is False:
+            return f"it is not ready: {unit.waiting}{_from_pod(unit, settings)}"
+        return unit.text if unit.text.startswith("degraded") else ""
+    reasons = [
+        f"result {unit.result}" if unit.result not in ("", "success") else unit.sub,
+        unit.text or _last_line(unit.name),
+    ]
+    return (
+        f"it is {unit.active}: "
+        + ": ".join(reason for reason in reasons if reason)
+        + _from_pod(unit, settings)
+    )
+
+
+def _from_pod(unit: Unit, settings: Settings | None) -> str:
+    """What the log of the unit's pod says, when its container has been started more than once."""
+    component = component_of(unit.name)
+    if settings is None or component not in settings.static_pods:
+        return ""
+    log = PodLog(component, settings.node_name, settings.static_pods[component].uid)
+    said = most_telling(log.lines()) if len(log.starts()) > 1 or unit.active == "failed" else ""
+    return f"; its container says: {said}" if said else ""
+
+
+def _last_line(unit: str) -> str:
+    """The last thing that a process of the unit (not systemd about it) has said since boot."""
+    query = ["journalctl", "--quiet", "--boot", "--lines=1", "--output=cat", f"_SYSTEMD_UNIT={unit}"]
+    lines = run(query, check=False).output.strip().splitlines()
+    return lines[-1].strip() if lines else ""
