@@ -92,7 +92,8 @@ def content(suite: str) -> Content:
     if suite not in _RELEASES:
         raise NodeError(f"no content for suite {suite}: choose one of {', '.join(SUITES)}")
     release = _RELEASES[suite]
-    recipe = recipe_hash(Path(__file__), Path(image_archive.__file__), kubernetes_build.recipe(), suite)
+    sources = [Path(str(module.__file__)) for module in (debian, image_archive)]
+    recipe = recipe_hash(Path(__file__), *sources, kubernetes_build.recipe(), suite)
     directory = cached(f"content-{suite}", recipe, lambda unfinished: _build(unfinished, suite, release))
     return Content(
         suite=suite,

@@ -63,6 +63,9 @@ def make_root(directory: Path, suite: str, packages: Sequence[str]) -> None:
     # The root must not inherit how it was made: our own package's man pages are wanted in it, and no proxy.
     forget = 'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap'
     command(
+        # With its mounts in a namespace of their own a build that is killed leaves none behind.
+        "unshare",
+        "--mount",
         "mmdebstrap",
         "--variant=minbase",
         f"--include={','.join(packages)}",

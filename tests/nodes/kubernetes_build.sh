@@ -35,7 +35,8 @@ packages=$(grep -rl --include='*.go' '+k8s:openapi-gen=' staging/src/k8s.io | xa
 	--input-dirs "$packages" --report-filename /dev/null --output-base "$GOPATH/src"
 
 flags="-s -w"
-for package in k8s.io/component-base/version k8s.io/kubernetes/vendor/k8s.io/component-base/version; do
+for package in client-go/pkg/version component-base/version; do
+	package=k8s.io/kubernetes/vendor/k8s.io/$package
 	flags="$flags -X $package.gitVersion=v1.20.2 -X $package.gitMajor=1 -X $package.gitMinor=20"
 	flags="$flags -X $package.gitTreeState=clean"
 done

@@ -28,9 +28,6 @@ _REBOOT = 133
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-_SUPERVISORS: list[subprocess.Popen[bytes]] = []
-
-
 class NspawnNode(Node):
     """A node in a container. Make it with `boot`, or find one that runs with `attach`."""
 
@@ -99,19 +96,18 @@ class NspawnNode(Node):
     def power_on(self) -> None:
         if self.is_up():
             raise NodeError(f"{self.name} is up already")
+        registry.set_process(self._record, 0)
         with (self._directory / "console.log").open("ab") as console:
-            supervisor = subprocess.Popen(
-                [sys.executable, "-m", "tests.nodes.nspawn", self.name],
+            # A child of init from the start: it outlives this process, which never has to collect it.
+            subprocess.run(
+                ["setsid", "--fork", sys.executable, "-m", "tests.nodes.nspawn", self.name],
                 cwd=Path(__file__).parents[2],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                start_new_session=True,
+                check=True,
             )
-        # Kept for good: it outlives this object, and Python warns of a process that is let go while it runs.
-        _SUPERVISORS.append(supervisor)
-        self._record = registry.set_process(self._record, supervisor.pid)
-        self._wait_host("the container to start", lambda: self._has_leader(supervisor), timeout=30)
+        self._wait_host("the container to start", self._has_leader, timeout=30)
         self.wait_booted()
 
     def place_content(self, content: Content) -> None:
@@ -120,7 +116,8 @@ class NspawnNode(Node):
         place_content_in(self.root, content, self.data_directory)
 
     def remove(self) -> None:
-        if registry.find(self.name) is None:
+        record = registry.find(self.name)
+        if record is None:
             return
         # SIGKILL to a PID namespace's init ends everything in it, at once and for sure. The supervisor goes
         # first, or it would take the end for a power-off; what is left in the cgroups is systemd-nspawn.
@@ -129,8 +126,8 @@ class NspawnNode(Node):
         while remaining := cgroup.processes(self.name) - own:
             if time.monotonic() > deadline:
                 raise NodeError(f"{self.name}: processes do not end: {sorted(remaining)}")
-            if self._record.is_running():
-                kill(self._record.pid)
+            if record.is_running():
+                kill(record.pid)
             for pid in remaining:
                 kill(pid)
             time.sleep(0.05)
@@ -140,8 +137,12 @@ class NspawnNode(Node):
         registry.forget(self.name)
         network.remove_unused()
 
-    def _has_leader(self, supervisor: subprocess.Popen[bytes]) -> bool:
-        if supervisor.poll() is not None:
+    def _has_leader(self) -> bool:
+        record = registry.find(self.name)
+        if record is None or record.pid == 0:
+            return False
+        self._record = record
+        if not record.is_running():
             console = (self._directory / "console.log").read_text(errors="replace")
             raise NodeError(f"{self.name} did not start:\n{console[-2000:]}")
         try:
@@ -169,6 +170,7 @@ def supervise(name: str) -> None:
     if record is None:
         raise NodeError(f"there is no node {name}")
     cgroup.enter(name)
+    registry.set_process(record, os.getpid())
     environment = {
         "PATH": _PATH,
         # The host's systemd-nspawn would refuse what containerd and the kubelet need.

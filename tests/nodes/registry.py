@@ -52,14 +52,12 @@ def add(name: str, kind: str, suite: str, directory: Path) -> Record:
     return record
 
 
-def set_process(record: Record, pid: int) -> Record:
-    """Record the process that runs the machine."""
-    started = process_start(pid)
+def set_process(record: Record, pid: int) -> None:
+    """Record the process that runs the machine, or with 0 that none does."""
+    started = process_start(pid) if pid else 0
     if started is None:
         raise NodeError(f"{record.name}: the machine ended at once")
-    record = replace(record, pid=pid, started=started)
-    _write(record)
-    return record
+    _write(replace(record, pid=pid, started=started))
 
 
 def find(name: str) -> Record | None:

@@ -65,6 +65,7 @@ _MASKED = (
     "console-getty.service",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
+    "e2scrub_reap.service",
     "fstrim.timer",
     "systemd-firstboot.service",
 )
@@ -72,7 +73,7 @@ _MASKED = (
 
 def root(suite: str) -> Path:
     """A directory with the root of a node of SUITE. It is shared: copy it, never write to it."""
-    recipe = recipe_hash(Path(__file__), suite)
+    recipe = recipe_hash(Path(__file__), Path(debian.__file__), suite)
     return cached(f"root-{suite}", recipe, lambda unfinished: build(unfinished, suite, ())) / "root"
 
 
