@@ -67,8 +67,8 @@ _config_file = click.option(
 def install(role: str, release: str | None, dry_run: bool) -> int:
     """Check this machine and write all of a node's files.
 
-    The role's unit is enabled, and nothing is started. Run again, it brings the files up to date with the configuration; the release stays
-    as it is unless --release says otherwise.
+    The role's unit is enabled, and nothing is started. Run again, it brings the files up to date with the
+    configuration; the release stays as it is unless --release says otherwise.
     """
     from rke2_units.cli.install import install as run
 
@@ -137,7 +137,8 @@ def status(as_json: bool) -> int:
 def killall() -> int:
     """Stop the node and end everything of it.
 
-    Processes, mounts, network namespaces, interfaces and firewall rules go. Data stays, and the node can be started again.
+    Processes, mounts, network namespaces, interfaces and firewall rules go. Data stays, and the node can be
+    started again.
     """
     from rke2_units.node.killall import kill_all
 

@@ -115,7 +115,7 @@ def _show(units: tuple[str, ...]) -> str:
 
 
 def parse_show(text: str) -> dict[str, dict[str, str]]:
-    """The properties by unit in the output of `systemctl show`: blocks of NAME=VALUE, a blank line between."""
+    """The properties by unit in the output of `systemctl show`: blocks of NAME=VALUE and blank lines."""
     found = {}
     for block in text.split("\n\n"):
         properties = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
