@@ -80,9 +80,9 @@ def health(
 ) -> str:
     """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
 
-    `silent` names facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
+    What only has not finished starting is no trouble: READY does not wait for every component. `silent` names facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
     """
-    troubles = []
+    troubles, starting = [], []
     for unit in units:
         state = states[unit]
         name = component(unit)
@@ -90,10 +90,14 @@ def health(
             troubles.append(f"{name} was stopped by hand")
         elif state.active == "failed":
             troubles.append(f"{name} failed")
+        elif state.active == "activating" and state.sub == "auto-restart":
+            troubles.append(f"{name} ended and is restarted")
         elif state.active == "activating":
-            troubles.append(f"{name} is starting")
+            starting.append(name)
         elif state.active == "inactive":
             troubles.append(f"{name} is not running")
         elif name in silent:
             troubles.append(f"{name} has not answered since {silent[name]}")
-    return "degraded: " + ", ".join(troubles) if troubles else "running"
+    if troubles:
+        return "degraded: " + ", ".join(troubles)
+    return f"running, still starting: {', '.join(starting)}" if starting else "running"

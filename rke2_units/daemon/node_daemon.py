@@ -51,7 +51,6 @@ class NodeDaemon:
         except StopRequested:
             self._stop()
 
-
     # -- starting -------------------------------------------------------------------------------------
 
     def _pause(self) -> None:
@@ -123,9 +122,7 @@ class NodeDaemon:
         journal.log(Level.INFO, f"{self._role.unit.removesuffix('.service')} is up and running")
 
     def _probes(self, prepared: Prepared) -> Probes:
-        self._live_probes = Probes(
-            prepared.facts, prepared.node_url, prepared.identity, self._events.wake
-        )
+        self._live_probes = Probes(prepared.facts, prepared.node_url, prepared.identity, self._events.wake)
         return self._live_probes
 
     def _restarts(self, before: dict[str, int]) -> dict[str, int]:
@@ -156,13 +153,17 @@ class NodeDaemon:
                     f"{names.CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",
                     hint=f"journalctl -u {names.CONTAINERD_UNIT}",
                 )
-            now_stopped = {unit for unit in wanted if states[unit].active == "inactive" and not states[unit].job}
+            now_stopped = {
+                unit for unit in wanted if states[unit].active == "inactive" and not states[unit].job
+            }
             if now_stopped != stopped:
                 self._tell_of_stopped(stopped, now_stopped)
                 stopped = now_stopped
                 memory.remember_stopped_by_hand(stopped)
             self._retry_failed(retries, states)
-            self._say(judgement.health(states, wanted, stopped, self._live_probes.silent), level=Level.WARNING)
+            self._say(
+                judgement.health(states, wanted, stopped, self._live_probes.silent), level=Level.WARNING
+            )
             self._events.wait(retries.seconds_to_next(60.0))
 
     def _tell_of_stopped(self, before: set[str], now: set[str]) -> None:
@@ -201,7 +202,7 @@ class NodeDaemon:
             return
         self._status = status
         journal.notify(STATUS=status)
-        journal.log(Level.INFO if status == "running" else level, status)
+        journal.log(Level.INFO if status.startswith("running") else level, status)
 
 
 class Retries:
@@ -233,7 +234,17 @@ class Retries:
 
 def last_words(unit: str, lines: int = 3) -> str:
     """The last lines that a unit logged, as one."""
-    command = ["journalctl", "--unit", unit, "--lines", str(lines), "--output", "cat", "--no-pager", "--quiet"]
+    command = [
+        "journalctl",
+        "--unit",
+        unit,
+        "--lines",
+        str(lines),
+        "--output",
+        "cat",
+        "--no-pager",
+        "--quiet",
+    ]
     command += ["_SYSTEMD_UNIT=" + unit]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     return " | ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "(no log lines)"

@@ -96,7 +96,5 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
         facts={name: asked[name] for name in ("kubelet", *(c for c in needed if c in components))},
         node_url=f"https://127.0.0.1:{names.APISERVER_PORT}/api/v1/nodes/"
         + derived.node_name(config, gathered.hostname),
-        identity=http.Identity(
-            f"{tls}/server-ca.crt", f"{tls}/client-admin.crt", f"{tls}/client-admin.key"
-        ),
+        identity=http.Identity(f"{tls}/server-ca.crt", f"{tls}/client-admin.crt", f"{tls}/client-admin.key"),
     )

@@ -63,9 +63,10 @@ def content_is_staged(paths: Paths, directory: str) -> bool:
 def manifest_is_placed(paths: Paths, component: str) -> bool:
     """What the kubelet reads for this component is what the plan wants."""
     try:
-        return Path(paths.manifest(component)).read_bytes() == Path(
-            paths.staged_manifest(component)
-        ).read_bytes()
+        return (
+            Path(paths.manifest(component)).read_bytes()
+            == Path(paths.staged_manifest(component)).read_bytes()
+        )
     except OSError:
         return False
 

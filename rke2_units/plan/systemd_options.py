@@ -11,9 +11,7 @@ SINCE = {
 def for_version(unit: str, version: int) -> str:
     """The unit's text without the options that this systemd lacks."""
     return "".join(
-        line
-        for line in unit.splitlines(keepends=True)
-        if SINCE.get(line.partition("=")[0], 0) <= version
+        line for line in unit.splitlines(keepends=True) if SINCE.get(line.partition("=")[0], 0) <= version
     )
 
 

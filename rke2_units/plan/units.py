@@ -59,7 +59,9 @@ def files(
 
     def unit(name: str, **values: object) -> File:
         text = render(name, **common, **values)
-        return File(f"{names.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version))
+        return File(
+            f"{names.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version)
+        )
 
     def process(name: str, command: list[str], environment_file: str, more: Mapping[str, str]) -> File:
         command_line = systemd_options.command_line(command)

@@ -16,7 +16,9 @@ class Pair:
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    def define(self, provider: str = "", dependent: str = "", dependent_service: str = "Restart=always") -> None:
+    def define(
+        self, provider: str = "", dependent: str = "", dependent_service: str = "Restart=always"
+    ) -> None:
         self.clear()
         self.node.write(
             f"{UNITS}/provider.service",

@@ -91,13 +91,18 @@ def test_a_node_where_everything_answers_is_running() -> None:
         ({"kubelet": ("inactive", "dead")}, {names.KUBELET_UNIT}, {}, "kubelet was stopped by hand"),
         ({"etcd": ("failed", "failed")}, set(), {}, "etcd failed"),
         ({}, set(), {"kube-apiserver": "12:00:01"}, "kube-apiserver has not answered since 12:00:01"),
-        ({"kubelet": ("activating", "auto-restart")}, set(), {}, "kubelet is starting"),
+        ({"kubelet": ("activating", "auto-restart")}, set(), {}, "kubelet ended and is restarted"),
     ],
 )
 def test_a_node_with_a_trouble_is_degraded_and_says_by_what(
     changes: dict[str, tuple[str, str]], stopped: set[str], silent: dict[str, str], words: str
 ) -> None:
     assert judgement.health(states(**changes), UNITS, stopped, silent) == f"degraded: {words}"
+
+
+def test_a_component_that_only_has_not_finished_starting_is_no_trouble() -> None:
+    starting = states(kube_apiserver=("activating", "start-post"))
+    assert judgement.health(starting, UNITS, set(), {}) == "running, still starting: kube-apiserver"
 
 
 def test_pauses_grow_and_end_at_the_longest() -> None:

@@ -1,0 +1,84 @@
+"""What the tests do with the product on a node, in the words of its users."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.nodes.machine import Node
+
+SERVER = "rke2-server.service"
+CONTAINERD = "rke2-containerd.service"
+KUBELET = "rke2-kubelet.service"
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+CONFIG = "/etc/rancher/rke2/config.yaml"
+# The harness gives the node its network, until there are charts.
+BASIC_CONFIG = "cni: none\n"
+
+
+def pod_unit(component: str) -> str:
+    return f"rke2-static-pod@{component}.service"
+
+
+UNITS = (
+    "rke2-content.service",
+    CONTAINERD,
+    "rke2-images.service",
+    KUBELET,
+    *(pod_unit(component) for component in COMPONENTS),
+)
+
+
+def install(node: Node, deb: Path, release: str, config: str = BASIC_CONFIG) -> None:
+    """As an administrator does: the package, the configuration, the role. Nothing is started."""
+    node.copy_in(deb, "/root/rke2-units.deb")
+    node.run("apt-get", "install", "--yes", "-qq", "/root/rke2-units.deb", timeout=300)
+    node.run("mkdir", "-p", "/etc/rancher/rke2")
+    node.write(CONFIG, config)
+    node.run("rke2-units", "install", "--role", "server", "--release", release)
+
+
+def start(node: Node, timeout: float = 300) -> float:
+    """systemctl start; returns the seconds it took."""
+    began = time.monotonic()
+    node.run("systemctl", "start", "rke2-server", timeout=timeout)
+    return time.monotonic() - began
+
+
+def state(node: Node, unit: str) -> str:
+    return node.unit(unit)["ActiveState"]
+
+
+def status_text(node: Node) -> str:
+    """What `systemctl status rke2-server` shows behind "Status:"."""
+    return node.unit(SERVER)["StatusText"]
+
+
+def is_running(node: Node) -> bool:
+    """The daemon is up, every unit is, and the daemon has nothing to complain of."""
+    return (
+        state(node, SERVER) == "active"
+        and all(state(node, unit) == "active" for unit in UNITS)
+        and status_text(node) == "running"
+    )
+
+
+def wait_until_running(node: Node, timeout: float) -> float:
+    """Seconds until is_running; fails after `timeout`."""
+    began = time.monotonic()
+    node.wait_for("rke2-server and all its units to run", lambda: is_running(node), timeout=timeout)
+    return time.monotonic() - began
+
+
+@contextmanager
+def containers_live_on(node: Node) -> Iterator[None]:
+    """All containers of all pods, by ID and PID, are the same after as before."""
+    before = node.container_processes()
+    assert before, "there are no containers whose survival could be seen"
+    yield
+    assert node.container_processes() == before
+
+
+def pods_of(node: Node) -> dict[str, str]:
+    """The pods of the node as containerd has them: name -> ID of the sandbox."""
+    return {container.pod: key for key, container in node.containers().items() if not container.name}
