@@ -1,4 +1,4 @@
-"""What the daemon remembers from one of its processes to the next, below /run: it does not outlive a boot."""
+"""What the daemon remembers from one of its processes to the next, below /run: no longer than a boot."""
 
 import json
 import os

@@ -12,7 +12,7 @@ from rke2_units.daemon.events import Events, StopRequested
 from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
 from rke2_units.daemon.probes import Probes
-from rke2_units.doors import http, journal
+from rke2_units.doors import journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
@@ -133,7 +133,8 @@ class NodeDaemon:
         return {unit: count - before[unit] for unit, count in now.items()}
 
     def _fail(self, failure: Failure) -> None:
-        reason = f"{judgement.component(failure.unit)} does not start: {failure.reason}: {last_words(failure.unit)}"
+        name = judgement.component(failure.unit)
+        reason = f"{name} does not start: {failure.reason}: {last_words(failure.unit)}"
         memory.remember_failed_attempt(reason)
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from rke2_units import names
 from rke2_units.certificates.ensure import ensure
@@ -64,7 +64,7 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     paths = Paths(derived.data_directory(config))
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
-    ensure(certificate_request(role, config, gathered), datetime.now(timezone.utc))
+    ensure(certificate_request(role, config, gathered), datetime.now(UTC))
     # Again, with the digests of what is there now.
     gathered = facts.gather(role, config, environment=os.environ)
     plan = make_plan(role, config, gathered, release)

@@ -16,7 +16,7 @@ Fact = Mapping[str, str | bool]
 
 
 class Probes:
-    """Asks whether the node is registered, then how the components are; calls `changed` when an answer changed.
+    """Asks whether the node is registered, then how the components are; `changed` is called on a change.
 
     `facts` are those of the programs' settings; `node_url` and `identity` ask the apiserver for our Node.
     """

@@ -1,4 +1,4 @@
-"""Messages to systemd: events to the journal (systemd.journal-fields(7)), states to the manager (sd_notify(3))."""
+"""Messages to systemd: events to the journal (systemd.journal-fields(7)), states by sd_notify(3)."""
 
 import os
 import socket

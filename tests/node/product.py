@@ -70,13 +70,25 @@ def wait_until_running(node: Node, timeout: float) -> float:
     return time.monotonic() - began
 
 
+def wait_for_another_process(node: Node, unit: str, pid: int, timeout: float) -> None:
+    """Wait until the unit has a main process, and another one than it had."""
+    node.wait_for(
+        f"{unit} to have another process", lambda: node.main_pid(unit) not in (0, pid), timeout=timeout
+    )
+
+
 @contextmanager
 def containers_live_on(node: Node) -> Iterator[None]:
     """All containers of all pods, by ID and PID, are the same after as before."""
-    before = node.container_processes()
+    before = main_processes(node)
     assert before, "there are no containers whose survival could be seen"
     yield
-    assert node.container_processes() == before
+    assert main_processes(node) == before
+
+
+def main_processes(node: Node) -> dict[str, int]:
+    """The PID of each container, sandboxes included, by ID; probes that run in it do not count."""
+    return {key: container.pid for key, container in node.containers().items()}
 
 
 def pods_of(node: Node) -> dict[str, str]:

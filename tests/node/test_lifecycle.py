@@ -39,7 +39,7 @@ def test_l2_the_whole_set_comes_back_after_containerd_has_ended(server: Node, ho
         daemon = server.main_pid(SERVER)
         with containers_live_on(server):
             server.kill(CONTAINERD, how)
-            server.wait_for("another daemon", lambda: server.main_pid(SERVER) not in (0, daemon), timeout=15)
+            product.wait_for_another_process(server, SERVER, daemon, timeout=15)
             assert product.wait_until_running(server, timeout=15) < 15
     assert "ended unexpectedly" in server.journal(SERVER)
 
@@ -51,9 +51,7 @@ def test_l3_the_kubelet_is_restarted_and_the_daemon_keeps_its_pid(server: Node, 
         kubelet = server.main_pid(KUBELET)
         with containers_live_on(server):
             server.kill(KUBELET, how)
-            server.wait_for(
-                "another kubelet", lambda: server.main_pid(KUBELET) not in (0, kubelet), timeout=6
-            )
+            product.wait_for_another_process(server, KUBELET, kubelet, timeout=6)
             product.wait_until_running(server, timeout=30)
     assert server.main_pid(SERVER) == daemon
 
@@ -83,9 +81,7 @@ def test_l5_a_killed_daemon_comes_back_and_touches_nothing(server: Node) -> None
         pids = {unit: server.main_pid(unit) for unit in (SERVER, CONTAINERD, KUBELET)}
         with containers_live_on(server):
             server.kill(SERVER)
-            server.wait_for(
-                "another daemon", lambda: server.main_pid(SERVER) not in (0, pids[SERVER]), timeout=10
-            )
+            product.wait_for_another_process(server, SERVER, pids[SERVER], timeout=10)
             assert product.wait_until_running(server, timeout=10) < 10
         assert server.main_pid(CONTAINERD) == pids[CONTAINERD]
         assert server.main_pid(KUBELET) == pids[KUBELET]
@@ -156,7 +152,7 @@ def test_l8_a_start_of_rke2_server_starts_what_was_stopped_by_hand(server: Node)
     # Brought back by systemd after a crash, the daemon still leaves it alone.
     daemon = server.main_pid(SERVER)
     server.kill(SERVER)
-    server.wait_for("another daemon", lambda: server.main_pid(SERVER) not in (0, daemon), timeout=10)
+    product.wait_for_another_process(server, SERVER, daemon, timeout=10)
     server.wait_for(
         "the daemon to remember", lambda: "stopped by hand" in product.status_text(server), timeout=15
     )
