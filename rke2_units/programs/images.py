@@ -45,6 +45,9 @@ def program(settings: Settings, arguments: list[str]) -> None:
     outdated = {name for _, images in pending for image in images for name in image.names}
     _settle(settings, stored, archived - outdated, outdated)
     for number, (path, images) in enumerate(pending, 1):
+        if all(memory.is_stored(image, stored) for image in images):
+            # Another archive has brought the same.
+            continue
         try:
             _import(settings, path, f"{number} of {len(pending)}")
         except UserError as error:

@@ -6,12 +6,19 @@ CRI's line: `TIME STREAM TAG TEXT`.
 
 import json
 import os
+import re
 
 from rke2_units import names
 
 # A program that rejects a flag prints its whole usage after the reason.
 _TAIL = 1 << 18
 _LONGEST = 300
+# klog's header, that of etcd before 3.5, and zap's JSON (etcd 3.5 and later).
+_HEADER = re.compile(
+    r"(?P<klog>[IWEF])\d{4} [\d:.]+ +\d+ [^]]+\] "
+    r"|\d{4}-\d\d-\d\d [\d:.]+ (?P<etcd>[A-Z]) \| "
+    r'|\{"level":"(?P<json>\w+)"'
+)
 # How telling a line is, best first; of equally telling ones the last counts.
 _FATAL = ("Error: ", "panic: ", "fatal error: ", "invalid argument ", "unknown flag", "command failed")
 _REASONS = (
@@ -78,25 +85,25 @@ def _text(line: str) -> str:
 
 
 def _rank(line: str) -> int:
-    # klog's header begins with the severity and four digits of the date; etcd writes JSON.
-    klog = line[:1] if line[1:5].isdecimal() else ""
-    if klog == "F" or '"level":"fatal"' in line or '"level":"panic"' in line or line.startswith(_FATAL):
+    header = _HEADER.match(line)
+    severity = (header["klog"] or header["etcd"] or header["json"][0].upper()) if header else ""
+    # F: klog and zap say fatal; C and P: etcd says critical, zap panic or dpanic.
+    if severity in ("F", "C", "P", "D") or line.startswith(_FATAL):
         return 0
     if any(mark in line for mark in _FATAL):
         return 1
     if any(reason in line for reason in _REASONS):
         return 2
-    if klog == "E" or '"level":"error"' in line or "rror" in line:
+    if severity == "E" or "rror" in line:
         return 3
-    if klog == "W" or '"level":"warn"' in line:
-        return 4
-    return 5
+    return 4 if severity == "W" else 5
 
 
 def _readable(line: str) -> str:
-    """A JSON line of etcd as "message: error"."""
+    """A line without time and severity; a JSON line of etcd as "message: error"."""
     if not line.startswith("{"):
-        return line.strip()
+        header = _HEADER.match(line)
+        return line[header.end() if header else 0 :].strip()
     try:
         record = json.loads(line)
     except ValueError:

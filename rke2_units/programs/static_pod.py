@@ -131,8 +131,11 @@ class _Watch:
             # Another process on its port must not pass for it.
             if not reason and self._container_runs():
                 return ""
-            if starts[-1] - self._first_start >= _EXITS:
-                raise self._failure(f"ended {_EXITS} times")
+            ended = starts[-1] - self._first_start
+            if ended >= _EXITS:
+                raise self._failure(f"ended {ended} times")
+            if ended:
+                reason = f"{reason}; its container has been started {ended + 1} times"
         self._check_kubelet(now)
         if self._container_runs():
             self._container_seen = now
