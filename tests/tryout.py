@@ -51,6 +51,8 @@ def up() -> None:
     progress(f"{NAME}: rke2-server is ready after {time.monotonic() - started:.0f} s")
     node.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s", timeout=130)
     progress(f"{NAME}: the node is Ready after {time.monotonic() - started:.0f} s")
+    # The kubelet shows static pods to the apiserver some seconds after it has started them.
+    node.wait_for("the pods of the control plane to be Ready", lambda: _pods_are_ready(node), timeout=120)
     show(node)
     print(f"\nDone in {time.monotonic() - began:.0f} s.")
     print("  get in:  sudo ./try shell            (then: rke2-units status, systemctl, kubectl, journalctl)")
@@ -106,6 +108,15 @@ def _start(node: NspawnNode) -> None:
     if start.returncode != 0:
         status = node.systemctl("status", "--no-pager", "--full", UNIT, check=False).stdout
         raise NodeError(f"systemctl start {UNIT} ended with {start.returncode}\n{output}{status}")
+
+
+def _pods_are_ready(node: NspawnNode) -> bool:
+    ready = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+    pods = node.kubectl(
+        "get", "pods", "--namespace=kube-system", f"--output=jsonpath={ready}"
+    ).stdout.split()
+    units = node.systemctl("list-units", "--plain", "--legend=no", "rke2-static-pod@*").stdout.splitlines()
+    return len(pods) >= len(units) and set(pods) == {"True"}
 
 
 def _say(node: NspawnNode, command: str) -> None:
