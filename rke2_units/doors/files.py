@@ -74,12 +74,9 @@ def write_atomic(path: str, content: str | bytes, mode: int, user: int = 0, grou
     if _is_so(path, data, mode, user, group):
         return False
     temporary = _write_temporary(path, data, mode, user, group)
-    try:
-        with _explained("write", path):
-            os.replace(temporary, path)
-            _synchronise_directory(os.path.dirname(path))
-    finally:
-        _discard(temporary)
+    with _explained("write", path):
+        _put_in_place(temporary, path)
+        _synchronise_directory(os.path.dirname(path))
     return True
 
 
@@ -89,24 +86,27 @@ def write_all(files: Sequence[File], root: str = "/") -> list[str]:
     Everything is written beside its place before anything is put in its place: a disk that fills up, or any
     other error while writing, leaves all the old files.
     """
-    pending: list[tuple[str, str, str]] = []
+    changed: list[str] = []
+    pending: list[tuple[str, str]] = []
     try:
         for file in files:
             place = below(root, file.path)
             data = file.content.encode()
             if not _is_so(place, data, file.mode, file.user, file.group):
                 temporary = _write_temporary(place, data, file.mode, file.user, file.group)
-                pending.append((temporary, place, file.path))
-        for temporary, place, _ in pending:
+                pending.append((temporary, place))
+                changed.append(file.path)
+        while pending:
+            temporary, place = pending.pop(0)
             with _explained("write", place):
-                os.replace(temporary, place)
+                _put_in_place(temporary, place)
     finally:
-        for temporary, _, _ in pending:
+        for temporary, _ in pending:
             _discard(temporary)
-    for directory in sorted({os.path.dirname(place) for _, place, _ in pending}):
+    for directory in sorted({os.path.dirname(below(root, path)) for path in changed}):
         with _explained("write", directory):
             _synchronise_directory(directory)
-    return [path for _, _, path in pending]
+    return changed
 
 
 def is_so(file: File, root: str = "/") -> bool:
@@ -192,7 +192,8 @@ def _write_temporary(path: str, data: bytes, mode: int, user: int, group: int) -
         _make_parents(directory)
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _discard(temporary)
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
         # Nobody else may open it before it has its owner and mode.
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
@@ -209,6 +210,14 @@ def _write_temporary(path: str, data: bytes, mode: int, user: int, group: int) -
             _discard(temporary)
             raise
     return temporary
+
+
+def _put_in_place(temporary: str, path: str) -> None:
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        _discard(temporary)
+        raise
 
 
 def _make_parents(directory: str) -> None:
@@ -231,5 +240,6 @@ def _synchronise_directory(directory: str) -> None:
 
 
 def _discard(path: str) -> None:
-    with suppress(FileNotFoundError):
+    # Something else has failed already, and is what will be told; clean() takes what stays.
+    with suppress(OSError):
         os.unlink(path)

@@ -14,6 +14,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 from rke2_units.model import Directory, File, Plan
+from rke2_units.names import WRITTEN_FILES
 from rke2_units.node.installation import Installation, lock, record_written, written_files
 
 
@@ -74,7 +75,7 @@ def apply(plan: Plan, root: str = "/", installation: Installation | None = None)
         found = changes(plan, root, installation)
         wanted = [file.path for file in plan.files]
         recorded = written_files(root)
-        for directory in sorted({os.path.dirname(path) for path in [*wanted, *recorded]}):
+        for directory in sorted({os.path.dirname(path) for path in [*wanted, *recorded, WRITTEN_FILES]}):
             files.clean(files.below(root, directory))
         record_written([*wanted, *recorded], root)
         write(plan, root, installation)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rke2_units.doors.run import find, run
 
 # What kube-proxy, the kubelet, canal, cilium, flannel and node-local DNS call theirs.
-_KUBERNETES = re.compile(r"KUBE-|cali-|cali:|CILIUM_|flannel|NodeLocal DNS Cache")
+_KUBERNETES = re.compile(r"KUBE-|cali-|cali:|CILIUM_|flannel|FLANNEL-|NodeLocal DNS Cache")
 # CNI's own plugins (portmap, bridge with ipMasq, firewall) serve every container runtime of the machine.
 # They name the container in a comment of the rules that lead to its chains.
 _CNI = re.compile(r"CNI-")

@@ -1,0 +1,268 @@
+"""A plan is applied whole; what was killed or has failed at any point is completed by the next run."""
+
+import errno
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rke2_units.errors import UserError
+from rke2_units.model import Directory, File, Plan
+from rke2_units.names import INSTALLATION_FILE, WRITTEN_FILES, Role
+from rke2_units.node import apply as module
+from rke2_units.node import installation
+from rke2_units.node.apply import Kind, apply, changes, set_kernel_parameters, write
+from rke2_units.node.installation import Installation
+
+
+def plan(files: dict[str, str], *, folders: tuple[str, ...] = (), mode: int = 0o644) -> Plan:
+    return Plan(
+        role=Role.SERVER,
+        directories=tuple(Directory(path, 0o700) for path in folders),
+        files=tuple(File(path, content, mode) for path, content in files.items()),
+        units=(),
+        enabled="rke2-server.service",
+    )
+
+
+OLD_FILES = {"/etc/a": "old a\n", "/usr/lib/b": "old b\n", "/usr/lib/gone": "old gone\n"}
+NEW_FILES = {"/etc/a": "new a\n", "/usr/lib/b": "old b\n", "/usr/lib/added": "new added\n"}
+OLD, NEW = plan(OLD_FILES), plan(NEW_FILES, folders=("/var/lib/data",))
+BEFORE = Installation(Role.SERVER, "v1.35.0+rke2r1", "/var/lib/rancher/rke2")
+AFTER = Installation(Role.SERVER, "v1.36.4+rke2r1", "/var/lib/rancher/rke2")
+OWN = {INSTALLATION_FILE, WRITTEN_FILES, "/run/rke2-units/apply.lock"}
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {
+        f"/{path.relative_to(root)}": path.read_text()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and f"/{path.relative_to(root)}" not in OWN
+    }
+
+
+def recorded(root: Path) -> set[str]:
+    return set(json.loads((root / WRITTEN_FILES.lstrip("/")).read_text()))
+
+
+def test_files_folders_and_the_installation_are_made(tmp_path: Path) -> None:
+    found = apply(NEW, str(tmp_path), AFTER)
+    assert contents(tmp_path) == NEW_FILES
+    assert stat.S_IMODE((tmp_path / "var/lib/data").stat().st_mode) == 0o700
+    assert installation.read(str(tmp_path)) == AFTER
+    assert {change.kind for change in found} == {Kind.ADD}
+    assert [change.path for change in found] == ["/var/lib/data", *NEW_FILES, INSTALLATION_FILE]
+
+
+def test_the_second_time_nothing_changes(tmp_path: Path) -> None:
+    apply(NEW, str(tmp_path), AFTER)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert changes(NEW, str(tmp_path), AFTER) == []
+    assert apply(NEW, str(tmp_path), AFTER) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_what_we_wrote_and_no_longer_want_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    apply(OLD, str(tmp_path))
+    (tmp_path / "usr/lib/of-the-administrator").write_text("kept")
+    found = apply(NEW, str(tmp_path))
+    assert contents(tmp_path) == {**NEW_FILES, "/usr/lib/of-the-administrator": "kept"}
+    kinds = {change.path: change.kind for change in found}
+    assert kinds == {
+        "/var/lib/data": Kind.ADD,
+        "/etc/a": Kind.CHANGE,
+        "/usr/lib/added": Kind.ADD,
+        "/usr/lib/gone": Kind.REMOVE,
+    }
+    assert recorded(tmp_path) == set(NEW_FILES)
+
+
+def test_a_mode_alone_is_a_change(tmp_path: Path) -> None:
+    apply(plan({"/etc/a": "a"}, folders=("/var/a",)), str(tmp_path))
+    os.chmod(tmp_path / "var/a", 0o755)
+    wanted = plan({"/etc/a": "a"}, folders=("/var/a",), mode=0o600)
+    assert [(change.kind, change.path) for change in changes(wanted, str(tmp_path))] == [
+        (Kind.CHANGE, "/var/a"),
+        (Kind.CHANGE, "/etc/a"),
+    ]
+    apply(wanted, str(tmp_path))
+    assert changes(wanted, str(tmp_path)) == []
+
+
+def test_looking_at_changes_writes_nothing(tmp_path: Path) -> None:
+    changes(NEW, str(tmp_path), AFTER)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_render_leaves_no_record(tmp_path: Path) -> None:
+    assert write(NEW, str(tmp_path)) == list(NEW_FILES)
+    assert contents(tmp_path) == NEW_FILES
+    assert not (tmp_path / WRITTEN_FILES.lstrip("/")).exists()
+
+
+STEPS = ("mkdir", "fsync", "replace", "unlink", "fchmod")
+
+
+@contextmanager
+def at_step(number: int, act: Callable[[], None]) -> Iterator[list[int]]:
+    """Calls `act` before the number-th of all steps that change a file system."""
+    counter = [0]
+    patch = pytest.MonkeyPatch()
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **keywords: object) -> object:
+            counter[0] += 1
+            if counter[0] == number:
+                act()
+            return real(*arguments, **keywords)
+
+        return step
+
+    for name in STEPS:
+        patch.setattr(os, name, counted(getattr(os, name)))
+    try:
+        yield counter
+    finally:
+        patch.undo()
+
+
+def steps_of_a_run(root: Path) -> int:
+    apply(OLD, str(root), BEFORE)
+    with at_step(-1, lambda: None) as counter:
+        apply(NEW, str(root), AFTER)
+    return counter[0]
+
+
+def is_whole(root: Path) -> bool:
+    """Every file is an old or a new one, and whatever is there is in the record."""
+    present = {path: text for path, text in contents(root).items() if ".rke2-units-" not in path}
+    return (
+        all(text in (OLD_FILES.get(path), NEW_FILES.get(path)) for path, text in present.items())
+        and set(present) <= recorded(root)
+        and installation.read(str(root)) in (BEFORE, AFTER)
+    )
+
+
+def is_complete(root: Path) -> bool:
+    return (
+        contents(root) == NEW_FILES
+        and recorded(root) == set(NEW_FILES)
+        and installation.read(str(root)) == AFTER
+        and not list(root.rglob(".rke2-units-*"))
+    )
+
+
+def test_killed_at_any_step_the_next_run_completes_it(tmp_path: Path) -> None:
+    steps = steps_of_a_run(tmp_path / "count")
+    assert steps > 20
+    for number in range(1, steps + 1):
+        root = tmp_path / str(number)
+        apply(OLD, str(root), BEFORE)
+        child = os.fork()
+        if child == 0:
+            with at_step(number, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+                apply(NEW, str(root), AFTER)
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        assert is_whole(root), f"killed at step {number}"
+        apply(NEW, str(root), AFTER)
+        assert is_complete(root), f"killed at step {number}"
+
+
+def test_an_error_at_any_step_is_told_in_one_line_and_the_next_run_completes_it(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for number in range(1, steps_of_a_run(tmp_path / "count") + 1):
+        root = tmp_path / str(number)
+        apply(OLD, str(root), BEFORE)
+        with at_step(number, fail), pytest.raises(UserError, match="No space left on device") as error:
+            apply(NEW, str(root), AFTER)
+        assert "\n" not in str(error.value)
+        assert is_whole(root), f"failed at step {number}"
+        assert not list(root.rglob(".rke2-units-*")), f"failed at step {number}"
+        apply(NEW, str(root), AFTER)
+        assert is_complete(root), f"failed at step {number}"
+
+
+def test_a_write_that_the_kernel_cuts_off_leaves_all_old_files(tmp_path: Path) -> None:
+    apply(OLD, str(tmp_path), BEFORE)
+    large = plan({**NEW_FILES, "/usr/lib/large": "x" * 100_000})
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*/usr/lib/large: File too large"):
+            apply(large, str(tmp_path), AFTER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert contents(tmp_path) == OLD_FILES
+    assert installation.read(str(tmp_path)) == BEFORE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_file_system_that_is_full_leaves_all_old_files(tmp_path: Path) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("may not mount here")
+    try:
+        apply(OLD, str(tmp_path), BEFORE)
+        with pytest.raises(UserError, match="No space left on device") as error:
+            apply(plan({**NEW_FILES, "/usr/lib/large": "x" * 400_000}), str(tmp_path), AFTER)
+        assert error.value.hint and error.value.hint.startswith("free some space")
+        assert contents(tmp_path) == OLD_FILES
+        assert installation.read(str(tmp_path)) == BEFORE
+        apply(NEW, str(tmp_path), AFTER)
+        assert is_complete(tmp_path)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_only_one_changes_the_node_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "_LOCK_PATIENCE", 0.1)
+    with installation.lock(str(tmp_path)), pytest.raises(UserError, match="another rke2-units is changing"):
+        apply(NEW, str(tmp_path))
+    assert contents(tmp_path) == {}
+    apply(NEW, str(tmp_path))
+    assert contents(tmp_path) == NEW_FILES
+
+
+def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with installation.lock(str(tmp_path)):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    apply(NEW, str(tmp_path))
+    assert contents(tmp_path) == NEW_FILES
+
+
+def test_modules_are_loaded_one_by_one_and_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = []
+
+    def run(command: list[str]) -> None:
+        commands.append(command)
+        if command[-1] == "missing":
+            raise UserError("modprobe missing failed (exit status 1)")
+
+    monkeypatch.setattr(module, "run", run)
+    wanted = plan(
+        {
+            "/etc/modules-load.d/rke2-units.conf": "# comment\n\noverlay\nmissing\nbr_netfilter\n",
+            "/etc/sysctl.d/90-rke2-units.conf": "net.ipv4.ip_forward = 1\n",
+            "/etc/other": "overlay2\n",
+        }
+    )
+    assert set_kernel_parameters(wanted) == ["modprobe missing failed (exit status 1)"]
+    assert commands == [
+        ["modprobe", "overlay"],
+        ["modprobe", "missing"],
+        ["modprobe", "br_netfilter"],
+        ["sysctl", "-q", "-p", "/etc/sysctl.d/90-rke2-units.conf"],
+    ]

@@ -1,0 +1,96 @@
+"""systemd's EnvironmentFile= syntax is read as systemd reads it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rke2_units.names import Role
+from rke2_units.node import environment
+
+CASES = {
+    "A=1": {"A": "1"},
+    "A=1\nB=2\n": {"A": "1", "B": "2"},
+    "  A  =  1  \n": {"A": "1"},
+    "A=": {"A": ""},
+    "A=one two ": {"A": "one two"},
+    "# A=1\n; B=2\nC=3": {"C": "3"},
+    "A=1 # no comment": {"A": "1 # no comment"},
+    'A="one two "': {"A": "one two "},
+    "A='one two '": {"A": "one two "},
+    "A='back\\slash'": {"A": "back\\slash"},
+    'A="a\\"b\\\\c\\$d\\`e\\f"': {"A": 'a"b\\c$d`e\\f'},
+    "A=a\\ b\\\\": {"A": "a b\\"},
+    "A=one\\\n  two": {"A": "one  two"},
+    'A="one\\\ntwo"': {"A": "onetwo"},
+    'A="one\ntwo"': {"A": "one\ntwo"},
+    "A=\"one\"'two' three": {"A": "onetwothree"},
+    'A=it"s': {"A": 'it"s'},
+    "A=$HOME ${HOME}": {"A": "$HOME ${HOME}"},
+    "export A=1": {},
+    "1A=1\nB-C=2\n=3\nno assignment\nD=4": {"D": "4"},
+    "A=1\nA=2": {"A": "2"},
+    "A=https://user:p%40ss@proxy:3128/?a=b": {"A": "https://user:p%40ss@proxy:3128/?a=b"},
+    'A="never closed': {"A": "never closed"},
+    "A=1\r\nB=2": {"A": "1", "B": "2"},
+    "": {},
+}
+
+
+@pytest.mark.parametrize("text", CASES, ids=repr)
+def test_a_file_is_read_as_systemd_reads_it(text: str) -> None:
+    assert environment.parse(text) == CASES[text]
+
+
+@given(st.text())
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    assert all(name for name in environment.parse(text))
+
+
+@given(st.text(st.characters(blacklist_characters="\\\"$`'", blacklist_categories=["Cs"])))
+def test_a_quoted_value_is_read_as_it_is(value: str) -> None:
+    assert environment.parse(f'A="{value}"\nB=end') == {"A": value, "B": "end"}
+    assert environment.parse(f"A='{value}'\nB=end") == {"A": value, "B": "end"}
+
+
+def place(root: Path, path: str, text: str) -> None:
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_later_files_win_and_missing_ones_do_not_matter(tmp_path: Path) -> None:
+    place(tmp_path, "/etc/default/rke2-server", "A=default\nB=default\nC=default")
+    place(tmp_path, "/etc/sysconfig/rke2-server", "B=sysconfig\nC=sysconfig")
+    place(tmp_path, "/usr/local/lib/systemd/system/rke2-server.env", "C=env")
+    root = str(tmp_path)
+    assert environment.read_environment_files(Role.SERVER, root) == {
+        "A": "default",
+        "B": "sysconfig",
+        "C": "env",
+    }
+    assert environment.read_environment_files(Role.AGENT, root) == {}
+
+
+def test_a_commands_own_proxies_are_not_the_nodes(tmp_path: Path) -> None:
+    place(tmp_path, "/etc/default/rke2-agent", "HTTPS_PROXY=node\nRKE2_URL=file\nRKE2_TOKEN=file")
+    process = {"HTTPS_PROXY": "shell", "RKE2_URL": "shell", "HOME": "/root", "CONTAINERD_LOG_LEVEL": "debug"}
+    assert environment.command_environment(Role.AGENT, process, str(tmp_path)) == {
+        "HTTPS_PROXY": "node",
+        "RKE2_URL": "shell",
+        "RKE2_TOKEN": "file",
+    }
+
+
+def test_only_proxies_and_containerds_variables_are_handed_on() -> None:
+    given_variables = {
+        "HTTP_PROXY": "a",
+        "no_proxy": "b",
+        "My_Proxy_Thing": "c",
+        "CONTAINERD_LOG_LEVEL": "d",
+        "RKE2_TOKEN": "secret",
+        "PATH": "/bin",
+    }
+    handed_on = environment.for_pods_and_containerd(given_variables)
+    assert set(handed_on) == {"HTTP_PROXY", "no_proxy", "My_Proxy_Thing", "CONTAINERD_LOG_LEVEL"}

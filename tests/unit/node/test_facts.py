@@ -1,0 +1,133 @@
+"""Facts are read from what the kernel and the system's files say."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from rke2_units.config.load import make_config
+from rke2_units.errors import ConfigurationError
+from rke2_units.names import Role
+from rke2_units.node import facts
+
+STATUS = "Name:\tpython3\nCapInh:\t0000000000000000\nCapEff:\t{}\nCapBnd:\t000001ffffffffff\n"
+
+
+@pytest.mark.parametrize(
+    ("effective", "can"),
+    [("000001ffffffffff", True), ("000001fffeffffff", False), ("0000000001000000", True), ("0", False)],
+)
+def test_a_capability_is_a_bit_of_the_effective_set(effective: str, can: bool) -> None:
+    assert facts.has_capability(STATUS.format(effective), facts.CAP_SYS_RESOURCE) is can
+    assert not facts.has_capability("", facts.CAP_SYS_RESOURCE)
+
+
+@pytest.mark.parametrize(
+    ("uid_map", "inside"),
+    [
+        ("         0          0 4294967295\n", False),
+        ("         0     100000      65536\n", True),
+        ("0 1000 1\n1 100000 65536\n", True),
+    ],
+)
+def test_a_user_namespace_maps_some_users_to_others(uid_map: str, inside: bool) -> None:
+    assert facts.is_user_namespace(uid_map) is inside
+
+
+@pytest.mark.parametrize(
+    ("text", "usable"),
+    [
+        ("nameserver 192.0.2.53\n", True),
+        ("# comment\nsearch example.com\n  nameserver 2001:db8::53\n", True),
+        ("nameserver 127.0.0.53\noptions edns0\n", False),
+        ("nameserver 192.0.2.53\nnameserver 127.0.0.1\n", False),
+        ("nameserver fe80::1%eth0\n", False),
+        ("nameserver ::1\n", False),
+        ("nameserver nonsense\n", False),
+        ("#nameserver 192.0.2.53\n", False),
+        ("", False),
+    ],
+)
+def test_a_resolver_file_is_usable_when_pods_can_reach_its_servers(text: str, usable: bool) -> None:
+    assert facts.names_usable_servers(text) is usable
+
+
+def test_the_first_usable_resolver_file_is_chosen(tmp_path: Path) -> None:
+    stub, real = tmp_path / "stub", tmp_path / "real"
+    stub.write_text("nameserver 127.0.0.53\n")
+    real.write_text("nameserver 192.0.2.53\n")
+    missing = os.fspath(tmp_path / "missing")
+    assert facts.usable_resolv_conf([missing, os.fspath(stub), os.fspath(real)]) == os.fspath(real)
+    assert facts.usable_resolv_conf([os.fspath(stub)]) is None
+
+
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [("6.1.0-28-amd64", (6, 1)), ("6.18.44-fc-v657", (6, 18)), ("5.15.0", (5, 15)), ("odd", (0, 0))],
+)
+def test_the_kernels_version_is_read_from_its_release(release: str, version: tuple[int, int]) -> None:
+    assert facts.kernel_version(release) == version
+
+
+def test_cgroup_v2_says_its_controllers(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    assert facts.cgroup_version(os.fspath(tmp_path)) == 2
+    assert facts.cgroup_controllers(os.fspath(tmp_path)) == {"cpuset", "cpu", "io", "memory", "pids"}
+
+
+def test_cgroup_v1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "systemd").mkdir()
+    assert facts.cgroup_version(os.fspath(tmp_path)) == 1
+    assert facts.cgroup_controllers(os.fspath(tmp_path)) <= {"memory"}
+
+
+def test_only_files_that_exist_have_a_digest(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    paths = [os.fspath(tmp_path / name) for name in ("a", "missing", ".")]
+    assert facts.digests(paths) == {paths[0]: hashlib.sha256(b"content").hexdigest()}
+
+
+def test_files_named_in_settings_have_a_digest_and_secrets_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "node_ips", lambda: ("192.0.2.1",))
+    policy, webhook, mounted = (tmp_path / name for name in ("policy.yaml", "webhook.yaml", "mounted"))
+    for file in (policy, webhook, mounted):
+        file.write_text(file.name)
+    config = make_config(
+        Role.SERVER,
+        {
+            "data-dir": "/var/lib/nowhere/rke2",
+            "audit-policy-file": os.fspath(policy),
+            "kube-apiserver-arg": [f"authentication-token-webhook-config-file={webhook}", "v=2"],
+            "kube-apiserver-extra-mount": [f"{mounted}:/there:ro"],
+        },
+    )
+    gathered = facts.gather(Role.SERVER, config, environment={"HTTPS_PROXY": "http://proxy", "HOME": "/"})
+    assert gathered.digests.keys() == {os.fspath(policy), os.fspath(webhook), os.fspath(mounted)}
+    assert gathered.environment == {"HTTPS_PROXY": "http://proxy"}
+    assert gathered.etcd_member_name is None
+
+
+def test_key_material_and_kubeconfigs_have_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "node_ips", lambda: ("192.0.2.1",))
+    wanted = ["server/tls/etcd/server.crt", "server/cred/admin.kubeconfig", "agent/kubelet.kubeconfig"]
+    for name in [*wanted, "server/db/etcd/member"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    config = make_config(Role.SERVER, {"data-dir": os.fspath(tmp_path)})
+    gathered = facts.gather(Role.SERVER, config, environment={})
+    assert gathered.digests.keys() == {os.fspath(tmp_path / name) for name in wanted}
+
+
+def test_without_a_default_route_the_address_has_to_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "node_ips", lambda: ())
+    with pytest.raises(ConfigurationError, match="no default route.*set node-ip"):
+        facts.gather(Role.AGENT, make_config(Role.AGENT, AGENT), environment={})
+    given = make_config(Role.AGENT, {**AGENT, "node-ip": ["192.0.2.9"]})
+    assert facts.gather(Role.AGENT, given, environment={}).node_ips == ()
+
+
+AGENT: dict[str, object] = {"data-dir": "/var/lib/nowhere/rke2"}

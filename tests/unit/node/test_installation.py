@@ -1,0 +1,61 @@
+"""What was installed is remembered, and a damaged record is an error in one line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError, ExitCode
+from rke2_units.names import INSTALLATION_FILE, WRITTEN_FILES, Role
+from rke2_units.node import installation
+from rke2_units.node.installation import Installation, read, record_written, written_files
+
+
+def test_a_machine_without_an_installation_has_none(tmp_path: Path) -> None:
+    assert read(str(tmp_path)) is None
+    assert written_files(str(tmp_path)) == ()
+
+
+@pytest.mark.parametrize("role", Role)
+def test_an_installation_is_read_as_it_was_written(tmp_path: Path, role: Role) -> None:
+    made = Installation(role, "v1.36.4+rke2r1", "/srv/rke2")
+    files.write_all([made.file()], str(tmp_path))
+    assert read(str(tmp_path)) == made
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "{}", '{"role": "king", "release": "v1", "data_directory": "/"}', "1"]
+)
+def test_a_damaged_installation_says_which_file_and_what_to_do(tmp_path: Path, text: str) -> None:
+    files.write_atomic(files.below(str(tmp_path), INSTALLATION_FILE), text, 0o644)
+    with pytest.raises(ConfigurationError, match=r"installation\.json is damaged") as error:
+        read(str(tmp_path))
+    assert error.value.exit_code == ExitCode.CONFIGURATION
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "null", '"x"'])
+def test_a_damaged_record_says_which_file_and_what_to_do(tmp_path: Path, text: str) -> None:
+    files.write_atomic(files.below(str(tmp_path), WRITTEN_FILES), text, 0o644)
+    with pytest.raises(ConfigurationError, match=r"written-files\.json is damaged"):
+        written_files(str(tmp_path))
+
+
+@given(st.lists(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1)))
+def test_written_files_are_recorded_once_each(
+    tmp_path_factory: pytest.TempPathFactory, paths: list[str]
+) -> None:
+    root = str(tmp_path_factory.mktemp("record"))
+    record_written(paths, root)
+    assert set(written_files(root)) == set(paths)
+    assert len(written_files(root)) == len(set(paths))
+    assert not record_written(reversed(paths), root)
+
+
+def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), installation.lock(str(tmp_path)):
+        raise ZeroDivisionError
+    with installation.lock(str(tmp_path)):
+        pass

@@ -1,0 +1,82 @@
+"""Our processes are told from others by program, ancestry, container and unit."""
+
+import os
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rke2_units.node.processes import Process, ancestors, descendants, ours, read_processes
+
+CONTENT = "/var/lib/rancher/rke2/data"
+BIN = f"{CONTENT}/v1.36.4-rke2r1-0123456789ab/bin"
+CONTAINER = "5c3e" * 16
+
+
+def table(*processes: Process) -> dict[int, Process]:
+    return {process.pid: process for process in processes}
+
+
+def process(pid: int, parent: int, executable: str = "/bin/sh", cgroups: str = "0::/user.slice") -> Process:
+    return Process(pid, parent, os.path.basename(executable), executable, cgroups)
+
+
+NODE = table(
+    process(1, 0, "/lib/systemd/systemd", "0::/init.scope"),
+    process(10, 1, f"{BIN}/containerd", "0::/system.slice/rke2-containerd.service"),
+    process(11, 1, f"{BIN}/containerd-shim-runc-v2", "0::/system.slice/rke2-containerd.service"),
+    process(12, 11, "/pause", "0::/kubepods.slice/pod1"),
+    process(13, 11, "/bin/nginx", "0::/kubepods.slice/pod1"),
+    process(14, 13, "/bin/nginx", "0::/kubepods.slice/pod1"),
+    process(15, 1, "/bin/orphan", f"0::/kubepods.slice/cri-containerd-{CONTAINER}.scope"),
+    process(16, 1, "/usr/bin/python3", "1:name=systemd:/system.slice/rke2-server.service\n"),
+    process(20, 1, "/usr/bin/containerd", "0::/system.slice/containerd.service"),
+    process(21, 1, "/usr/bin/containerd-shim-runc-v2", "0::/system.slice/containerd.service"),
+    process(22, 21, "/bin/foreign", "0::/default/foreign"),
+    process(23, 1, "/usr/bin/backup", "0::/system.slice/rke2-backup.service"),
+    process(24, 1, f"{CONTENT}/charts/bin.txt", "0::/user.slice"),
+    process(30, 1, "/usr/sbin/sshd"),
+    process(31, 30, "/bin/bash"),
+    process(32, 31, "/usr/bin/python3"),
+)
+
+
+def test_programs_of_ours_shims_pods_orphans_and_units_are_ours_and_nothing_else() -> None:
+    assert ours(NODE, CONTENT, [CONTAINER], 32) == {10, 11, 12, 13, 14, 15, 16}
+
+
+def test_a_command_that_runs_inside_a_pod_of_ours_does_not_end_itself() -> None:
+    found = ours({**NODE, **table(process(40, 14, "/usr/bin/python3"))}, CONTENT, [], 40)
+    assert found & {40, 14, 13, 11} == set()
+    assert 12 in found
+
+
+def test_another_data_directory_is_another_node() -> None:
+    assert ours(NODE, "/srv/other/data", [], 32) == {10, 11, 16}  # by their units
+
+
+@given(st.dictionaries(st.integers(1, 30), st.integers(0, 30)), st.integers(1, 30))
+def test_descent_and_ancestry_agree_whatever_the_table(parents: dict[int, int], root: int) -> None:
+    processes = {pid: process(pid, parent) for pid, parent in parents.items()}
+    below = descendants(processes, [root])
+    assert below == {pid for pid in processes if root in ancestors(processes, pid)}
+
+
+def test_proc_is_read_whatever_a_process_is_called(tmp_path: Path) -> None:
+    for pid, name in ((7, "a) S (b c"), (8, "plain")):
+        folder = tmp_path / str(pid)
+        folder.mkdir()
+        (folder / "stat").write_text(f"{pid} ({name}) S 1 7 7 0 -1 4194560 " + "0 " * 30)
+        (folder / "cgroup").write_text("0::/x\n")
+    (tmp_path / "8" / "exe").symlink_to("/usr/bin/plain (deleted)")
+    (tmp_path / "9").mkdir()  # has just ended
+    (tmp_path / "self").mkdir()
+    found = read_processes(os.fspath(tmp_path))
+    assert found == {
+        7: Process(7, 1, "a) S (b c", "", "0::/x\n"),
+        8: Process(8, 1, "plain", "/usr/bin/plain", "0::/x\n"),
+    }
+
+
+def test_this_very_process_is_found() -> None:
+    assert read_processes()[os.getpid()].parent == os.getppid()
