@@ -18,7 +18,23 @@ from rke2_units.release.table import Release
 
 # The kernel allows unprivileged ports and ICMP in network namespaces since then.
 _UNPRIVILEGED_NETWORK_SINCE = (4, 11)
-_RUNC = {"runtime_type": "io.containerd.runc.v2"}
+_RUNC = "runc"
+_OCI_SHIM = "io.containerd.runc.v2"
+# What RKE2 knows beside runc, for default-runtime: programs in PATH that do as runc does, and shims.
+_OCI_PROGRAMS = {
+    "crun": "crun",
+    "nvidia": "nvidia-container-runtime",
+    "nvidia-cdi": "nvidia-container-runtime.cdi",
+}
+_SHIMS = {
+    "lunatic": "io.containerd.lunatic.v1",
+    "slight": "io.containerd.slight.v1",
+    "spin": "io.containerd.spin.v2",
+    "wasmedge": "io.containerd.wasmedge.v1",
+    "wasmer": "io.containerd.wasmer.v1",
+    "wasmtime": "io.containerd.wasmtime.v1",
+    "wws": "io.containerd.wws.v1",
+}
 
 
 def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
@@ -139,11 +155,16 @@ def _snapshots(config: Config) -> dict[str, object]:
 
 
 def _runtimes(config: Config, facts: NodeFacts) -> dict[str, object]:
+    """runc, and the default runtime; any other one comes with a drop-in of the administrator's."""
+    options = {"SystemdCgroup": cgroups.systemd_driver(facts)}
+    runtimes: dict[str, object] = {_RUNC: {"runtime_type": _OCI_SHIM, "options": options}}
     default = config.text("default-runtime")
-    return {
-        **({"default_runtime_name": default} if default else {}),
-        "runtimes": {"runc": {**_RUNC, "options": {"SystemdCgroup": cgroups.systemd_driver(facts)}}},
-    }
+    if default in _OCI_PROGRAMS:
+        program = {"BinaryName": _OCI_PROGRAMS[default]}
+        runtimes[default] = {"runtime_type": _OCI_SHIM, "options": program | options}
+    if default in _SHIMS:
+        runtimes[default] = {"runtime_type": _SHIMS[default]}
+    return {**({"default_runtime_name": default} if default else {}), "runtimes": runtimes}
 
 
 def _registry(paths: Paths) -> dict[str, object]:

@@ -24,7 +24,7 @@ _CIPHER_SUITES = ",".join(
 def default_arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
     """Our own flags of a component, those that this release knows, by name."""
     paths = Paths(derived.data_directory(config))
-    flags = _BY_COMPONENT[component](config, facts, paths)
+    flags = _BY_COMPONENT[component](config, facts, release, paths)
     return {flag: value for flag, value in flags.items() if features.has_flag(release, component, flag)}
 
 
@@ -36,15 +36,16 @@ def arguments(component: str, config: Config, facts: NodeFacts, release: Release
     return config_arguments.merge_arguments(defaults, extra)
 
 
-def _etcd(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+def _etcd(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
     return {"config-file": paths.etcd_config}
 
 
-def _kube_apiserver(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
     extra = {grammar.argument(item)[0].rstrip("+-") for item in config.items("kube-apiserver-arg")}
+    admission = server_files.admission_file(config, release)
     issuer = f"https://kubernetes.default.svc.{config.text('cluster-domain')}"
     return {
-        "admission-control-config-file": server_files.admission_file(config),
+        **({"admission-control-config-file": admission} if admission else {}),
         **_audit(config, paths),
         **({"service-account-extend-token-expiration": "false"} if config.text("profile") == "cis" else {}),
         "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
@@ -91,7 +92,9 @@ def _kube_apiserver(config: Config, facts: NodeFacts, paths: Paths) -> dict[str,
     }
 
 
-def _kube_controller_manager(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+def _kube_controller_manager(
+    config: Config, facts: NodeFacts, release: Release, paths: Paths
+) -> dict[str, str]:
     kubeconfig = f"{paths.credentials}/controller.kubeconfig"
     client = {"cert": f"{paths.tls}/client-ca.nochain.crt", "key": f"{paths.tls}/client-ca.key"}
     server = {"cert": f"{paths.tls}/server-ca.nochain.crt", "key": f"{paths.tls}/server-ca.key"}
@@ -131,7 +134,7 @@ def _kube_controller_manager(config: Config, facts: NodeFacts, paths: Paths) -> 
     }
 
 
-def _kube_scheduler(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+def _kube_scheduler(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
     kubeconfig = f"{paths.credentials}/scheduler.kubeconfig"
     return {
         "permit-port-sharing": "true",
@@ -147,7 +150,7 @@ def _kube_scheduler(config: Config, facts: NodeFacts, paths: Paths) -> dict[str,
     }
 
 
-def _kube_proxy(config: Config, facts: NodeFacts, paths: Paths) -> dict[str, str]:
+def _kube_proxy(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
     return {
         "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
         # Zero: the node's sysctls are ours (plan.sysctl), not kube-proxy's.

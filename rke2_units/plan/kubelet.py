@@ -140,10 +140,11 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
         "kubeconfig": paths.kubelet_kubeconfig,
         # Without it the kubelet looks its own name up, which takes 20 s where no DNS answers.
         "node-ip": ",".join(addresses.node_ips(config, facts)),
-        "node-labels": ",".join(config.items("node-label")),
         # Keeps the kubelet from removing the image; containerd pins it itself for later releases.
         "pod-infra-container-image": images.image(config, release, "pause-image"),
     }
+    if config.items("node-label"):
+        flags["node-labels"] = ",".join(config.items("node-label"))
     if config.items("node-taint"):
         flags["register-with-taints"] = ",".join(config.items("node-taint"))
     if config.text("cloud-provider-name"):

@@ -24,9 +24,11 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     ]
 
 
-def admission_file(config: Config) -> str:
-    """The admission configuration that kube-apiserver reads."""
-    return config.text("pod-security-admission-config-file") or names.POD_SECURITY_FILE
+def admission_file(config: Config, release: Release) -> str | None:
+    """kube-apiserver's admission configuration: the user's, else ours if the release has PodSecurity."""
+    given = config.text("pod-security-admission-config-file")
+    ours = names.POD_SECURITY_FILE if features.has_admission_plugin(release, "PodSecurity") else None
+    return given or ours
 
 
 def audit_policy_file(config: Config) -> str | None:
@@ -36,9 +38,7 @@ def audit_policy_file(config: Config) -> str | None:
 
 
 def _pod_security(config: Config, release: Release) -> list[File]:
-    flag = "admission-control-config-file"
-    ours = admission_file(config) == names.POD_SECURITY_FILE
-    if not ours or not features.has_flag(release, names.KUBE_APISERVER, flag):
+    if admission_file(config, release) != names.POD_SECURITY_FILE:
         return []
     cis = config.text("profile") == "cis"
     text = render(

@@ -23,9 +23,7 @@ class Minors(NamedTuple):
         return (self.since is None or minor >= self.since) and (self.until is None or minor <= self.until)
 
 
-_FLAGS: dict[tuple[str, str], Minors] = {
-    # PodSecurity is the only plugin that our admission configuration names.
-    (names.KUBE_APISERVER, "admission-control-config-file"): Minors(since=23),
+FLAGS: dict[tuple[str, str], Minors] = {
     (names.KUBE_APISERVER, "encryption-provider-config-automatic-reload"): Minors(since=26),
     # The insecure port, which has to be switched off as long as there is one.
     (names.KUBE_CONTROLLER_MANAGER, "port"): Minors(until=23),
@@ -40,12 +38,17 @@ _FLAGS: dict[tuple[str, str], Minors] = {
     (KUBELET, "containerd"): Minors(until=36),
 }
 
-_KUBELET_FIELDS: dict[str, Minors] = {
+KUBELET_FIELDS: dict[str, Minors] = {
     "containerRuntimeEndpoint": Minors(since=27),
     "failCgroupV1": Minors(since=31),
     "registerWithTaints": Minors(since=23),
     # Before 1.24 it holds the format alone, which is the default.
     "logging": Minors(since=24),
+}
+
+ADMISSION_PLUGINS: dict[str, Minors] = {
+    # 1.22 has it behind a feature gate.
+    "PodSecurity": Minors(since=23),
 }
 
 _PROBE_PATHS: dict[tuple[str, str], list[tuple[Minors, str]]] = {
@@ -67,12 +70,17 @@ _ETCD_KEYS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int] | None]] 
 
 def has_flag(release: Release, component: str, flag: str) -> bool:
     """Whether this release's component is given this flag (without dashes)."""
-    return _FLAGS.get((component, flag), Minors()).hold(release)
+    return FLAGS.get((component, flag), Minors()).hold(release)
+
+
+def has_admission_plugin(release: Release, plugin: str) -> bool:
+    """Whether this release's kube-apiserver has this admission plugin."""
+    return ADMISSION_PLUGINS.get(plugin, Minors()).hold(release)
 
 
 def has_kubelet_field(release: Release, field: str) -> bool:
     """Whether the KubeletConfiguration of this release is given this top-level field."""
-    return _KUBELET_FIELDS.get(field, Minors()).hold(release)
+    return KUBELET_FIELDS.get(field, Minors()).hold(release)
 
 
 def has_etcd_key(release: Release, key: str) -> bool:

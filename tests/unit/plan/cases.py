@@ -1,0 +1,128 @@
+"""Configurations and machines that the plan's tests share."""
+
+from dataclasses import dataclass, field, replace
+
+from rke2_units.config.config import Config
+from rke2_units.config.load import make_config
+from rke2_units.model import NodeFacts
+from rke2_units.names import Role
+
+MACHINE = NodeFacts(
+    hostname="node1",
+    node_ips=("192.0.2.10",),
+    cpus=8,
+    ssl_directories=("/etc/ssl/certs", "/usr/share/ca-certificates"),
+    etcd_member_name="node1-1a2b3c4d",
+)
+AGENT = {"server": "https://server.example:9345", "token": "secret"}
+
+
+@dataclass(frozen=True)
+class Case:
+    role: Role
+    values: dict[str, object] = field(default_factory=dict)
+    facts: NodeFacts = MACHINE
+
+    def config(self) -> Config:
+        return make_config(self.role, self.values)
+
+
+_ARGUMENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
+
+CASES = {
+    "server": Case(Role.SERVER),
+    "agent": Case(Role.AGENT, dict(AGENT)),
+    "server-hardened": Case(
+        Role.SERVER,
+        {"profile": "cis"},
+        replace(MACHINE, etcd_user=(998, 997)),
+    ),
+    "server-dual-stack": Case(
+        Role.SERVER,
+        {
+            "cluster-cidr": "10.42.0.0/16,fd00:42::/56",
+            "service-cidr": "10.43.0.0/16,fd00:43::/112",
+            "node-external-ip": "198.51.100.1",
+        },
+        replace(MACHINE, node_ips=("192.0.2.10", "2001:db8::10")),
+    ),
+    "server-ipv6": Case(Role.SERVER, {}, replace(MACHINE, node_ips=("2001:db8::10",))),
+    # Nested: no systemd below, no capability, cgroup v1, no resolver that pods could use.
+    "server-nested": Case(
+        Role.SERVER,
+        {},
+        replace(
+            MACHINE,
+            in_user_namespace=True,
+            can_lower_oom_score=False,
+            cgroup_version=1,
+            cpuset_usable=False,
+            kernel=(4, 9),
+            resolv_conf=None,
+            etcd_member_name=None,
+        ),
+    ),
+    "server-with-everything": Case(
+        Role.SERVER,
+        {
+            "data-dir": "/srv/rke2",
+            "node-name": "Main",
+            "node-label": ["a=b", "example.com/c="],
+            "node-taint": ["CriticalAddonsOnly=true:NoExecute", "alone:NoSchedule"],
+            "node-ip": "192.0.2.11",
+            "cluster-domain": "example.cluster",
+            "cluster-dns": "10.43.0.53",
+            "service-node-port-range": "30000-30100",
+            "debug": True,
+            "cloud-provider-name": "external",
+            "cloud-provider-config": "/etc/cloud.conf",
+            "audit-policy-file": "/etc/audit.yaml",
+            "pod-security-admission-config-file": "/etc/admission.yaml",
+            "protect-kernel-defaults": True,
+            "resolv-conf": "/etc/pods-resolv.conf",
+            "default-runtime": "crun",
+            "snapshotter": "native",
+            "nonroot-devices": True,
+            "system-default-registry": "registry.example.com:5000",
+            "etcd-image": "registry.example.com/etcd:v3",
+            "etcd-expose-metrics": True,
+            "etcd-arg": [
+                "quota-backend-bytes=8589934592",
+                "auto-compaction-retention=8",
+                "max-txn-ops=1000",
+            ],
+            **{f"{name}-arg": ["v=4", "feature-gates=A=true"] for name in _ARGUMENTS},
+            "kube-apiserver-extra-env": ["A=b=c", 'Q="quoted" $x'],
+            "kube-scheduler-extra-mount": ["/srv/a:/a:ro", "/srv/b:/b:rw:Directory", "/srv/c:/c"],
+            "control-plane-resource-requests": ["etcd-cpu=1,etcd-memory=2Gi", "kube-proxy-cpu=50m"],
+            "control-plane-resource-limits": ["kube-apiserver-memory=4Gi"],
+            "control-plane-probe-configuration": [
+                "etcd-startup-failure-threshold=48",
+                "kube-apiserver-readiness-period-seconds=2",
+            ],
+        },
+        replace(
+            MACHINE,
+            environment={
+                "HTTPS_PROXY": "http://user:pass@proxy.example:3128",
+                "no_proxy": "192.0.2.0/24",
+                "CONTAINERD_LOG_LEVEL": "trace",
+                "CONTAINERD_NO_PROXY": "registry.example.com",
+                "CONTAINERD_GOGC": "50",
+            },
+            digests={
+                path: f"{number:064x}"
+                for number, path in enumerate(
+                    (
+                        "/etc/cloud.conf",
+                        "/etc/audit.yaml",
+                        "/etc/admission.yaml",
+                        "/srv/c",
+                        "/srv/rke2/server/tls/service.key",
+                        "/var/lib/rancher/credentialprovider/config.yaml",
+                    )
+                )
+            },
+        ),
+    ),
+}

@@ -1,0 +1,330 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rke2_units import names
+from rke2_units.config.load import make_config
+from rke2_units.errors import ConfigurationError
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths, Role
+from rke2_units.plan import static_pods
+from rke2_units.plan.static_pods import StaticPod
+from rke2_units.release.table import CHART, DEFAULT, release
+from tests.unit.plan.cases import AGENT, MACHINE
+
+NEW = release(DEFAULT)
+OLD = release("v1.20.2+rke2r1")
+PATHS = Paths()
+
+
+def make(component: str, values: dict[str, object] | None = None, facts: NodeFacts = MACHINE) -> StaticPod:
+    return static_pods.manifest(component, make_config(Role.SERVER, values or {}), facts, NEW)
+
+
+def pod(component: str, values: dict[str, object] | None = None, facts: NodeFacts = MACHINE) -> Any:
+    return yaml.safe_load(make(component, values, facts).text)
+
+
+def container(component: str, values: dict[str, object] | None = None, facts: NodeFacts = MACHINE) -> Any:
+    [only] = pod(component, values, facts)["spec"]["containers"]
+    return only
+
+
+def mounts(component: str, values: dict[str, object] | None = None, facts: NodeFacts = MACHINE) -> Any:
+    """What is mounted where: path in the container → (path on the host, type, read-only)."""
+    manifest = pod(component, values, facts)
+    volumes = {volume["name"]: volume["hostPath"] for volume in manifest["spec"]["volumes"]}
+    [only] = manifest["spec"]["containers"]
+    return {
+        mount["mountPath"]: (
+            volumes[mount["name"]]["path"],
+            volumes[mount["name"]].get("type"),
+            mount.get("readOnly", False),
+        )
+        for mount in only["volumeMounts"]
+    }
+
+
+@pytest.mark.parametrize("component", names.STATIC_PODS)
+def test_a_manifest_is_one_pod_of_the_host_with_its_component_as_command(component: str) -> None:
+    made = make(component)
+    manifest = yaml.safe_load(made.text)
+    assert (manifest["apiVersion"], manifest["kind"]) == ("v1", "Pod")
+    assert manifest["metadata"]["name"] == component
+    assert manifest["metadata"]["namespace"] == "kube-system"
+    assert manifest["metadata"]["uid"] == made.uid
+    assert manifest["metadata"]["labels"] == {"component": component, "tier": "control-plane"}
+    assert manifest["spec"]["hostNetwork"] is True
+    assert manifest["spec"]["priorityClassName"] == "system-cluster-critical"
+    [only] = manifest["spec"]["containers"]
+    assert only["command"] == [component]
+    assert only["image"] == made.image
+    assert only["args"] == sorted(only["args"], key=lambda argument: argument.split("="))
+    assert only["securityContext"]["privileged"] is (component == names.KUBE_PROXY)
+
+
+@pytest.mark.parametrize("component", names.STATIC_PODS)
+def test_equal_content_has_an_equal_uid_and_changed_content_a_new_one(component: str) -> None:
+    before = make(component)
+    assert len(before.uid) == 32
+    assert make(component) == before
+    for changes in (
+        {f"{component}-extra-env": ["A=b"]},
+        {f"{component}-image": "example.org/other:v1"},
+        {"data-dir": "/srv/rke2"},
+    ):
+        assert make(component, dict(changes)).uid != before.uid
+
+
+def test_a_new_certificate_makes_a_new_pod_of_those_that_mount_it_and_of_no_other() -> None:
+    path = f"{PATHS.tls}/service.current.key"
+    changed = replace(MACHINE, digests={path: "1" * 64})
+    new = {
+        component
+        for component in names.STATIC_PODS
+        if make(component).uid != make(component, facts=changed).uid
+    }
+    assert new == {names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER}
+
+
+def test_what_the_plan_writes_counts_with_its_new_content_not_with_that_on_disk() -> None:
+    on_disk = replace(MACHINE, digests={PATHS.etcd_config: "0" * 64, PATHS.egress_selector: "0" * 64})
+    for component in (names.ETCD, names.KUBE_APISERVER):
+        assert make(component).uid == make(component, facts=on_disk).uid
+    assert make(names.ETCD).uid != make(names.ETCD, {"etcd-arg": ["max-txn-ops=1"]}).uid
+
+
+def test_every_file_that_our_own_arguments_name_is_mounted() -> None:
+    found = mounts(names.KUBE_APISERVER)
+    assert found[f"{PATHS.tls}/service.key"] == (f"{PATHS.tls}/service.key", "File", True)
+    assert found[PATHS.etcd_name] == (PATHS.etcd_name, "File", True)
+    assert found[PATHS.server] == (PATHS.server, "DirectoryOrCreate", False)
+    assert found["/etc/ssl/certs"] == ("/etc/ssl/certs", "DirectoryOrCreate", False)
+    # These change without the pod being replaced, or are folders.
+    assert PATHS.encryption_config not in found
+    assert f"{PATHS.tls}/temporary-certs" not in found
+
+
+@pytest.mark.parametrize(
+    ("component", "files"),
+    [
+        (
+            names.KUBE_CONTROLLER_MANAGER,
+            [f"{PATHS.tls}/client-controller.crt", f"{PATHS.tls}/client-controller.key"],
+        ),
+        (names.KUBE_SCHEDULER, [f"{PATHS.tls}/client-scheduler.crt", f"{PATHS.tls}/server-ca.crt"]),
+        (names.KUBE_PROXY, [f"{PATHS.agent}/client-kube-proxy.key", f"{PATHS.agent}/server-ca.crt"]),
+    ],
+)
+def test_what_a_kubeconfig_names_is_mounted_with_it(component: str, files: list[str]) -> None:
+    assert set(files) <= mounts(component).keys()
+
+
+def test_a_file_of_an_extra_argument_is_mounted_when_it_exists() -> None:
+    values: dict[str, object] = {"kube-apiserver-arg": ["oidc-ca-file=/etc/oidc.crt"]}
+    assert "/etc/oidc.crt" not in mounts(names.KUBE_APISERVER, values)
+    there = replace(MACHINE, digests={"/etc/oidc.crt": "1" * 64})
+    assert mounts(names.KUBE_APISERVER, values, there)["/etc/oidc.crt"] == ("/etc/oidc.crt", "File", True)
+    changed = replace(MACHINE, digests={"/etc/oidc.crt": "2" * 64})
+    assert make(names.KUBE_APISERVER, values, there).uid != make(names.KUBE_APISERVER, values, changed).uid
+
+
+def test_extra_mounts_have_the_access_and_the_type_that_they_ask_for() -> None:
+    values: dict[str, object] = {
+        "etcd-extra-mount": ["/srv/a:/a", "/srv/b:/b:ro", "/srv/c:/c:rw:Directory", "/srv/d:/d"]
+    }
+    found = mounts(names.ETCD, values, replace(MACHINE, digests={"/srv/d": "1" * 64}))
+    assert found["/a"] == ("/srv/a", None, False)
+    assert found["/b"] == ("/srv/b", None, True)
+    assert found["/c"] == ("/srv/c", "Directory", False)
+    assert found["/d"] == ("/srv/d", "File", False)
+
+
+# What breaks quoting, and anything else.
+_TEXT = st.text(
+    st.one_of(
+        st.sampled_from("\"'\\:{}[]#&*!|>%@`,$ \t\n\x7f\u2028\ufeff\U0001f600"),
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+    ),
+    max_size=30,
+)
+_PRINTABLE = _TEXT.filter(str.isprintable)
+
+
+@settings(max_examples=40, deadline=None)
+@given(value=_TEXT)
+def test_proxies_reach_the_pod_whatever_they_hold(value: str) -> None:
+    facts = replace(MACHINE, environment={"HTTP_PROXY": value})
+    assert {"name": "HTTP_PROXY", "value": value} in container(names.ETCD, facts=facts)["env"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(value=_PRINTABLE)
+def test_extra_environment_reaches_the_pod_whatever_it_holds(value: str) -> None:
+    environment = container(names.ETCD, {"etcd-extra-env": [f"NAME={value}", "OTHER=a=b"]})["env"]
+    assert environment[-2:] == [{"name": "NAME", "value": value}, {"name": "OTHER", "value": "a=b"}]
+
+
+@settings(max_examples=40, deadline=None)
+@given(value=_PRINTABLE)
+def test_extra_arguments_reach_the_pod_whatever_they_hold(value: str) -> None:
+    arguments = container(names.KUBE_SCHEDULER, {"kube-scheduler-arg": [f"zz={value}"]})["args"]
+    assert arguments[-1] == f"--zz={value}"
+
+
+@settings(max_examples=40, deadline=None)
+@given(path=_PRINTABLE.filter(lambda text: ":" not in text and ".." not in text.split("/")))
+def test_extra_mounts_reach_the_pod_whatever_their_paths_hold(path: str) -> None:
+    found = mounts(names.KUBE_PROXY, {"kube-proxy-extra-mount": [f"/{path}:/m/{path}:ro"]})
+    assert found[f"/m/{path}"] == (f"/{path}", None, True)
+
+
+def test_extra_arguments_replace_ours_and_may_be_repeated() -> None:
+    values: dict[str, object] = {
+        "kube-apiserver-arg": [
+            "profiling=true",
+            "enable-admission-plugins+=AlwaysPullImages",
+            "service-account-issuer=https://b",
+            "service-account-issuer=https://a",
+        ]
+    }
+    arguments = container(names.KUBE_APISERVER, values)["args"]
+    assert "--profiling=true" in arguments
+    assert "--profiling=false" not in arguments
+    assert "--enable-admission-plugins=NodeRestriction,AlwaysPullImages" in arguments
+    issuers = [argument for argument in arguments if argument.startswith("--service-account-issuer=")]
+    assert issuers == ["--service-account-issuer=https://b", "--service-account-issuer=https://a"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "left_out"),
+    [
+        ("authentication-config=/etc/authentication.yaml", "--anonymous-auth"),
+        ("authorization-config=/etc/authorization.yaml", "--authorization-mode"),
+    ],
+)
+def test_an_argument_that_excludes_one_of_ours_takes_it_away(extra: str, left_out: str) -> None:
+    plain = container(names.KUBE_APISERVER)["args"]
+    arguments = container(names.KUBE_APISERVER, {"kube-apiserver-arg": [extra]})["args"]
+    assert any(argument.startswith(f"{left_out}=") for argument in plain)
+    assert not any(argument.startswith(f"{left_out}=") for argument in arguments)
+
+
+def test_proxies_reach_the_pod_and_make_its_manifest_one_to_keep_from_diffs() -> None:
+    facts = replace(MACHINE, environment={"HTTPS_PROXY": "http://user:password@proxy", "HOME": "/root"})
+    environment = {item["name"]: item["value"] for item in container(names.ETCD, facts=facts)["env"]}
+    assert environment["HTTPS_PROXY"] == "http://user:password@proxy"
+    assert environment["NO_PROXY"] == "10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local"
+    assert "HOME" not in environment
+    assert make(names.ETCD, facts=facts).secret
+    assert not make(names.ETCD).secret
+
+
+def test_resources_of_the_user_are_merged_with_ours() -> None:
+    values: dict[str, object] = {
+        "control-plane-resource-requests": ["etcd-cpu=1,kube-proxy-memory=1Gi"],
+        "control-plane-resource-limits": ["etcd-memory=4Gi"],
+    }
+    assert container(names.ETCD, values)["resources"] == {
+        "requests": {"cpu": "1", "memory": "512Mi"},
+        "limits": {"memory": "4Gi"},
+    }
+    assert container(names.KUBE_PROXY, values)["resources"] == {"requests": {"cpu": "250m", "memory": "1Gi"}}
+
+
+def test_etcd_keeps_its_initial_cluster_in_an_annotation() -> None:
+    annotation = pod(names.ETCD)["metadata"]["annotations"][static_pods.INITIAL_ANNOTATION]
+    assert yaml.safe_load(annotation) == {
+        "initial-advertise-peer-urls": "https://192.0.2.10:2380",
+        "initial-cluster": "node1-1a2b3c4d=https://192.0.2.10:2380",
+        "initial-cluster-state": "new",
+    }
+    assert "annotations" not in pod(names.KUBE_APISERVER)["metadata"]
+
+
+@pytest.mark.parametrize("profile", ["cis", "etcd"])
+def test_with_a_profile_etcd_runs_as_its_own_user_or_not_at_all(profile: str) -> None:
+    facts = replace(MACHINE, etcd_user=(998, 997))
+    context = pod(names.ETCD, {"profile": profile}, facts)["spec"]["securityContext"]
+    assert context == {"runAsUser": 998, "runAsGroup": 997}
+    assert "securityContext" not in pod(names.KUBE_APISERVER, {"profile": profile}, facts)["spec"]
+    with pytest.raises(ConfigurationError, match="useradd --system"):
+        make(names.ETCD, {"profile": profile})
+
+
+def test_profile_cis_writes_an_audit_log() -> None:
+    facts = replace(MACHINE, etcd_user=(998, 997))
+    arguments = container(names.KUBE_APISERVER, {"profile": "cis"}, facts)["args"]
+    assert f"--audit-policy-file={names.AUDIT_POLICY_FILE}" in arguments
+    assert f"--audit-log-path={PATHS.server_logs}/audit.log" in arguments
+    assert "--service-account-extend-token-expiration=false" in arguments
+    found = mounts(names.KUBE_APISERVER, {"profile": "cis"}, facts)
+    assert found[names.AUDIT_POLICY_FILE] == (names.AUDIT_POLICY_FILE, "File", True)
+    assert found[PATHS.server_logs] == (PATHS.server_logs, "DirectoryOrCreate", False)
+    assert f"{PATHS.server_logs}/audit.log" not in found
+
+
+def test_an_audit_log_to_standard_output_mounts_nothing() -> None:
+    values: dict[str, object] = {
+        "audit-policy-file": "/etc/audit.yaml",
+        "kube-apiserver-arg": ["audit-log-path=-"],
+    }
+    assert "--audit-log-path=-" in container(names.KUBE_APISERVER, values)["args"]
+    assert PATHS.server_logs not in mounts(names.KUBE_APISERVER, values)
+
+
+def test_a_server_runs_the_control_plane_and_an_agent_kube_proxy_alone() -> None:
+    server, agent = make_config(Role.SERVER, {}), make_config(Role.AGENT, dict(AGENT))
+    assert static_pods.components(Role.SERVER, server, NEW) == names.STATIC_PODS
+    assert static_pods.components(Role.AGENT, agent, NEW) == (names.KUBE_PROXY,)
+
+
+def test_a_disabled_component_and_one_that_comes_with_a_chart_are_left_out() -> None:
+    config = make_config(Role.SERVER, {"disable-scheduler": True, "disable-kube-proxy": True})
+    assert static_pods.components(Role.SERVER, config, NEW) == (
+        names.ETCD,
+        names.KUBE_APISERVER,
+        names.KUBE_CONTROLLER_MANAGER,
+    )
+    charted = replace(NEW, kube_proxy=CHART)
+    assert names.KUBE_PROXY not in static_pods.components(Role.SERVER, make_config(Role.SERVER, {}), charted)
+
+
+def test_the_scheduler_of_an_old_release_is_probed_where_it_answers() -> None:
+    def paths(component: str, old: bool) -> set[str]:
+        config = make_config(Role.SERVER, {})
+        text = static_pods.manifest(component, config, MACHINE, OLD if old else NEW).text
+        [only] = yaml.safe_load(text)["spec"]["containers"]
+        return {probe["httpGet"]["path"] for name, probe in only.items() if name.endswith("Probe")}
+
+    assert paths(names.KUBE_SCHEDULER, old=True) == {"/healthz"}
+    assert paths(names.KUBE_SCHEDULER, old=False) == {"/livez", "/readyz"}
+    assert paths(names.KUBE_PROXY, old=True) == {"/healthz"}
+    assert paths(names.KUBE_PROXY, old=False) == {"/livez"}
+
+
+def test_probes_have_rke2s_times_unless_the_user_sets_them() -> None:
+    values: dict[str, object] = {
+        "control-plane-probe-configuration": [
+            "etcd-startup-failure-threshold=48,etcd-liveness-period-seconds=3"
+        ]
+    }
+    times = ("initialDelaySeconds", "timeoutSeconds", "failureThreshold", "periodSeconds")
+    etcd = container(names.ETCD, values)
+    assert [etcd["livenessProbe"][time] for time in times] == [10, 15, 8, 3]
+    assert [etcd["startupProbe"][time] for time in times] == [10, 15, 48, 10]
+    assert "readinessProbe" not in etcd
+    apiserver = container(names.KUBE_APISERVER)
+    assert [apiserver["readinessProbe"][time] for time in times] == [0, 15, 3, 5]
+    scheduler = container(names.KUBE_SCHEDULER)
+    assert [scheduler["readinessProbe"][time] for time in times] == [0, 15, 3, 1]
+
+
+def test_kube_apiserver_is_probed_with_the_kubectl_of_its_image() -> None:
+    command = container(names.KUBE_APISERVER)["readinessProbe"]["exec"]["command"]
+    assert command[:3] == ["kubectl", "get", "--server=https://localhost:6443/"]
+    assert command[-1] == "--raw=/readyz"
