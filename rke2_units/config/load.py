@@ -102,7 +102,7 @@ def _read_all(path: str, named_by: str | None, warnings: list[str]) -> list[list
     files = []
     for found in paths:
         content, mode = _read(
-            found, named_by if found == path and named_by else found, yaml_file.LARGEST_FILE
+            found, f"{named_by}: config" if found == path and named_by else found, yaml_file.LARGEST_FILE
         )
         entries = yaml_file.parse(content, found)
         secrets = [name for entry in entries if (name := _secret(entry))]

@@ -78,18 +78,18 @@ def _setting(key: str, source: str) -> Setting | None:
         return setting
     if key in OTHER_COMMANDS:
         return None
-    if any(key == name or (name.endswith("*") and key.startswith(name[:-1])) for name in K3S_ONLY):
-        problem = f"{source}: {key} is a key of k3s, which RKE2 does not have"
-        hint = _suggestion(key) or "remove it"
-    else:
-        problem = f"{source}: unknown key {key!r}"
-        hint = _suggestion(key) or "the manual page rke2-units-config(5) lists all keys"
-    raise ConfigurationError(problem, hint=hint)
+    for name, instead in K3S_ONLY.items():
+        if key == name or (name.endswith("*") and key.startswith(name[:-1])):
+            raise ConfigurationError(
+                f"{source}: {key} is a key of k3s, which RKE2 does not have",
+                hint=f"use {instead}" if instead else "remove it",
+            )
+    raise ConfigurationError(f"{source}: unknown key {key!r}", hint=_suggestion(key))
 
 
-def _suggestion(key: str) -> str | None:
+def _suggestion(key: str) -> str:
     # Only needed for an error.
     import difflib
 
     close = difflib.get_close_matches(key.replace("_", "-").lower(), BY_NAME, n=1)
-    return f"did you mean {close[0]}?" if close else None
+    return f"did you mean {close[0]}?" if close else "rke2-units-config(5) lists all keys"

@@ -6,7 +6,7 @@ from rke2_units.config.settings import BOTH, SETTINGS, Kind, Setting
 
 
 def markdown_table() -> str:
-    """All settings that help shows, as a Markdown definition list sorted by name."""
+    """All settings as a Markdown definition list, sorted by name."""
     return "\n".join(_entry(setting) for setting in sorted(SETTINGS, key=lambda setting: setting.name))
 
 

@@ -988,28 +988,32 @@ OTHER_COMMANDS = frozenset(
     )
 )
 
-# Flags of k3s that RKE2 does not have (`key` or the beginning of it, with a * at its end).
-K3S_ONLY = (
-    "https-listen-port",
-    "supervisor-port",
-    "apiserver-port",
-    "apiserver-bind-address",
-    "advertise-port",
-    "cluster-init",
-    "flannel-*",
-    "vpn-*",
-    "kine-tls",
-    "default-local-storage-path",
-    "disable-network-policy",
-    "disable-helm-controller",
-    "disable-apiserver-lb",
-    "docker",
-    "image-service-endpoint",
-    "rootless",
-    "prefer-bundled-bin",
-    "kube-controller-arg",
-    "kube-cloud-controller-arg",
-)
+# Flags of k3s that RKE2 does not have (a * at the end stands for anything), and what RKE2 has instead.
+K3S_ONLY = {
+    **dict.fromkeys(
+        (
+            "https-listen-port",
+            "supervisor-port",
+            "apiserver-port",
+            "apiserver-bind-address",
+            "advertise-port",
+            "cluster-init",
+            "flannel-*",
+            "vpn-*",
+            "kine-tls",
+            "default-local-storage-path",
+            "disable-network-policy",
+            "disable-helm-controller",
+            "disable-apiserver-lb",
+            "docker",
+            "image-service-endpoint",
+            "rootless",
+            "prefer-bundled-bin",
+        )
+    ),
+    "kube-controller-arg": "kube-controller-manager-arg",
+    "kube-cloud-controller-arg": "kube-cloud-controller-manager-arg",
+}
 
 
 def find(key: str) -> Setting | None:

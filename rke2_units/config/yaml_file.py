@@ -46,7 +46,8 @@ def parse(content: bytes, name: str) -> list[Entry]:
         return _Reader(text, name).entries()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
+        # The end of a file counts as its last line.
+        line = min(mark.line + 1 if mark else 1, max(len(text.splitlines()), 1))
         raise ConfigurationError(f"{name}:{line}: not valid YAML: {_problem(error)}") from None
     except yaml.reader.ReaderError as error:
         before = error.position if isinstance(error.position, int) else 0
