@@ -21,6 +21,11 @@ def archives(directory: str) -> list[str]:
     return _files(directory, tuple(PROGRAMS))
 
 
+def is_plain(path: str) -> bool:
+    """Whether an archive is not compressed."""
+    return path.endswith(".tar")
+
+
 def lists(directory: str) -> list[str]:
     """The paths of the lists (.txt: one image a line)."""
     return _files(directory, (".txt",))

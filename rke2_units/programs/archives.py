@@ -78,7 +78,7 @@ def saved_images(path: str) -> list[SavedImage]:
 def members(path: str) -> Iterator[tarfile.TarFile]:
     """The archive to iterate over, once; a plain file is read from header to header, a pipe read through."""
     with open(path, "rb") as source, opened(path, source, whole=False) as file:
-        with tarfile.open(fileobj=file, mode="r:" if file is source else "r|") as archive:
+        with tarfile.open(fileobj=file, mode="r:" if file is source else "r|", bufsize=1 << 20) as archive:
             yield archive
 
 

@@ -8,7 +8,8 @@ from typing import BinaryIO, cast
 
 from rke2_units.errors import UserError
 from rke2_units.programs import archive_files, archives, console
-from rke2_units.programs.image_layers import Image
+from rke2_units.programs.archive_files import is_plain
+from rke2_units.programs.image_layers import Image, Part
 from rke2_units.programs.references import spellings
 from rke2_units.programs.settings import Settings
 
@@ -111,33 +112,35 @@ def _build(path: str, saved: archives.SavedImage, temporary: str) -> None:
     with archives.damage_named(path):
         layers = _layers(path, saved.layers, f"{temporary}/work")
         for name, digest in zip(saved.layers, digests, strict=True):
-            with open(layers[name], "rb") as layer:
-                image.add_layer(layer, digest)
+            file, start, size = layers[name]
+            with open(file, "rb") as opened:
+                image.add_layer(Part(opened, start, size), digest)
     for top in _TOPS:
         os.mkdir(f"{temporary}/{top}", 0o755)
-    for entry_path in sorted(image.entries):
+    # Of programs with one name the one in /bin itself counts.
+    for entry_path in sorted(image.entries, key=lambda entry: (entry.count("/"), entry)):
         source = image.entries[image.resolve(entry_path)].content
         top, _, below = entry_path.partition("/")
         if not below:
             raise UserError(f"the image's {top} is not a directory", hint="use RKE2's own image")
         target = f"{temporary}/{top}/{os.path.basename(below) if top == 'bin' else below}"
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        if os.path.lexists(target):
-            raise UserError(f"the image has two programs named {os.path.basename(below)}")
-        os.chmod(source, 0o755 if top == "bin" else 0o644)
-        # A program that links lead to is there under each name.
-        os.link(source, target)
+        if not os.path.lexists(target):
+            os.chmod(source, 0o755 if top == "bin" else 0o644)
+            # A program that links lead to is there under each name.
+            os.link(source, target)
+            _flush(target)
     if not os.listdir(f"{temporary}/bin"):
         raise UserError(f"{path}: the image has no programs in /bin", hint="use RKE2's own image")
 
 
-def _layers(path: str, wanted: list[str], directory: str) -> dict[str, str]:
-    """Copies these layers out of the archive; where each is.
+def _layers(path: str, wanted: list[str], directory: str) -> dict[str, tuple[str, int, int]]:
+    """Where these layers are (file, offset, size): in the archive, or copied out of a compressed one.
 
     `docker save` stores a layer that occurs twice as a link to the other one, before or after it: then the
     archive is read once more.
     """
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, int, int]] = {}
     links: dict[str, str] = {}
     missing = set(wanted)
     while missing:
@@ -151,10 +154,12 @@ def _layers(path: str, wanted: list[str], directory: str) -> dict[str, str]:
                     base = os.path.dirname(name) if member.issym() else ""
                     links[name] = os.path.normpath(os.path.join(base, member.linkname))
                 elif member.isreg():
-                    found[name] = f"{directory}/layer-{len(found)}"
-                    with open(found[name], "xb") as copy:
-                        content = cast(BinaryIO, archive.extractfile(member))
-                        shutil.copyfileobj(content, copy, 1 << 20)
+                    found[name] = (path, member.offset_data, member.size)
+                    if not is_plain(path):
+                        copy = f"{directory}/layer-{len(found)}"
+                        with open(copy, "xb") as file:
+                            shutil.copyfileobj(cast(BinaryIO, archive.extractfile(member)), file, 1 << 20)
+                        found[name] = (copy, 0, member.size)
                 missing.discard(name)
                 if not missing:
                     break
@@ -171,9 +176,9 @@ def _layers(path: str, wanted: list[str], directory: str) -> dict[str, str]:
     return found
 
 
-def _flush(directory: str) -> None:
-    """After a power failure the names in this directory are what they are now."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _flush(path: str) -> None:
+    """After a power failure this file's content, or this directory's names, are what they are now."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -25,6 +25,26 @@ class Entry:
         self.target = target
 
 
+class Part:
+    """A part of a file, to read from."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file = file
+        self._left = size
+        file.seek(start)
+
+    def read(self, size: int = -1) -> bytes:
+        part = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(part)
+        return part
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, which stay unread."""
+        part = self._file.read(min(size, self._left))
+        self._file.seek(-len(part), os.SEEK_CUR)
+        return part
+
+
 class Image:
     """The files of an image below some top directories, as its layers are put on each other."""
 
@@ -34,12 +54,12 @@ class Image:
         self._count = 0
         self.entries: dict[str, Entry] = {}
 
-    def add_layer(self, layer: BinaryIO, diff_id: str) -> None:
+    def add_layer(self, layer: Part, diff_id: str) -> None:
         """Puts the next layer (a tar, perhaps with gzip) on those before; checks it against its digest."""
         digest = _Digest(_uncompressed(layer))
         added: dict[str, Entry] = {}
         hidden: list[str] = []
-        with tarfile.open(fileobj=cast(BinaryIO, digest), mode="r|") as archive:
+        with tarfile.open(fileobj=cast(BinaryIO, digest), mode="r|", bufsize=1 << 20) as archive:
             for member in archive:
                 self._add_member(archive, member, added, hidden)
         digest.read_rest()
@@ -85,9 +105,6 @@ class Image:
         path = f"{self._directory}/{self._count}"
         with open(path, "xb") as file:
             shutil.copyfileobj(cast(BinaryIO, archive.extractfile(member)), file, 1 << 20)
-            # After a power failure the content is whole, or not there at all.
-            file.flush()
-            os.fsync(file.fileno())
         return path
 
     def resolve(self, path: str) -> str:
@@ -130,13 +147,12 @@ def covers(hidden: str, path: str) -> bool:
     return path.startswith(hidden if hidden.endswith("/") else f"{hidden}/") or path == hidden
 
 
-def _uncompressed(layer: BinaryIO) -> Callable[[int], bytes]:
-    magic = layer.read(4)
-    layer.seek(0)
+def _uncompressed(layer: Part) -> Callable[[int], bytes]:
+    magic = layer.peek(4)
     if magic.startswith(b"\x1f\x8b"):
         import gzip
 
-        return gzip.GzipFile(fileobj=layer).read
+        return gzip.GzipFile(fileobj=cast(BinaryIO, layer)).read
     if magic == b"\x28\xb5\x2f\xfd":
         raise UserError("the image's layers are zstd", hint="`docker save` leaves them plain")
     return layer.read
