@@ -8,7 +8,7 @@ def text(values: Mapping[str, object], heading: str = "") -> str:
     """The document; plain values of a table come before its tables, which keep their order."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     lines = [f"{_key(key)} = {_value(value)}\n" for key, value in plain.items()]
-    if heading and lines:
+    if heading and (lines or not values):
         lines.insert(0, f"[{heading}]\n")
     blocks = ["".join(lines)] if lines else []
     for key, value in values.items():

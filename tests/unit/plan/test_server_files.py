@@ -1,0 +1,99 @@
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from rke2_units import names
+from rke2_units.config.load import make_config
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Paths, Role
+from rke2_units.plan import server_files, sysctl
+from rke2_units.release.table import DEFAULT, Release, release
+from tests.unit.plan.cases import MACHINE
+
+NEW = release(DEFAULT)
+OLD = release("v1.20.2+rke2r1")
+
+
+def files(
+    values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of: Release = NEW
+) -> dict[str, File]:
+    found = server_files.files(make_config(Role.SERVER, values or {}), facts, of)
+    assert all(file.mode == 0o600 for file in found)
+    return {file.path: file for file in found}
+
+
+def pod_security(values: dict[str, object]) -> Any:
+    document = yaml.safe_load(files(values)[names.POD_SECURITY_FILE].content)
+    assert (document["apiVersion"], document["kind"]) == (
+        "apiserver.config.k8s.io/v1",
+        "AdmissionConfiguration",
+    )
+    [plugin] = document["plugins"]
+    assert plugin["name"] == "PodSecurity"
+    return plugin["configuration"]
+
+
+@pytest.mark.parametrize("profile", ["", "etcd"])
+def test_pods_are_privileged_without_the_cis_profile(profile: str) -> None:
+    configuration = pod_security({"profile": profile} if profile else {})
+    assert configuration["defaults"] == {"enforce": "privileged", "enforce-version": "latest"}
+    assert configuration["exemptions"] == {"usernames": [], "runtimeClasses": [], "namespaces": []}
+
+
+def test_pods_are_restricted_with_the_cis_profile() -> None:
+    configuration = pod_security({"profile": "cis"})
+    assert configuration["defaults"] == {
+        mode: level
+        for name in ("enforce", "audit", "warn")
+        for mode, level in ((name, "restricted"), (f"{name}-version", "latest"))
+    }
+    assert configuration["exemptions"]["namespaces"] == [
+        "kube-system",
+        "compliance-operator-system",
+        "tigera-operator",
+    ]
+
+
+def test_no_pod_security_is_written_for_a_release_without_it_or_in_place_of_the_users() -> None:
+    assert names.POD_SECURITY_FILE not in files(of=OLD)
+    assert names.POD_SECURITY_FILE not in files({"pod-security-admission-config-file": "/etc/mine.yaml"})
+
+
+def test_connections_go_directly_until_there_are_tunnels() -> None:
+    document = yaml.safe_load(files()[Paths().egress_selector].content)
+    assert document["kind"] == "EgressSelectorConfiguration"
+    assert document["egressSelections"] == [{"name": "cluster", "connection": {"proxyProtocol": "Direct"}}]
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"profile": "cis"}, names.AUDIT_POLICY_FILE),
+        ({"audit-policy-file": "/etc/audit.yaml"}, "/etc/audit.yaml"),
+    ],
+)
+def test_an_audit_policy_is_made_where_it_is_missing_and_left_alone_once_it_is_changed(
+    values: dict[str, object], path: str
+) -> None:
+    made = files(values)[path].content
+    assert yaml.safe_load(made)["rules"] == [{"level": "None"}]
+    unchanged = replace(MACHINE, digests={path: hashlib.sha256(made.encode()).hexdigest()})
+    assert files(values, unchanged)[path].content == made
+    assert path not in files(values, replace(MACHINE, digests={path: "0" * 64}))
+    assert names.AUDIT_POLICY_FILE not in files()
+
+
+def test_connections_are_tracked_for_as_many_as_kube_proxy_would() -> None:
+    assert sysctl.settings(replace(MACHINE, cpus=2))["net.netfilter.nf_conntrack_max"] == 131072
+    assert sysctl.settings(replace(MACHINE, cpus=64))["net.netfilter.nf_conntrack_max"] == 64 * 32768
+
+
+def test_every_kernel_setting_is_one_that_may_be_missing() -> None:
+    config = make_config(Role.SERVER, {})
+    content = {file.path: file.content for file in sysctl.files(config, MACHINE)}
+    lines = content[sysctl.SYSCTL_FILE].splitlines()
+    assert all(line.startswith("-net.") and " = " in line for line in lines)
+    assert "br_netfilter" in content[sysctl.MODULES_FILE].splitlines()
