@@ -77,6 +77,8 @@ class NodeDaemon:
             units.start_content(systemd, paths, prepared.content_directory, states[names.CONTENT_UNIT])
             self._wait_until_active([names.CONTENT_UNIT])
         units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
+        if states[names.KUBELET_UNIT].active != "active":
+            units.discard_outdated_manifests(paths, prepared.static_pods)
         before = {unit: systemd.restarts(unit) for unit in prepared.digests}
         for unit, digest in prepared.digests.items():
             if unit in wanted:

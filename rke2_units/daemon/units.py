@@ -107,6 +107,17 @@ def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence
             Path(paths.manifest(component)).unlink(missing_ok=True)
 
 
+def discard_outdated_manifests(paths: Paths, components: Sequence[str]) -> None:
+    """Before the kubelet starts: take away manifests that are no longer what the plan says.
+
+    A kubelet that takes up an old manifest first, and has not seen the apiserver yet, does not let go of it:
+    the new pod would wait for the end of the old one for ever.
+    """
+    for component in components:
+        if not manifest_is_placed(paths, component):
+            Path(paths.manifest(component)).unlink(missing_ok=True)
+
+
 def stop_all(systemd: Systemd, units: Sequence[str], timeout: float) -> list[str]:
     """Stop these units and leave every pod running; returns the units that did not stop in time."""
     with pods_stay():
