@@ -67,40 +67,36 @@ def manifest(component: str, config: Config, facts: NodeFacts, release: Release)
     Its uid is a hash of its content and of the file that it is written to: RKE2's rule, by which a kubelet
     sees a changed manifest as a new pod, and an unchanged one as the old.
     """
-    paths = Paths(derived.data_directory(config))
     arguments = control_plane.arguments(component, config, facts, release)
     mounted = mounts.mounts(component, arguments, config, facts, release)
     proxies = environment.proxies(config, facts)
     extra = derived.extra_environment(config, component)
     user, group = _user(component, config, facts)
     image = images.image(config, release, f"{component}-image")
+    values = {
+        "name": component,
+        "annotations": _annotations(component, config, facts),
+        "image": image,
+        "arguments": arguments,
+        "environment": [
+            ("FILE_HASH", _file_hash(mounted, config, facts, release)),
+            *proxies.items(),
+            *extra,
+        ],
+        "ports": _PORTS[component],
+        "probes": probes.probes(component, config, release),
+        "resources": _resources(component, config),
+        "privileged": component == names.KUBE_PROXY,
+        "user": user,
+        "group": group,
+        "mounts": mounted,
+    }
 
     def text(uid: str) -> str:
-        return yaml_text.from_json_texts(
-            render(
-                "static-pod.yaml",
-                name=component,
-                uid=uid,
-                annotations=_annotations(component, config, facts),
-                image=image,
-                arguments=arguments,
-                environment=[
-                    ("FILE_HASH", _file_hash(mounted, config, facts, release)),
-                    *proxies.items(),
-                    *extra,
-                ],
-                ports=_PORTS[component],
-                probes=probes.probes(component, config, release),
-                resources=_resources(component, config),
-                privileged=component == names.KUBE_PROXY,
-                user=user,
-                group=group,
-                mounts=mounted,
-            )
-        )
+        return yaml_text.from_json_texts(render("static-pod.yaml", uid=uid, **values))
 
-    content = f"{text('')}file:{paths.manifest(component)}"
-    uid = hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()
+    path = Paths(derived.data_directory(config)).manifest(component)
+    uid = hashlib.md5(f"{text('')}file:{path}".encode(), usedforsecurity=False).hexdigest()
     return StaticPod(component, uid, image, text(uid), secret=bool(proxies or extra))
 
 

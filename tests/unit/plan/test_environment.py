@@ -1,0 +1,59 @@
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rke2_units.config.load import make_config
+from rke2_units.names import Role
+from rke2_units.plan import environment
+from tests.unit.plan.cases import MACHINE
+
+INSIDE = "10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local"
+
+
+def proxies(**variables: str) -> dict[str, str]:
+    facts = replace(MACHINE, environment=variables)
+    return environment.proxies(make_config(Role.SERVER, {}), facts)
+
+
+def test_without_a_proxy_nothing_is_handed_on() -> None:
+    assert proxies(HOME="/root", RKE2_TOKEN="secret") == {}
+
+
+@pytest.mark.parametrize(
+    ("given_to_us", "handed_on"),
+    [
+        ({"HTTP_PROXY": "p"}, {"HTTP_PROXY": "p", "NO_PROXY": INSIDE}),
+        ({"https_proxy": "p", "no_proxy": "a"}, {"https_proxy": "p", "no_proxy": f"a,{INSIDE}"}),
+        ({"NO_PROXY": "a,", "no_proxy": "b"}, {"NO_PROXY": f"a,{INSIDE}", "no_proxy": f"b,{INSIDE}"}),
+        ({"NO_PROXY": ".svc"}, {"NO_PROXY": ".svc,10.42.0.0/16,10.43.0.0/16,.cluster.local"}),
+        ({"MY_PROXY_HOST": "p"}, {"MY_PROXY_HOST": "p", "NO_PROXY": INSIDE}),
+        # Not a name that a unit or a pod could hold.
+        ({"proxy-host": "p"}, {}),
+        ({"CONTAINERD_HTTP_PROXY": "p"}, {}),
+    ],
+)
+def test_what_is_inside_the_cluster_is_never_proxied(
+    given_to_us: dict[str, str], handed_on: dict[str, str]
+) -> None:
+    assert proxies(**given_to_us) == handed_on
+
+
+def read_by_systemd(text: str) -> dict[str, str]:
+    """What systemd reads: a backslash stands for itself but before one of " \\ ` $."""
+    found = re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.DOTALL | re.MULTILINE | re.ASCII)
+    return {name: re.sub(r'\\(["\\`$])', r"\1", value) for name, value in found}
+
+
+@settings(deadline=None)
+@given(
+    values=st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+        max_size=4,
+    )
+)
+def test_systemd_reads_back_what_was_meant(values: dict[str, str]) -> None:
+    assert read_by_systemd(environment.file_text(values)) == values
