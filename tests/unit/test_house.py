@@ -18,6 +18,7 @@ PACKAGE = ROOT / "rke2_units"
 
 # Each package of rke2_units may import itself and what stands on a lower line; nothing of its own line.
 LAYERS = (
+    ("__main__",),
     ("cli",),
     ("daemon",),
     ("node",),
@@ -61,7 +62,7 @@ DOORS = {
 # Not on the path of what units execute: our libraries, and what is slow in the standard library.
 SLOW = {
     "asyncio", "click", "cryptography", "dataclasses", "http", "importlib.metadata", "jinja2", "logging",
-    "pystemd", "requests", "typing", "urllib.request", "yaml",
+    "pystemd", "requests", "urllib.request", "yaml",
 }  # fmt: skip
 
 
