@@ -30,7 +30,7 @@ def page(rows: Iterable[Row]) -> str:
     introduction = (
         "# The long fault series\n\n"
         f"The latest run of `sudo ./test full`: {time.strftime('%Y-%m-%d')}, Linux {platform.release()}. "
-        "A row is a test, over all its repetitions and parameters; times are from the fastest to the slowest."
+        "A row is a test, over all its repetitions and parameters; times: the fastest to the slowest."
         "\n\n"
     )
     table = [f"{row.markdown()}\n" for row in rows]

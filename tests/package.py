@@ -39,7 +39,7 @@ IGNORED = shutil.ignore_patterns(
 
 
 def build_deb(suite: str = "bookworm", version: str | None = None) -> Path:
-    """The package for SUITE, of this VERSION if one is given (for upgrades); built when its sources changed."""
+    """The package for SUITE, of this VERSION if one is given; built when its sources changed."""
     return _only(build(suite, version), "*.deb")
 
 

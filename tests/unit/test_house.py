@@ -84,7 +84,7 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
-    """What the file imports, "a.b.c" for `from a.b import c`; top_level leaves out imports inside functions."""
+    """What the file imports ("a.b.c" for `from a.b import c`); top_level: not what its functions do."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
     while waiting:
         node = waiting.pop()
