@@ -4,13 +4,13 @@ manifest.json in them: [{"Config": PATH, "RepoTags": [NAME...], "Layers": [PATH.
 so that a compressed archive need not be read to its end to know what is in it.
 """
 
+import io
 import json
 import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
 
 from rke2_units.errors import UserError
 from rke2_units.programs.archive_files import PROGRAMS
@@ -30,7 +30,7 @@ class SavedImage:
 
 
 @contextmanager
-def opened(path: str, source: BinaryIO, *, whole: bool) -> Iterator[BinaryIO]:
+def opened(path: str, source: io.BufferedReader, *, whole: bool) -> Iterator[io.BufferedReader]:
     """The uncompressed archive, as a file with a descriptor; `source` is the archive, opened.
 
     With `whole`, an archive that could not be unpacked to its end is a UserError; else the reader may stop
@@ -46,8 +46,9 @@ def opened(path: str, source: BinaryIO, *, whole: bool) -> Iterator[BinaryIO]:
         raise UserError(
             f"{path} cannot be read: the program {program[0]} is missing", hint=f"apt install {program[0]}"
         ) from None
-    output = cast(BinaryIO, process.stdout)
-    errors = cast(BinaryIO, process.stderr)
+    output, errors = process.stdout, process.stderr
+    if not isinstance(output, io.BufferedReader) or errors is None:
+        raise TypeError("a pipe is a buffered reader")
     with output, errors:
         try:
             yield output
@@ -92,9 +93,17 @@ def _parse(archive: tarfile.TarFile, member: tarfile.TarInfo) -> list[SavedImage
 
 def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     """The content of a small file of the archive: its manifest, or an image's configuration."""
-    if member.size > _LARGEST or (file := archive.extractfile(member)) is None:
-        raise ValueError(f"{member.name} is not a small file")
-    return file.read()
+    if member.size > _LARGEST:
+        raise ValueError(f"{member.name} is too large")
+    return reader(archive, member).read()
+
+
+def reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> io.BufferedReader:
+    """A regular file of the archive, to read."""
+    file = archive.extractfile(member)
+    if not isinstance(file, io.BufferedReader):
+        raise ValueError(f"{member.name} is not a file")
+    return file
 
 
 def _path(value: object) -> str:

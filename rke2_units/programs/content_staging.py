@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from typing import BinaryIO, cast
 
 from rke2_units.errors import UserError
 from rke2_units.programs import archive_files, archives, console
@@ -158,7 +157,7 @@ def _layers(path: str, wanted: list[str], directory: str) -> dict[str, tuple[str
                     if not is_plain(path):
                         copy = f"{directory}/layer-{len(found)}"
                         with open(copy, "xb") as file:
-                            shutil.copyfileobj(cast(BinaryIO, archive.extractfile(member)), file, 1 << 20)
+                            shutil.copyfileobj(archives.reader(archive, member), file, 1 << 20)
                         found[name] = (copy, 0, member.size)
                 missing.discard(name)
                 if not missing:

@@ -5,13 +5,14 @@ write anywhere.
 """
 
 import hashlib
+import io
 import os
 import shutil
 import tarfile
 from collections.abc import Callable
-from typing import BinaryIO, cast
 
 from rke2_units.errors import UserError
+from rke2_units.programs.archives import reader
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -25,16 +26,16 @@ class Entry:
         self.target = target
 
 
-class Part:
+class Part(io.BufferedIOBase):
     """A part of a file, to read from."""
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(self, file: io.BufferedReader, start: int, size: int) -> None:
         self._file = file
         self._left = size
         file.seek(start)
 
-    def read(self, size: int = -1) -> bytes:
-        part = self._file.read(self._left if size < 0 else min(size, self._left))
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = self._file.read(self._left if size is None or size < 0 else min(size, self._left))
         self._left -= len(part)
         return part
 
@@ -59,7 +60,7 @@ class Image:
         digest = _Digest(_uncompressed(layer))
         added: dict[str, Entry] = {}
         hidden: list[str] = []
-        with tarfile.open(fileobj=cast(BinaryIO, digest), mode="r|", bufsize=1 << 20) as archive:
+        with tarfile.open(fileobj=digest, mode="r|", bufsize=1 << 20) as archive:
             for member in archive:
                 self._add_member(archive, member, added, hidden)
         digest.read_rest()
@@ -104,7 +105,7 @@ class Image:
         self._count += 1
         path = f"{self._directory}/{self._count}"
         with open(path, "xb") as file:
-            shutil.copyfileobj(cast(BinaryIO, archive.extractfile(member)), file, 1 << 20)
+            shutil.copyfileobj(reader(archive, member), file, 1 << 20)
         return path
 
     def resolve(self, path: str) -> str:
@@ -152,21 +153,21 @@ def _uncompressed(layer: Part) -> Callable[[int], bytes]:
     if magic.startswith(b"\x1f\x8b"):
         import gzip
 
-        return gzip.GzipFile(fileobj=cast(BinaryIO, layer)).read
+        return gzip.GzipFile(fileobj=layer).read
     if magic == b"\x28\xb5\x2f\xfd":
         raise UserError("the image's layers are zstd", hint="`docker save` leaves them plain")
     return layer.read
 
 
-class _Digest:
+class _Digest(io.BufferedIOBase):
     """A file to read from, that computes the SHA-256 of what passes."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
-        self._read = read
+        self._source = read
         self._hash = hashlib.sha256()
 
-    def read(self, size: int) -> bytes:
-        part = self._read(size)
+    def read(self, size: int | None = -1, /) -> bytes:
+        part = self._source(-1 if size is None else size)
         self._hash.update(part)
         return part
 
