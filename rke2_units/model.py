@@ -32,6 +32,8 @@ class NodeFacts:
     environment: Mapping[str, str] = field(default_factory=dict)
     # SHA-256 (hex) of the content of files that exist, by path: all that static pods may mount.
     digests: Mapping[str, str] = field(default_factory=dict)
+    # The node's id (8 hexadecimal digits): the one on disk, else a fresh one that the plan puts there.
+    node_id: str = ""
     # etcd's member name (file db/etcd/name) once it has one.
     etcd_member_name: str | None = None
 

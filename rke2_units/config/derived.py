@@ -11,7 +11,6 @@ from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
 from rke2_units.config.settings import DISABLED_BY
 from rke2_units.model import NodeFacts
-from rke2_units.names import NODE_DIRECTORY
 
 CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
 SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
@@ -25,17 +24,14 @@ def data_directory(config: Config) -> str:
     return grammar.data_directory(config.text("data-dir"))
 
 
-def node_name(config: Config, hostname: str, node_id: str = "") -> str:
+def node_name(config: Config, facts: NodeFacts) -> str:
     """The node's name: `node-name`, else the host name; in lower case.
 
-    With `with-node-id`, `-<node_id>` is appended, the content of /etc/rancher/node/id (8 hexadecimal
-    digits).
+    With `with-node-id`, `-<id>` follows.
     """
-    name = config.text("node-name") or hostname
+    name = config.text("node-name") or facts.hostname
     if config.boolean("with-node-id"):
-        if not node_id:
-            raise config.error("with-node-id", f"needs the node's id, and {NODE_DIRECTORY}/id is not there")
-        name = f"{name}-{node_id}"
+        name = f"{name}-{facts.node_id}"
     try:
         return grammar.node_name(name)
     except ValueError as error:
@@ -95,7 +91,7 @@ def first_service_ip(config: Config, facts: NodeFacts | None = None) -> str:
     return _address_at(config, service_cidrs(config, facts)[0], 1)
 
 
-def subject_alternative_names(config: Config, facts: NodeFacts, node_id: str = "") -> tuple[str, ...]:
+def subject_alternative_names(config: Config, facts: NodeFacts) -> tuple[str, ...]:
     """Names and addresses for this server's certificates, each once (RKE2's list).
 
     The names of the service `kubernetes`, which only kube-apiserver's certificate has, are not among them.
@@ -105,7 +101,7 @@ def subject_alternative_names(config: Config, facts: NodeFacts, node_id: str = "
         "127.0.0.1",
         "::1",
         "localhost",
-        node_name(config, facts.hostname, node_id),
+        node_name(config, facts),
         *node_ips(config, facts),
         *node_external_ips(config),
         advertise_address(config, facts),

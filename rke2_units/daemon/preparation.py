@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rke2_units import names
@@ -66,7 +66,8 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
     ensure(certificate_request(role, config, gathered), datetime.now(UTC))
     # Again, with the digests of what is there now.
-    gathered = facts.gather(role, config, environment=os.environ)
+    again = facts.gather(role, config, environment=os.environ)
+    gathered = replace(again, node_id=gathered.node_id)
     plan = make_plan(role, config, gathered, release)
     changes = apply.apply(plan)
     if any(change.path.startswith(names.UNIT_DIRECTORY) for change in changes):
@@ -95,6 +96,6 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
         registers_here=names.KUBE_APISERVER in components,
         facts={name: asked[name] for name in ("kubelet", *(c for c in needed if c in components))},
         node_url=f"https://127.0.0.1:{names.APISERVER_PORT}/api/v1/nodes/"
-        + derived.node_name(config, gathered.hostname),
+        + derived.node_name(config, gathered),
         identity=http.Identity(f"{tls}/server-ca.crt", f"{tls}/client-admin.crt", f"{tls}/client-admin.key"),
     )

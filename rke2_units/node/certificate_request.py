@@ -11,7 +11,7 @@ from rke2_units.plan import etcd
 def certificate_request(role: Role, config: Config, facts: NodeFacts) -> Request:
     """The request for certificates.ensure; ConfigurationError for values that cannot be."""
     paths = Paths(derived.data_directory(config))
-    node_name = derived.node_name(config, facts.hostname)
+    node_name = derived.node_name(config, facts)
     if role is Role.AGENT:
         return Request(paths, node_name, derived.node_ips(config, facts), (), role=role)
     return Request(

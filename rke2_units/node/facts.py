@@ -5,6 +5,7 @@ import ipaddress
 import os
 import pwd
 import re
+import secrets
 import socket
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +16,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths, Role
+from rke2_units.names import NODE_ID_FILE, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
@@ -70,8 +71,14 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         etcd_user=etcd_user(),
         environment=for_pods_and_containerd(environment),
         digests=digests([*_key_material(paths), *_named_by_settings(config)]),
+        node_id=_node_id(),
         etcd_member_name=member_name.strip() or None if member_name else None,
     )
+
+
+def _node_id() -> str:
+    """RKE2's: 4 random bytes as hexadecimal digits, made once."""
+    return (files.read_text(NODE_ID_FILE) or "").strip() or secrets.token_hex(4)
 
 
 def node_ips() -> tuple[str, ...]:

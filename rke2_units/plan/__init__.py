@@ -23,7 +23,7 @@ from rke2_units.release.table import Release
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
     """The full list of files and units of this node. ConfigurationError for values that cannot be."""
     paths = Paths(derived.data_directory(config))
-    node_name = derived.node_name(config, facts.hostname)
+    node_name = derived.node_name(config, facts)
     runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)
     content_directory = images.content_directory_name(runtime_image)
     components = static_pods.components(role, config, release)
@@ -35,6 +35,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         *containerd.files(config, facts, release),
         *kubelet.files(config, facts, release),
     ]
+    if config.boolean("with-node-id"):
+        files.append(File(names.NODE_ID_FILE, f"{facts.node_id}\n"))
     if role is Role.SERVER:
         files += server_files.files(config, facts, release)
     if names.ETCD in components:

@@ -158,7 +158,7 @@ def _kube_proxy(config: Config, facts: NodeFacts, release: Release, paths: Paths
         "conntrack-tcp-timeout-close-wait": "0s",
         "conntrack-tcp-timeout-established": "0s",
         "healthz-bind-address": addresses.LOOPBACK,
-        "hostname-override": derived.node_name(config, facts.hostname),
+        "hostname-override": derived.node_name(config, facts),
         "kubeconfig": paths.kube_proxy_kubeconfig,
         "proxy-mode": "iptables",
     }

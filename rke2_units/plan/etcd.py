@@ -55,7 +55,7 @@ def owner(config: Config, facts: NodeFacts) -> tuple[int, int]:
 
 def member_name(config: Config, facts: NodeFacts) -> str:
     """This member's name; a stand-in as long as it has none."""
-    return facts.etcd_member_name or f"{derived.node_name(config, facts.hostname)}-00000000"
+    return facts.etcd_member_name or f"{derived.node_name(config, facts)}-00000000"
 
 
 def initial(config: Config, facts: NodeFacts) -> dict[str, str]:

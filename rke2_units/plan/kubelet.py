@@ -136,7 +136,7 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
         "container-runtime": "remote",
         "container-runtime-endpoint": _ENDPOINT,
         "containerd": names.CONTAINERD_SOCKET,
-        "hostname-override": derived.node_name(config, facts.hostname),
+        "hostname-override": derived.node_name(config, facts),
         "kubeconfig": paths.kubelet_kubeconfig,
         # Without it the kubelet looks its own name up, which takes 20 s where no DNS answers.
         "node-ip": ",".join(addresses.node_ips(config, facts)),

@@ -156,14 +156,15 @@ def test_equal_requests_and_limits_are_fine_however_they_are_written() -> None:
     ],
 )
 def test_the_nodes_name(values: dict[str, object], node_id: str, name: str) -> None:
-    assert derived.node_name(make_config(Role.SERVER, values), "Node1", node_id) == name
+    assert (
+        derived.node_name(make_config(Role.SERVER, values), NodeFacts("Node1", (), node_id=node_id)) == name
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "hostname", "node_id", "problem"),
     [
         ({}, "a_b", "", "default: node-name is taken from the host name, which must be a DNS name"),
-        ({"with-node-id": True}, "a", "", "test: with-node-id needs the node's id"),
         (
             {"with-node-id": True, "node-name": "a" * 60},
             "a",
@@ -176,7 +177,7 @@ def test_a_name_that_kubernetes_would_not_take_is_refused(
     values: dict[str, object], hostname: str, node_id: str, problem: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
-        derived.node_name(make_config(Role.SERVER, values), hostname, node_id)
+        derived.node_name(make_config(Role.SERVER, values), NodeFacts(hostname, (), node_id=node_id))
     assert str(error.value).startswith(problem)
 
 

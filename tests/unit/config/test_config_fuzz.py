@@ -105,7 +105,7 @@ def everything_derived(config: Config) -> None:
         derived.extra_mounts(config, component)
         derived.extra_environment(config, component)
         derived.runs(config, component)
-    derived.subject_alternative_names(config, FACTS, "12ab34cd")
+    derived.subject_alternative_names(config, FACTS)
     derived.cluster_dns(config, FACTS)
 
 
