@@ -47,7 +47,7 @@ def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[st
 
 def _pod(pod: Pod, stem: str, width: int, now: float) -> str:
     columns = [
-        f"{stem}└─ {pod.name}".ljust(width),
+        f"{stem}  └─ {pod.name}".ljust(width),
         "pod".ljust(22),
         _age(pod.since, now).rjust(8),
         _process(pod.pid, pod.memory).ljust(22),

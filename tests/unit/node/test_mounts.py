@@ -1,0 +1,25 @@
+"""Mounts of ours are found by where they are, the last mounted first."""
+
+from rke2_units.node.mounts import below, mount_points
+
+MOUNTINFO = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:25 / /run rw,nosuid shared:5 - tmpfs tmpfs rw
+31 30 0:26 / /run/k3s/containerd/io.containerd.grpc.v1.cri/sandboxes/a/shm rw shared:6 - tmpfs shm rw
+32 30 0:27 / /run/k3s-of-somebody rw - tmpfs x rw
+33 22 0:28 / /var/lib/kubelet/pods/uid/volumes/kubernetes.io~projected/t rw - tmpfs tmpfs rw
+34 33 0:29 / /var/lib/kubelet/pods/uid/volumes/kubernetes.io~projected/t/with\\040space rw - tmpfs tmpfs rw
+35 30 0:4 net:[1] /run/netns/cni-1 rw shared:7 - nsfs nsfs rw
+"""
+
+
+def test_mount_points_are_read_with_their_escapes() -> None:
+    points = mount_points(MOUNTINFO)
+    assert len(points) == 7
+    assert points[5] == "/var/lib/kubelet/pods/uid/volumes/kubernetes.io~projected/t/with space"
+
+
+def test_those_below_are_found_deepest_first() -> None:
+    points = mount_points(MOUNTINFO)
+    assert below(points, ("/run/k3s/", "/var/lib/kubelet/pods/")) == [points[5], points[4], points[2]]
+    assert below(points, ("/nowhere/",)) == []

@@ -1,0 +1,285 @@
+"""The status is read from one answer of systemctl, the facts and the bundles, and says what is not fine."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from rke2_units.cli.status_text import as_json, as_tree
+from rke2_units.doors import files
+from rke2_units.doors.run import Completed
+from rke2_units.errors import ConfigurationError
+from rke2_units.names import Paths, Role
+from rke2_units.node import installation, status
+from rke2_units.node.installation import Installation
+from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
+
+SHOWN = """\
+Type=oneshot
+Id=rke2-content.service
+LoadState=loaded
+ActiveState=active
+SubState=exited
+Result=success
+MainPID=0
+MemoryCurrent=[not set]
+StatusText=
+NRestarts=0
+ActiveEnterTimestamp=@1000
+StateChangeTimestamp=@1000
+
+Id=rke2-kubelet.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+Result=exit-code
+MainPID=0
+MemoryCurrent=18446744073709551615
+StatusText=a=b
+NRestarts=3
+ActiveEnterTimestamp=
+StateChangeTimestamp=@2000
+"""
+
+
+def test_systemctl_is_read_block_by_block() -> None:
+    shown = parse_show(SHOWN)
+    assert list(shown) == ["rke2-content.service", "rke2-kubelet.service"]
+    content = unit_from("rke2-content.service", shown["rke2-content.service"])
+    kubelet = unit_from("rke2-kubelet.service", shown["rke2-kubelet.service"])
+    assert (content.active, content.since, content.pid, content.memory) == ("active", 1000, 0, 0)
+    assert (kubelet.active, kubelet.since, kubelet.restarts, kubelet.memory) == ("failed", 2000, 3, 0)
+    assert kubelet.text == "a=b"
+    assert unit_from("x.service", {}).load == "not-found"
+
+
+@pytest.mark.parametrize(
+    ("unit", "component"),
+    [("rke2-static-pod@kube-apiserver.service", "kube-apiserver"), ("rke2-kubelet.service", "")],
+)
+def test_a_static_pods_unit_tells_its_component(unit: str, component: str) -> None:
+    assert component_of(unit) == component
+
+
+HEALTH = {"/healthy": (200, b'{"health":"true"}'), "/sick": (500, b"[-]etcd failed: reason withheld\n")}
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            code, body = HEALTH[self.path]
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+ETCD, APISERVER = "rke2-static-pod@etcd.service", "rke2-static-pod@kube-apiserver.service"
+
+
+@pytest.fixture
+def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """An installed node; returns the properties by unit that systemd will tell."""
+    paths = Paths(os.fspath(tmp_path / "data"))
+    settings = {
+        "data_directory": paths.data,
+        "node_name": "node1",
+        "containerd_socket": os.fspath(tmp_path / "containerd" / "containerd.sock"),
+        "content": {"image": "x", "directory": "v1", "archives": paths.images},
+        "images": {"archives": paths.images},
+        "static_pods": {
+            name: {"image": "x", "staged": "/s", "manifest": "/m", "uid": f"uid-{name}", "fact": name}
+            for name in ("etcd", "kube-apiserver")
+        },
+        "facts": {
+            "kubelet": {"url": f"http://127.0.0.1:{port}/healthy"},
+            "etcd": {"url": f"http://127.0.0.1:{port}/healthy", "contains": "true"},
+            "kube-apiserver": {"url": f"http://127.0.0.1:{port}/healthy"},
+        },
+    }
+    files.write_atomic(paths.program_settings, json.dumps(settings), 0o644)
+    bundle = tmp_path / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io" / "c0ffee"
+    for name, kind, own in (("c0ffee", "container", "etcd"), ("5a5a", "sandbox", "")):
+        annotations = {
+            "io.kubernetes.cri.container-type": kind,
+            "io.kubernetes.cri.container-name": own,
+            "io.kubernetes.cri.sandbox-id": "5a5a",
+            "io.kubernetes.cri.sandbox-name": "etcd-node1",
+            "io.kubernetes.cri.sandbox-namespace": "kube-system",
+        }
+        if kind == "sandbox":
+            annotations["io.kubernetes.cri.sandbox-log-directory"] = (
+                "/var/log/pods/kube-system_etcd-node1_uid-etcd"
+            )
+        place = bundle.parent / name
+        place.mkdir(parents=True)
+        (place / "config.json").write_text(json.dumps({"annotations": annotations}))
+        (place / "init.pid").write_text(str(os.getpid()))
+    running = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "7"}
+    units = {
+        name: {"Id": name, **running, "ActiveEnterTimestamp": "@1000", "StatusText": ""}
+        for name in (
+            "rke2-server.service",
+            "rke2-content.service",
+            "rke2-containerd.service",
+            "rke2-images.service",
+            "rke2-kubelet.service",
+            ETCD,
+            APISERVER,
+        )
+    }
+
+    def run(command: list[str], check: bool = True) -> Completed:
+        if command[0] == "systemctl":
+            assert set(units) <= set(command)
+            blocks = ("\n".join(f"{k}={v}" for k, v in unit.items()) for unit in units.values())
+            return Completed(0, "\n\n".join(blocks) + "\n", "")
+        assert command[0] == "journalctl"
+        return Completed(0, "the last thing it said\n", "")
+
+    monkeypatch.setattr(status, "run", run)
+    monkeypatch.setattr(
+        installation, "read", lambda: Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data)
+    )
+    return units
+
+
+def problems(found: Status) -> dict[str, str]:
+    return {unit.name: unit.problem for unit in found.units if unit.problem}
+
+
+def test_a_node_that_is_well_says_so(node: dict[str, dict[str, str]]) -> None:
+    found = gather()
+    assert found.well
+    assert [unit.name for unit in found.units] == list(node)
+    assert {unit.name: unit.ready for unit in found.units if unit.ready is not None} == {
+        "rke2-kubelet.service": True,
+        ETCD: True,
+        APISERVER: True,
+    }
+
+
+def test_a_pod_is_shown_with_its_process_and_memory(node: dict[str, dict[str, str]]) -> None:
+    (pod,) = [unit.pod for unit in gather().units if unit.pod]
+    assert (pod.name, pod.uid, pod.container, pod.pid) == ("etcd-node1", "uid-etcd", "c0ffee", os.getpid())
+    assert pod.memory > 1024 * 1024
+    assert pod.since > 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "changed", "problem"),
+    [
+        (
+            "rke2-kubelet.service",
+            {"ActiveState": "inactive"},
+            "it is stopped: systemctl start rke2-kubelet.service",
+        ),
+        (
+            "rke2-kubelet.service",
+            {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"},
+            "it is failed: result exit-code: the last thing it said",
+        ),
+        (
+            ETCD,
+            {"ActiveState": "activating", "SubState": "start-pre"},
+            "it is activating: start-pre: the last thing it said",
+        ),
+        (
+            "rke2-server.service",
+            {"StatusText": "degraded: kubelet is stopped"},
+            "degraded: kubelet is stopped",
+        ),
+        (
+            "rke2-images.service",
+            {"LoadState": "masked"},
+            "it is masked: systemctl unmask rke2-images.service",
+        ),
+        (
+            "rke2-images.service",
+            {"LoadState": "not-found", "ActiveState": "inactive"},
+            "systemd has no such unit (not-found): rke2-units install",
+        ),
+    ],
+)
+def test_what_is_not_fine_is_told_with_its_reason(
+    node: dict[str, dict[str, str]], unit: str, changed: dict[str, str], problem: str
+) -> None:
+    node[unit].update(changed)
+    found = gather()
+    assert problems(found) == {unit: problem}
+    assert not found.well
+
+
+def test_a_fact_that_does_not_hold_is_told(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HEALTH, "/healthy", HEALTH["/sick"])
+    assert problems(gather())[APISERVER] == "it is not ready: HTTP 500, failed: etcd"
+
+
+def test_a_machine_that_is_no_node_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "read", lambda: None)
+    with pytest.raises(ConfigurationError, match="not a node yet.*rke2-units install"):
+        gather()
+
+
+def unit(name: str, **changed: object) -> Unit:
+    made = unit_from(
+        name,
+        {
+            "LoadState": "loaded",
+            "ActiveState": "active",
+            "SubState": "running",
+            "ActiveEnterTimestamp": "@1000",
+        },
+    )
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+TREE = Status(
+    "server",
+    "v1.36.4+rke2r1",
+    (
+        unit("rke2-server.service", pid=10, memory=42 * 1024 * 1024, text="running"),
+        unit("rke2-kubelet.service", pid=11, ready=True),
+        unit(
+            ETCD,
+            ready=False,
+            problem="it is not ready: connection refused",
+            pod=Pod("etcd-node1", "uid", "c0ffee" * 10, 12, 1090.0, 0, 4),
+        ),
+    ),
+)
+
+
+def test_the_tree_shows_unit_process_readiness_and_pod() -> None:
+    lines = [" ".join(line.split()) for line in as_tree(TREE, now=1300.0).splitlines()]
+    assert lines == [
+        "server v1.36.4+rke2r1: 1 not fine",
+        "● rke2-server.service active (running) 5 min PID 10, 42 MiB running",
+        "├─● rke2-kubelet.service active (running) 5 min PID 11 ready",
+        "└─× rke2-static-pod@etcd.service active (running) 5 min not ready",
+        "└─ etcd-node1 pod 3 min PID 12 container c0ffeec0ffeec, started 4 times",
+        "it is not ready: connection refused",
+    ]
+
+
+def test_json_holds_the_same() -> None:
+    read = json.loads(as_json(TREE))
+    assert read["well"] is False
+    assert [each["name"] for each in read["units"]] == [each.name for each in TREE.units]
+    assert read["units"][2]["pod"]["starts"] == 4
