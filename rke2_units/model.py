@@ -50,6 +50,8 @@ class File:
     restarts: tuple[str, ...] = ()
     # Never shown by diff (a proxy's address can carry a password).
     secret: bool = False
+    # The administrator's from the moment it is there: written where it is missing, never changed or removed.
+    keep: bool = False
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def changes(plan: Plan, root: str = "/", installation: Installation | None = Non
         for directory in plan.directories
         if not _is_so(directory, root)
     ]
-    for file in _wanted(plan, installation):
+    for file in _wanted(plan, root, installation):
         if not files.is_so(file, root):
             old = _content(files.below(root, file.path))
             kind = Kind.ADD if old is None else Kind.CHANGE
@@ -73,7 +73,7 @@ def apply(plan: Plan, root: str = "/", installation: Installation | None = None)
     """
     with lock(root):
         found = changes(plan, root, installation)
-        wanted = [file.path for file in plan.files]
+        wanted = [file.path for file in plan.files if not file.keep]
         recorded = written_files(root)
         for directory in sorted({os.path.dirname(path) for path in [*wanted, *recorded, WRITTEN_FILES]}):
             files.clean(files.below(root, directory))
@@ -91,7 +91,7 @@ def write(plan: Plan, root: str, installation: Installation | None = None) -> li
         files.make_directory(
             files.below(root, directory.path), directory.mode, directory.user, directory.group
         )
-    return files.write_all(_wanted(plan, installation), root)
+    return files.write_all(_wanted(plan, root, installation), root)
 
 
 def set_kernel_parameters(plan: Plan) -> list[str]:
@@ -120,8 +120,11 @@ def _entries(text: str) -> list[str]:
     return [line for line in lines if line and line[0] not in "#;"]
 
 
-def _wanted(plan: Plan, installation: Installation | None) -> Sequence[File]:
-    return [*plan.files, *([installation.file()] if installation else [])]
+def _wanted(plan: Plan, root: str, installation: Installation | None) -> Sequence[File]:
+    files_to_write = [
+        file for file in plan.files if not (file.keep and os.path.lexists(files.below(root, file.path)))
+    ]
+    return [*files_to_write, *([installation.file()] if installation else [])]
 
 
 def _unwanted(plan: Plan, root: str) -> list[str]:

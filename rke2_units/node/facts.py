@@ -16,7 +16,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import NodeFacts
-from rke2_units.names import NODE_ID_FILE, Paths, Role
+from rke2_units.names import AUDIT_POLICY_FILE, NODE_ID_FILE, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
@@ -70,7 +70,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         ssl_directories=tuple(path for path in SSL_DIRECTORIES if os.path.isdir(path)),
         etcd_user=etcd_user(),
         environment=for_pods_and_containerd(environment),
-        digests=digests([*_key_material(paths), *_named_by_settings(config)]),
+        digests=digests([*_key_material(paths), AUDIT_POLICY_FILE, *_named_by_settings(config)]),
         node_id=_node_id(),
         etcd_member_name=member_name.strip() or None if member_name else None,
     )

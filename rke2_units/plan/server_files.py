@@ -1,7 +1,5 @@
 """Files that the control plane reads: pod security admission, audit policy, egress selection."""
 
-import hashlib
-
 from rke2_units import names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
@@ -19,7 +17,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     paths = Paths(derived.data_directory(config))
     return [
         *_pod_security(config, release),
-        *_audit_policy(config, facts),
+        *_audit_policy(config),
         File(paths.egress_selector, render("egress-selector-config.yaml"), 0o600),
     ]
 
@@ -50,11 +48,7 @@ def _pod_security(config: Config, release: Release) -> list[File]:
     return [File(names.POD_SECURITY_FILE, text, 0o600)]
 
 
-def _audit_policy(config: Config, facts: NodeFacts) -> list[File]:
-    """A policy that logs nothing, where there is none; once changed it is the administrator's."""
+def _audit_policy(config: Config) -> list[File]:
+    """A policy that logs nothing, where there is none."""
     path = audit_policy_file(config)
-    text = render("audit-policy.yaml")
-    ours = hashlib.sha256(text.encode()).hexdigest()
-    if path is None or facts.digests.get(path, ours) != ours:
-        return []
-    return [File(path, text, 0o600)]
+    return [File(path, render("audit-policy.yaml"), 0o600, keep=True)] if path else []

@@ -143,4 +143,8 @@ def _planned_digests(config: Config, facts: NodeFacts, release: Release) -> dict
         *server_files.files(config, facts, release),
         *etcd.files(config, facts, release),
     ]
-    return {file.path: hashlib.sha256(file.content.encode()).hexdigest() for file in planned}
+    return {
+        file.path: hashlib.sha256(file.content.encode()).hexdigest()
+        for file in planned
+        if not (file.keep and file.path in facts.digests)
+    }
