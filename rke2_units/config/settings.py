@@ -71,6 +71,7 @@ _RUNTIME = (
 _CHARTS = "rke2-units does not install charts yet"
 _JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
 _SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
+_CLOUD_CONTROLLER = "rke2-units does not run RKE2's cloud-controller-manager yet"
 _CLOUD_METADATA = "rke2-units does not ask cloud metadata services; set node-name instead"
 _CLOUD_PROVIDERS = "rke2-units does not install bundled cloud providers; use 'external' with one of your own"
 
@@ -634,6 +635,7 @@ def _components() -> tuple[Setting, ...]:
                 # A variable may hold a password.
                 secret=what == "env",
                 check=check,
+                refused=_CLOUD_CONTROLLER if component == names.CLOUD_CONTROLLER_MANAGER else None,
             )
             for component in grammar.COMPONENTS
             for what, help, check in (
@@ -650,6 +652,7 @@ def _components() -> tuple[Setting, ...]:
                 "key-=value add to it.",
                 roles=BOTH if name in ("kubelet", "kube-proxy") else SERVER,
                 check=grammar.argument,
+                refused=_CLOUD_CONTROLLER if consumer == names.CLOUD_CONTROLLER_MANAGER else None,
             )
             for name, consumer in (
                 ("kube-apiserver", "kube-apiserver"),
@@ -680,6 +683,7 @@ def _images_and_security() -> tuple[Setting, ...]:
                 default_note="the release's",
                 environment=_variable(f"{component}-image"),
                 check=grammar.image,
+                refused=_CLOUD_CONTROLLER if component == names.CLOUD_CONTROLLER_MANAGER else None,
             )
             for component in (
                 "kube-apiserver",
@@ -856,6 +860,7 @@ def _node() -> tuple[Setting, ...]:
                 f"The node's {side} DNS names.",
                 check=grammar.subdomain,
                 commas=True,
+                refused=_CLOUD_CONTROLLER,
             )
             for side in ("internal", "external")
         ),

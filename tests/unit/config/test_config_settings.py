@@ -33,6 +33,10 @@ ACTING_BY_NAME: dict[str, object] = {
     "server": "https://first.example:9345",
     "helm-job-image": "example.com/helm:1",
     "cloud-provider-name": "harvester",
+    "kube-cloud-controller-manager-arg": ["v=2"],
+    "cloud-controller-manager-extra-mount": ["/a:/b"],
+    "cloud-controller-manager-extra-env": ["A=b"],
+    "cloud-controller-manager-image": "example.com/ccm:1",
 }
 REFUSED = [setting for setting in SETTINGS if setting.refused]
 

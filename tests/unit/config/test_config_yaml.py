@@ -76,9 +76,9 @@ def test_what_is_no_flat_map_names_its_line(content: str | bytes, problem: str) 
 
 
 def test_anchors_stand_for_what_they_name() -> None:
-    assert texts("tls-san: &names [a, &one b]\nnode-internal-dns: *names\nnode-name: *one") == {
+    assert texts("tls-san: &names [a, &one b]\ndisable: *names\nnode-name: *one") == {
         "tls-san": ("a", "b"),
-        "node-internal-dns": ("a", "b"),
+        "disable": ("a", "b"),
         "node-name": ("b",),
     }
 
