@@ -15,7 +15,7 @@ _STATIC_POD_PREFIX = names.static_pod_unit("")[: -len(".service")]
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit that does not start, and what is wrong with it as far as its state tells."""
+    """A unit that does not start, and what is wrong with it as far as more than its log tells ("")."""
 
     unit: str
     reason: str
@@ -65,8 +65,9 @@ def failure(
         if unit == names.IMAGES_UNIT:
             # A broken archive must not stop a node whose static pods have their images.
             continue
-        if state.active == "failed":
-            return Failure(unit, "it failed")
+        # One with a job is what an earlier attempt left; it is about to be started.
+        if state.active == "failed" and not state.job:
+            return Failure(unit, "")
         if restarts.get(unit, 0) >= RESTARTS_THAT_FAIL and state.active != "active":
             return Failure(unit, f"it ended {restarts[unit]} times in a row")
     return None
@@ -77,6 +78,7 @@ def health(
     units: Sequence[str],
     stopped_by_hand: Set[str],
     silent: Mapping[str, str],
+    failed: Mapping[str, str],
 ) -> str:
     """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
 
@@ -90,7 +92,7 @@ def health(
         if unit in stopped_by_hand:
             troubles.append(f"{name} was stopped by hand")
         elif state.active == "failed":
-            troubles.append(f"{name} failed")
+            troubles.append(f"{name} failed" + (f" ({failed[unit]})" if unit in failed else ""))
         elif state.active == "activating" and state.sub == "auto-restart":
             troubles.append(f"{name} ended and is restarted")
         elif state.active == "activating":

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 
 from rke2_units import names
-from rke2_units.daemon import judgement, memory, units
+from rke2_units.daemon import causes, judgement, memory, units
 from rke2_units.daemon.events import Events, StopRequested
 from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
 from rke2_units.daemon.probes import Probes
+from rke2_units.daemon.retries import Retries
 from rke2_units.doors import journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
@@ -23,8 +23,6 @@ from rke2_units.names import Role
 STOP_TIMEOUT = 18.0
 # A kubelet that runs beside an apiserver that answers, and yet does not register its node, needs a person.
 REGISTRATION_TIMEOUT = 100.0
-# How long a failed static pod rests before its unit is started again, by the number of tries.
-RETRY_PAUSES = (15, 30, 60, 120, 300)
 
 
 class StartFailed(UserError):
@@ -39,6 +37,8 @@ class NodeDaemon:
         self._systemd = systemd
         self._events = Events(systemd)
         self._status = ""
+        self._began = time.time()
+        self._starting = "starting"
 
     def run(self) -> None:
         """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError)."""
@@ -60,10 +60,16 @@ class NodeDaemon:
             memory.forget_stopped_by_hand()
             return
         count, reason = memory.failed_attempts()
-        deadline = time.monotonic() + judgement.pause_before(count)
+        if not count:
+            return
+        self._starting = f"starting, attempt {count + 1}"
+        pause = judgement.pause_before(count)
+        deadline = time.monotonic() + pause
+        due = time.strftime("%H:%M:%S", time.localtime(time.time() + pause))
+        self._say(f"attempt {count + 1} at {due}; the last one failed: {reason}")
         while (remaining := deadline - time.monotonic()) > 0:
-            self._say(f"attempt {count + 1} in {remaining:.0f} s; the last one failed: {reason}")
-            self._events.wait(min(remaining, 5.0))
+            self._events.wait(remaining)
+        self._began = time.time()
 
     def _restarted_by_systemd(self) -> bool:
         return self._systemd.restarts(self._role.unit) > 0
@@ -97,7 +103,7 @@ class NodeDaemon:
                 self._fail(failure)
             if all(state.active == "active" for state in states.values()):
                 return
-            self._say("starting: " + judgement.waiting_for(states, wanted))
+            self._say(f"{self._starting}: " + judgement.waiting_for(states, wanted))
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
@@ -117,7 +123,7 @@ class NodeDaemon:
                 probes.ask_for_registration()
                 if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
                     self._fail(Failure(names.KUBELET_UNIT, "it has not registered this node"))
-            self._say("starting: " + judgement.waiting_for(states, [*needed]))
+            self._say(f"{self._starting}: " + judgement.waiting_for(states, [*needed]))
             self._events.wait(5.0)
         memory.forget_failed_attempts()
         journal.notify(READY=1, STATUS="running")
@@ -135,10 +141,20 @@ class NodeDaemon:
         return {unit: count - before[unit] for unit, count in now.items()}
 
     def _fail(self, failure: Failure) -> None:
-        name = judgement.component(failure.unit)
-        reason = f"{name} does not start: {failure.reason}: {last_words(failure.unit)}"
+        cause = self._explain(failure.unit, self._began)
+        problem = ": ".join(text for text in (failure.reason, cause) if text)
+        reason = f"{judgement.component(failure.unit)} does not start: {problem}"
         memory.remember_failed_attempt(reason)
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
+
+    def _explain(self, unit: str, since: float) -> str:
+        """Why the unit failed; the last lines of its log go into ours."""
+        cause, lines = causes.explain(unit, causes.log_since(unit, since))
+        name = judgement.component(unit)
+        for line in lines:
+            prefix = "" if line.startswith(name) else f"{name}| "
+            journal.log(Level.WARNING, prefix + line, COMPONENT=unit)
+        return cause
 
     # -- watching -------------------------------------------------------------------------------------
 
@@ -165,7 +181,8 @@ class NodeDaemon:
                 memory.remember_stopped_by_hand(stopped)
             self._retry_failed(retries, states)
             self._say(
-                judgement.health(states, wanted, stopped, self._live_probes.silent), level=Level.WARNING
+                judgement.health(states, wanted, stopped, self._live_probes.silent, retries.reasons),
+                level=Level.WARNING,
             )
             self._events.wait(retries.seconds_to_next(60.0))
 
@@ -177,10 +194,14 @@ class NodeDaemon:
 
     def _retry_failed(self, retries: Retries, states: dict[str, UnitState]) -> None:
         for unit, state in states.items():
-            if state.active != "failed":
-                retries.forget(unit)
+            if state.active == "active":
+                retries.forget_tries(unit)
+            if state.active != "failed" or state.job:
+                retries.forget_failure(unit)
+            elif not retries.knows(unit):
+                retries.note(unit, self._explain(unit, self._began))
             elif retries.is_due(unit):
-                journal.log(Level.WARNING, f"{unit} failed and is started again: {last_words(unit)}")
+                retries.forget_failure(unit)
                 self._systemd.start(unit)
 
     # -- stopping -------------------------------------------------------------------------------------
@@ -206,48 +227,3 @@ class NodeDaemon:
         self._status = status
         journal.notify(STATUS=status)
         journal.log(Level.INFO if status.startswith("running") else level, status)
-
-
-class Retries:
-    """When a failed unit is due to be started again: pauses that grow with each try."""
-
-    def __init__(self) -> None:
-        self._tries: dict[str, int] = {}
-        self._due: dict[str, float] = {}
-
-    def is_due(self, unit: str) -> bool:
-        now = time.monotonic()
-        if unit not in self._due:
-            tries = self._tries.get(unit, 0)
-            self._due[unit] = now + RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)]
-            return False
-        if now < self._due[unit]:
-            return False
-        self._tries[unit] = self._tries.get(unit, 0) + 1
-        del self._due[unit]
-        return True
-
-    def forget(self, unit: str) -> None:
-        """The unit does not stand failed now; its tries count until it has been up for long."""
-        self._due.pop(unit, None)
-
-    def seconds_to_next(self, at_most: float) -> float:
-        return max(0.1, min([at_most, *(due - time.monotonic() for due in self._due.values())]))
-
-
-def last_words(unit: str, lines: int = 3) -> str:
-    """The last lines that a unit logged, as one."""
-    command = [
-        "journalctl",
-        "--unit",
-        unit,
-        "--lines",
-        str(lines),
-        "--output",
-        "cat",
-        "--no-pager",
-        "--quiet",
-    ]
-    command += ["_SYSTEMD_UNIT=" + unit]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    return " | ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "(no log lines)"

@@ -61,6 +61,12 @@ def test_a_failed_static_pod_fails_the_start() -> None:
     assert failure is not None and failure.unit == ETCD
 
 
+def test_a_failed_static_pod_that_is_about_to_be_started_again_does_not_fail_the_start() -> None:
+    left = states()
+    left[ETCD] = UnitState(ETCD, "loaded", "failed", "failed", "start")
+    assert judgement.failure(left, {}, UNITS) is None
+
+
 def test_a_failed_import_does_not_fail_the_start() -> None:
     assert judgement.failure(states(images=("failed", "failed")), {}, UNITS) is None
 
@@ -82,7 +88,7 @@ def test_a_unit_that_systemd_cannot_load_fails_the_start(load: str) -> None:
 
 
 def test_a_node_where_everything_answers_is_running() -> None:
-    assert judgement.health(states(), UNITS, set(), {}) == "running"
+    assert judgement.health(states(), UNITS, set(), {}, {}) == "running"
 
 
 @pytest.mark.parametrize(
@@ -97,12 +103,18 @@ def test_a_node_where_everything_answers_is_running() -> None:
 def test_a_node_with_a_trouble_is_degraded_and_says_by_what(
     changes: dict[str, tuple[str, str]], stopped: set[str], silent: dict[str, str], words: str
 ) -> None:
-    assert judgement.health(states(**changes), UNITS, stopped, silent) == f"degraded: {words}"
+    assert judgement.health(states(**changes), UNITS, stopped, silent, {}) == f"degraded: {words}"
+
+
+def test_a_failed_component_is_told_with_what_is_known_of_it() -> None:
+    failed = states(etcd=("failed", "failed"))
+    told = judgement.health(failed, UNITS, set(), {}, {ETCD: "no space left; attempt 2 at 12:00:01"})
+    assert told == "degraded: etcd failed (no space left; attempt 2 at 12:00:01)"
 
 
 def test_a_component_that_only_has_not_finished_starting_is_no_trouble() -> None:
     starting = states(kube_apiserver=("activating", "start-post"))
-    assert judgement.health(starting, UNITS, set(), {}) == "running, still starting: kube-apiserver"
+    assert judgement.health(starting, UNITS, set(), {}, {}) == "running, still starting: kube-apiserver"
 
 
 def test_pauses_grow_and_end_at_the_longest() -> None:
