@@ -16,8 +16,9 @@ _INTERVAL = 0.1
 _LOOK = 2.0
 # A unit that is down may be about to be started: this long it is given.
 _PATIENCE = 20.0
-# So often may systemd restart the unit before waiting for it is given up.
-_RESTARTS = 3
+# So often may systemd restart the unit before waiting for it is given up; the node daemon gives up earlier,
+# and names the unit that is to blame.
+_RESTARTS = 8
 
 
 def program(settings: Settings, arguments: list[str]) -> None:

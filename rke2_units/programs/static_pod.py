@@ -23,6 +23,8 @@ _INTERVAL = 0.1
 _KUBELET_STOPS = 55.0
 # A container that ended so often since `ready` began to look will not come up by itself.
 _EXITS = 3
+# One that started and is not seen to run for so long has ended; the kubelet's back-off begins at 10 s.
+_ENDED = 5.0
 # With a healthy kubelet a container runs within seconds; back-off after failures goes up to 5 minutes.
 _NO_CONTAINER = 90.0
 # A machine under emulation needs 3 minutes for what takes others 7 seconds.
@@ -112,6 +114,7 @@ class _Watch:
         self._log = PodLog(pod.component, settings.node_name, pod.uid)
         self._containers = Containers(settings)
         self._first_start: int | None = None
+        self._last_start: int | None = None
         now = time.monotonic()
         self._began = now
         self._container_seen = now
@@ -127,15 +130,19 @@ class _Watch:
         else:
             if self._first_start is None:
                 self._first_start = starts[-1]
+            if starts[-1] != self._last_start:
+                self._last_start = starts[-1]
+                self._container_seen = now
             reason = self._fact.ask()
             # Another process on its port must not pass for it.
             if not reason and self._container_runs():
                 return ""
-            ended = starts[-1] - self._first_start
+            restarted = starts[-1] - self._first_start
+            ended = restarted + (now - self._container_seen > _ENDED)
             if ended >= _EXITS:
                 raise self._failure(f"ended {ended} times")
-            if ended:
-                reason = f"{reason}; its container has been started {ended + 1} times"
+            if restarted:
+                reason = f"{reason}; its container has been started {restarted + 1} times"
         self._check_kubelet(now)
         if self._container_runs():
             self._container_seen = now
