@@ -273,8 +273,10 @@ def test_stage_and_keys_of_a_rotation_are_kept(node: "Node") -> None:
 
 
 def test_a_lost_service_key_comes_back_from_the_current_one(node: "Node") -> None:
+    text = private_text(RSA_KEY)
+    node.tls.mkdir(parents=True)
+    (node.tls / "service.key").write_bytes(text)
     node.ensure()
-    text = (node.tls / "service.key").read_bytes()
     (node.tls / "service.key").unlink()
     assert node.ensure() == ["server/tls/service.key"]
     assert (node.tls / "service.key").read_bytes() == text

@@ -103,6 +103,16 @@ def test_an_authority_of_the_same_key_and_another_name_is_another_one(
     assert reason == "another authority issued it"
 
 
+def test_an_authority_of_the_same_name_and_another_key_is_another_one(
+    node: "Node", existing: x509.Certificate, server_ca: authority.Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "again").mkdir()
+    again = load(node, tmp_path / "again", "server-ca")
+    assert again.certificate.subject == server_ca.certificate.subject
+    reason = leaf.renewal_reason(existing, WANTED, again, KEY.public_key(), node.start)
+    assert reason == "another authority issued it"
+
+
 def test_a_second_start_writes_nothing(node: "Node") -> None:
     node.ensure()
     before = node.state()
