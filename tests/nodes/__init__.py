@@ -10,5 +10,6 @@ from tests.nodes.content import Content, content
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Container, Node
 from tests.nodes.nspawn import NspawnNode
+from tests.nodes.qemu import QemuNode
 
-__all__ = ["Container", "Content", "Node", "NodeError", "NspawnNode", "content"]
+__all__ = ["Container", "Content", "Node", "NodeError", "NspawnNode", "QemuNode", "content"]

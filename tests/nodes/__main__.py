@@ -8,7 +8,9 @@ import sys
 from tests.nodes import registry
 from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
+from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
+from tests.nodes.qemu import QemuNode
 from tests.nodes.root import root
 
 
@@ -44,12 +46,12 @@ def _run(arguments: argparse.Namespace) -> int:
                 root(suite)
                 content(suite)
         case "boot":
-            node = NspawnNode.boot(arguments.name, arguments.suite, content(arguments.suite))
+            kind = QemuNode if arguments.qemu else NspawnNode
+            node = kind.boot(arguments.name, arguments.suite, content(arguments.suite))
             print(f"{node.name} is up at {node.address}: python3 -m tests.nodes shell {node.name}")
         case "shell":
-            node = NspawnNode.attach(arguments.name)
             words = arguments.words or ["bash", "-l"]
-            return subprocess.call(node.shell_command(*words, terminal=os.isatty(0)))
+            return subprocess.call(_attach(arguments.name).shell_command(*words, terminal=os.isatty(0)))
         case "list":
             for record in registry.everything():
                 state = "up" if record.is_running() else "down"
@@ -57,8 +59,14 @@ def _run(arguments: argparse.Namespace) -> int:
         case "remove":
             names = [record.name for record in registry.everything()] if arguments.all else arguments.name
             for name in names:
-                NspawnNode.attach(name).remove()
+                _attach(name).remove()
     return 0
+
+
+def _attach(name: str) -> Node:
+    record = registry.find(name)
+    kind = QemuNode if record is not None and record.kind == "qemu" else NspawnNode
+    return kind.attach(name)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ BUILD_PACKAGES = (
 )
 QEMU_PACKAGES = (
     "e2fsprogs",
+    "openssh-client",
     "qemu-system-x86",
 )
 

@@ -40,6 +40,7 @@ BRIDGE_CONFLIST = """\
 }
 """
 
+CONFLIST_PATH = "/etc/cni/net.d/10-bridge.conflist"
 CONTAINERD_SOCKET = "/run/k3s/containerd/containerd.sock"
 
 # Prints, for every container, its record and then its first process with that process's start time.
@@ -79,7 +80,13 @@ class Container:
 
 
 class Node(ABC):
-    """A throwaway machine with systemd as PID 1. A context manager that removes it at the end."""
+    """A throwaway machine with systemd as PID 1. A context manager that removes it at the end.
+
+    slowness: about how many times longer than in a container everything takes; the waits of this class are
+        multiplied by it.
+    """
+
+    slowness = 1.0
 
     def __init__(self, name: str, suite: str, address: str) -> None:
         self.name = name
@@ -117,11 +124,6 @@ class Node(ABC):
     @abstractmethod
     def remove(self) -> None:
         """End the machine and everything that was made for it. Nothing happens when it is gone already."""
-
-    @abstractmethod
-    def place_content(self, content: Content) -> None:
-        """Put the image archives into the air-gap folder, and the CNI plugins and their configuration into
-        their places."""
 
     # Commands and files.
 
@@ -211,6 +213,19 @@ class Node(ABC):
             mode = f"{source.stat().st_mode & 0o7777:o}"
             self._execute(["sh", "-ec", script, "copy", node_path, mode], file, True, 600, {})
 
+    def place_content(self, content: Content) -> None:
+        """Put the image archives into the air-gap folder, and the CNI plugins and their configuration into
+        their places."""
+        self.check_suite(content)
+        for source, target in content_places(content, self.data_directory):
+            self.copy_in(source, target)
+        self.write(CONFLIST_PATH, BRIDGE_CONFLIST)
+
+    def check_suite(self, content: Content) -> None:
+        """NodeError when the content's programs are not linked for this node."""
+        if content.suite != self.suite:
+            raise NodeError(f"{self.name} is {self.suite}: programs of {content.suite} do not run on it")
+
     # systemd.
 
     def systemctl(
@@ -296,7 +311,7 @@ class Node(ABC):
 
     # Power, and waiting.
 
-    def reboot(self, timeout: float = 180) -> None:
+    def reboot(self, timeout: float = 120) -> None:
         """Reboot through systemd, wait until the node has booted again."""
         before = self.boot_id()
         self.run("systemctl", "reboot", check=False)
@@ -311,7 +326,8 @@ class Node(ABC):
     def wait_booted(self, timeout: float = 120) -> None:
         """Wait until systemd has finished booting; NodeError when units have failed."""
         self._wait_host("systemd to answer", self._systemd_answers, timeout)
-        state = self.systemctl("is-system-running", "--wait", check=False, timeout=timeout).stdout.strip()
+        wait = ["is-system-running", "--wait"]
+        state = self.systemctl(*wait, check=False, timeout=timeout * self.slowness).stdout.strip()
         if state != "running":
             failed = self.systemctl("--failed", "--no-legend", check=False).stdout
             raise NodeError(f"{self.name}: booted, but systemd says {state}\n{failed}")
@@ -349,6 +365,7 @@ class Node(ABC):
             time.sleep(interval)
 
     def _wait_host(self, description: str, condition: Callable[[], bool], timeout: float) -> None:
+        timeout *= self.slowness
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
@@ -386,15 +403,19 @@ class Node(ABC):
         return "\n".join(parts)
 
 
-def place_content_in(root: Path, content: Content, data_directory: str) -> None:
-    """Put the content of a release below a root directory of the host."""
-    copies = (
-        (content.images, root / f"{data_directory.lstrip('/')}/agent/images"),
-        (content.cni_plugins, root / "opt/cni/bin"),
-    )
-    for source, target in copies:
-        shutil.copytree(source, target, dirs_exist_ok=True)
-    conflist = root / "etc/cni/net.d/10-bridge.conflist"
+def content_places(content: Content, data_directory: str) -> list[tuple[Path, str]]:
+    """Which directory of the content goes where in a node."""
+    return [
+        (content.images, f"{data_directory}/agent/images"),
+        (content.cni_plugins, "/opt/cni/bin"),
+    ]
+
+
+def place_content_below(root: Path, content: Content, data_directory: str) -> None:
+    """Do what `Node.place_content` does, to a root directory on the host."""
+    for source, target in content_places(content, data_directory):
+        shutil.copytree(source, root / target.lstrip("/"), dirs_exist_ok=True)
+    conflist = root / CONFLIST_PATH.lstrip("/")
     conflist.parent.mkdir(parents=True, exist_ok=True)
     conflist.write_text(BRIDGE_CONFLIST)
 

@@ -23,18 +23,21 @@ def address(index: int) -> str:
     return f"10.199.0.{index + 1}"
 
 
+def port_of(index: int) -> str:
+    """The interface of the bridge that leads to the node with this index."""
+    return f"node{index}"
+
+
 def namespace_of(name: str) -> str:
     """The network namespace of a node that is a container."""
     return f"rke2-node-{name}"
 
 
 def attach(name: str, index: int) -> None:
-    """Make a fresh network namespace for the node, with an address and a default route."""
-    with locked(registry.LOCK):
-        if NAMESPACE not in _namespaces():
-            _make_bridge()
+    """Make a fresh network namespace for a container, with an address and a default route."""
+    _have_bridge()
     detach(name, index)
-    node, port = namespace_of(name), f"node{index}"
+    node, port = namespace_of(name), port_of(index)
     command("ip", "netns", "add", node)
     _ip(NAMESPACE, "link", "add", port, "type", "veth", "peer", "name", _INTERFACE, "netns", node)
     _ip(NAMESPACE, "link", "set", port, "master", _BRIDGE, "up")
@@ -44,11 +47,20 @@ def attach(name: str, index: int) -> None:
     _ip(node, "route", "add", "default", "via", GATEWAY)
 
 
+def attach_tap(index: int) -> None:
+    """Make a tap device for a virtual machine, which gives itself its address."""
+    _have_bridge()
+    port = port_of(index)
+    subprocess.run(["ip", "-n", NAMESPACE, "link", "delete", port], capture_output=True)
+    _ip(NAMESPACE, "tuntap", "add", "dev", port, "mode", "tap")
+    _ip(NAMESPACE, "link", "set", port, "master", _BRIDGE, "up")
+
+
 def detach(name: str, index: int) -> None:
     """Remove the node's network namespace and its port at the bridge."""
     namespaces = _namespaces()
     if NAMESPACE in namespaces:
-        subprocess.run(["ip", "-n", NAMESPACE, "link", "delete", f"node{index}"], capture_output=True)
+        subprocess.run(["ip", "-n", NAMESPACE, "link", "delete", port_of(index)], capture_output=True)
     if namespace_of(name) in namespaces:
         command("ip", "netns", "delete", namespace_of(name))
 
@@ -58,6 +70,12 @@ def remove_unused() -> None:
     with locked(registry.LOCK):
         if not registry.everything() and NAMESPACE in _namespaces():
             command("ip", "netns", "delete", NAMESPACE)
+
+
+def _have_bridge() -> None:
+    with locked(registry.LOCK):
+        if NAMESPACE not in _namespaces():
+            _make_bridge()
 
 
 def _make_bridge() -> None:

@@ -18,7 +18,7 @@ from tests.nodes import cache, cgroup, host, network, registry
 from tests.nodes.content import Content
 from tests.nodes.debian import command
 from tests.nodes.errors import NodeError
-from tests.nodes.machine import Node, place_content_in
+from tests.nodes.machine import Node, place_content_below
 from tests.nodes.processes import children, kill, process_start
 from tests.nodes.registry import Record
 from tests.nodes.root import personalise, root
@@ -111,9 +111,8 @@ class NspawnNode(Node):
         self.wait_booted()
 
     def place_content(self, content: Content) -> None:
-        if content.suite != self.suite:
-            raise NodeError(f"{self.name} is {self.suite}: programs of {content.suite} do not run on it")
-        place_content_in(self.root, content, self.data_directory)
+        self.check_suite(content)
+        place_content_below(self.root, content, self.data_directory)
 
     def remove(self) -> None:
         record = registry.find(self.name)
