@@ -158,11 +158,15 @@ def uninstall(yes: bool, purge_data: bool) -> int:
     from rke2_units.node.uninstall import removals, uninstall
 
     found = removals(purge_data)
+    if not found:
+        click.echo("nothing of rke2-units is installed here")
+        return 0
     click.echo("This ends all pods of this node and removes:")
     for path in found:
         click.echo(f"  {path}")
-    if not yes:
-        click.confirm("Go on?", abort=True)
+    if not yes and not click.confirm("Go on?"):
+        click.echo("nothing was changed")
+        return 1
     for line in uninstall(purge_data):
         click.echo(line)
     return 0

@@ -28,7 +28,7 @@ def invoke(arguments: Sequence[str]) -> int:
         _say(error.format_message())
         return ExitCode.FAILURE
     except (click.Abort, KeyboardInterrupt):
-        _say("stopped by you; run it again to complete what was begun")
+        _say("interrupted", "run it again to complete what it had begun")
         return _INTERRUPTED
     except UserError as error:
         if debug:

@@ -28,14 +28,14 @@ def as_tree(status: Status, now: float) -> str:
 
 
 def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[str]:
-    mark = "×" if unit.problem else "●"
+    mark = "×" if unit.problem else "○" if unit.active == "inactive" else "●"
     readiness = {None: "", True: "ready", False: "not ready"}[unit.ready]
     columns = [
         f"{branch}{mark} {unit.name}".ljust(width),
         f"{unit.active} ({unit.sub})".ljust(22),
         _age(unit.since, now).rjust(8),
         _process(unit.pid, unit.memory).ljust(22),
-        readiness or unit.text,
+        readiness or ("done" if unit.sub == "exited" else unit.text),
     ]
     lines = ["  ".join(columns).rstrip()]
     if unit.pod:

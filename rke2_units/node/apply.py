@@ -101,18 +101,18 @@ def set_kernel_parameters(plan: Plan) -> list[str]:
     """
     problems = []
     for file in plan.files:
-        commands = []
         if "/modules-load.d/" in file.path:
             # One at a time: what one kernel has built in or lacks must not keep out the others.
-            commands = [["modprobe", name] for name in _entries(file.content)]
-        elif "/sysctl.d/" in file.path:
-            commands = [["sysctl", "-q", "-p", file.path]]
-        for command in commands:
-            try:
-                run(command)
-            except UserError as error:
-                problems.append(str(error))
+            failed = [name for name in _entries(file.content) if not _succeeds("modprobe", name)]
+            if failed:
+                problems.append(f"kernel modules not loaded: {', '.join(failed)} ({file.path})")
+        elif "/sysctl.d/" in file.path and not _succeeds("sysctl", "-q", "-p", file.path):
+            problems.append(f"not all kernel parameters could be set: see sysctl -p {file.path}")
     return problems
+
+
+def _succeeds(*command: str) -> bool:
+    return run(command, check=False).status == 0
 
 
 def _entries(text: str) -> list[str]:

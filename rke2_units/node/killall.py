@@ -41,6 +41,9 @@ def kill_all() -> Iterator[str]:
     if interfaces := network.remove_interfaces():
         yield f"interfaces removed: {', '.join(interfaces)}"
     yield from firewall.remove_rules(lambda container: _lives(container, running.values()))
+    if not any("kubepods" in process.cgroups for process in running.values()):
+        # The empty slices of the pods; with processes in them they are another Kubernetes'.
+        run(["systemctl", "stop", "kubepods.slice"], check=False)
     # What is in it speaks of containers that are gone.
     run(["rm", "-rf", "--one-file-system", "--", names.CONTAINERD_STATE])
 

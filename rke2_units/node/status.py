@@ -94,11 +94,11 @@ def gather() -> Status:
     if settings is not None:
         units = _with_readiness(units, settings)
         units = [_with_pod(unit, settings, component_of(unit.name)) for unit in units]
-    return Status(
-        installed.role.value,
-        installed.release,
-        tuple(replace(unit, problem=_problem(unit, settings)) for unit in units),
-    )
+    units = [replace(unit, problem=_problem(unit, settings)) for unit in units]
+    if units[0].active != "active":
+        # What is not started then waits for it, and one reason is enough.
+        units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
+    return Status(installed.role.value, installed.release, tuple(units))
 
 
 def _settings(paths: Paths) -> Settings | None:
@@ -127,18 +127,22 @@ def parse_show(text: str) -> dict[str, dict[str, str]]:
 def unit_from(name: str, properties: dict[str, str]) -> Unit:
     """The unit with these properties of `systemctl show --timestamp=unix`."""
     active = properties.get("ActiveState", "unknown")
+    sub = properties.get("SubState", "")
     entered = "ActiveEnterTimestamp" if active == "active" else "StateChangeTimestamp"
     return Unit(
         name=name,
         load=properties.get("LoadState", "not-found"),
         active=active,
-        sub=properties.get("SubState", ""),
+        sub=sub,
         result=properties.get("Result", ""),
         since=float(_figure(properties.get(entered, "").removeprefix("@"))),
         pid=_figure(properties.get("MainPID", "")),
-        memory=_figure(properties.get("MemoryCurrent", "")),
+        # With cgroup v1 systemd often does not account for it; then it is that of the main process.
+        memory=_figure(properties.get("MemoryCurrent", ""))
+        or _resident(_figure(properties.get("MainPID", ""))),
         restarts=_figure(properties.get("NRestarts", "")),
-        text=properties.get("StatusText", ""),
+        # What a program that has ended said last is no longer so.
+        text=properties.get("StatusText", "") if active != "inactive" and sub != "exited" else "",
     )
 
 
@@ -174,7 +178,7 @@ def _with_readiness(units: list[Unit], settings: Settings) -> list[Unit]:
     threads = [
         threading.Thread(target=ask, args=(unit.name, fact), daemon=True)
         for unit in units
-        if (fact := _fact_of(unit.name, settings)) in settings.facts
+        if unit.active != "inactive" and (fact := _fact_of(unit.name, settings)) in settings.facts
     ]
     for thread in threads:
         thread.start()

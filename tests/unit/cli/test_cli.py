@@ -160,8 +160,9 @@ def test_a_node_of_the_other_role_is_not_installed_over(
     assert "this node is installed as agent" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("answer", ["", "n\n", "\n"])
 def test_an_uninstall_that_is_not_confirmed_does_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from rke2_units.node import uninstall
 
@@ -169,7 +170,7 @@ def test_an_uninstall_that_is_not_confirmed_does_nothing(
         uninstall, "removals", lambda purge: ["/usr/local/lib/systemd/system/rke2-kubelet.service"]
     )
     monkeypatch.setattr(uninstall, "uninstall", lambda purge: pytest.fail("it was not confirmed"))
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     assert invoke(["uninstall"]) != 0
     printed = capsys.readouterr()
     assert "rke2-kubelet.service" in printed.out
@@ -191,7 +192,7 @@ def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[st
             78,
             "rke2-units: file:7: wrong | value",
         ),
-        (KeyboardInterrupt(), 130, "rke2-units: stopped by you; run it again to complete what was begun"),
+        (KeyboardInterrupt(), 130, "rke2-units: interrupted"),
         (RuntimeError("odd"), 1, "rke2-units: RuntimeError: odd"),
         (
             OSError(28, "No space left on device"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rke2_units.doors.run import Completed
 from rke2_units.errors import UserError
 from rke2_units.model import Directory, File, Plan
 from rke2_units.names import INSTALLATION_FILE, WRITTEN_FILES, Role
@@ -246,23 +247,18 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
 def test_modules_are_loaded_one_by_one_and_failures_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = []
 
-    def run(command: list[str]) -> None:
+    def run(command: tuple[str, ...], check: bool) -> Completed:
         commands.append(command)
-        if command[-1] == "missing":
-            raise UserError("modprobe missing failed (exit status 1)")
+        return Completed(1 if command[-1] in ("missing", "absent") else 0, "", "")
 
     monkeypatch.setattr(module, "run", run)
+    modules, sysctls = "/etc/modules-load.d/rke2-units.conf", "/etc/sysctl.d/90-rke2-units.conf"
     wanted = plan(
         {
-            "/etc/modules-load.d/rke2-units.conf": "# comment\n\noverlay\nmissing\nbr_netfilter\n",
-            "/etc/sysctl.d/90-rke2-units.conf": "net.ipv4.ip_forward = 1\n",
+            modules: "# comment\n\noverlay\nmissing\nbr_netfilter\nabsent\n",
+            sysctls: "net.ipv4.ip_forward = 1\n",
             "/etc/other": "overlay2\n",
         }
     )
-    assert set_kernel_parameters(wanted) == ["modprobe missing failed (exit status 1)"]
-    assert commands == [
-        ["modprobe", "overlay"],
-        ["modprobe", "missing"],
-        ["modprobe", "br_netfilter"],
-        ["sysctl", "-q", "-p", "/etc/sysctl.d/90-rke2-units.conf"],
-    ]
+    assert set_kernel_parameters(wanted) == [f"kernel modules not loaded: missing, absent ({modules})"]
+    assert [command[-1] for command in commands] == ["overlay", "missing", "br_netfilter", "absent", sysctls]

@@ -224,6 +224,14 @@ def test_what_is_not_fine_is_told_with_its_reason(
     assert not found.well
 
 
+def test_a_node_that_is_stopped_has_one_reason(node: dict[str, dict[str, str]]) -> None:
+    for properties in node.values():
+        properties.update({"ActiveState": "inactive", "SubState": "dead", "StatusText": "what it did last"})
+    found = gather()
+    assert problems(found) == {"rke2-server.service": "it is stopped: systemctl start rke2-server.service"}
+    assert {(unit.ready, unit.text) for unit in found.units} == {(None, "")}
+
+
 def test_a_fact_that_does_not_hold_is_told(
     node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
