@@ -6,9 +6,10 @@ with NspawnNode.boot("alpha", suite="bookworm", content=content("bookworm")) as 
     node.systemctl("is-system-running")
 """
 
+from tests.nodes.containers import Container
 from tests.nodes.content import Content, content
 from tests.nodes.errors import NodeError
-from tests.nodes.machine import Container, Node
+from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.nodes.qemu import QemuNode
 

@@ -31,6 +31,8 @@ def main() -> int:
     remove = commands.add_parser("remove", help="end nodes and everything made for them")
     remove.add_argument("name", nargs="*")
     remove.add_argument("--all", action="store_true")
+    supervise = commands.add_parser("supervise", help="be the process that runs a node (not for people)")
+    supervise.add_argument("name")
     arguments = parser.parse_args()
     try:
         return _run(arguments)
@@ -47,8 +49,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 content(suite)
         case "boot":
             kind = QemuNode if arguments.qemu else NspawnNode
-            node = kind.boot(arguments.name, arguments.suite, content(arguments.suite))
-            print(f"{node.name} is up at {node.address}: python3 -m tests.nodes shell {node.name}")
+            booted = kind.boot(arguments.name, arguments.suite, content(arguments.suite))
+            print(f"{booted.name} is up at {booted.address}: python3 -m tests.nodes shell {booted.name}")
         case "shell":
             words = arguments.words or ["bash", "-l"]
             return subprocess.call(_attach(arguments.name).shell_command(*words, terminal=os.isatty(0)))
@@ -60,6 +62,10 @@ def _run(arguments: argparse.Namespace) -> int:
             names = [record.name for record in registry.everything()] if arguments.all else arguments.name
             for name in names:
                 _attach(name).remove()
+        case "supervise":
+            node = _attach(arguments.name)
+            registry.set_process(node.record, os.getpid())
+            node.supervise()
     return 0
 
 

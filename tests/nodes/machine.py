@@ -1,82 +1,32 @@
 """A node as the tests speak of it, whatever kind of machine carries it."""
 
-import json
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, ClassVar, Self
 
+from tests.nodes import cache, host, network, placement, registry
+from tests.nodes.containers import (
+    LIST_CONTAINER_PROCESSES,
+    LIST_CONTAINERS,
+    Container,
+    parse_container_processes,
+    parse_containers,
+)
 from tests.nodes.content import Content
 from tests.nodes.errors import NodeError
 from tests.nodes.processes import descendants, kill
+from tests.nodes.registry import Record
 
-# The node's network until there are charts: the standard bridge plugin, with the default cluster CIDR.
-BRIDGE_CONFLIST = """\
-{
-  "cniVersion": "0.4.0",
-  "name": "bridge",
-  "plugins": [
-    {
-      "type": "bridge",
-      "bridge": "cni0",
-      "isGateway": true,
-      "ipMasq": true,
-      "hairpinMode": true,
-      "ipam": {
-        "type": "host-local",
-        "ranges": [[{"subnet": "10.42.0.0/24"}]],
-        "routes": [{"dst": "0.0.0.0/0"}]
-      }
-    },
-    {"type": "portmap", "capabilities": {"portMappings": true}}
-  ]
-}
-"""
-
-CONFLIST_PATH = "/etc/cni/net.d/10-bridge.conflist"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CONTAINERD_SOCKET = "/run/k3s/containerd/containerd.sock"
-
-# Prints, for every container, its record and then its first process with that process's start time.
-_LIST_CONTAINERS = """\
-for id in $(ctr containers ls --quiet); do
-    ctr containers info "$id" 2>/dev/null || true
-done
-ctr tasks ls | while read -r id pid state; do
-    [ -r "/proc/$pid/stat" ] || continue
-    set -- $(sed 's/.*) //' "/proc/$pid/stat")
-    echo "task $id $pid ${20}"
-done
-"""
-
-# Prints `CONTAINER-ID PID` for every process whose cgroup is a container's.
-_LIST_CONTAINER_PROCESSES = """\
-grep -EHo '[0-9a-f]{64}' /proc/[0-9]*/cgroup 2>/dev/null |
-    sort -u | sed -E 's,/proc/([0-9]+)/cgroup:(.*),\\2 \\1,'
-"""
-
-
-@dataclass(frozen=True, order=True)
-class Container:
-    """A container in the k8s.io namespace of containerd.
-
-    name: the container's name in its pod; "" for the pod's sandbox.
-    pid: its first process, 0 when it does not run.
-    started: when that process started, in clock ticks since the kernel started; two processes never share
-        both pid and started.
-    """
-
-    namespace: str
-    pod: str
-    name: str
-    pid: int
-    started: int
 
 
 class Node(ABC):
@@ -86,13 +36,46 @@ class Node(ABC):
         multiplied by it.
     """
 
-    slowness = 1.0
+    kind: ClassVar[str]
+    host_packages: ClassVar[tuple[str, ...]] = ()
+    slowness: ClassVar[float] = 1.0
 
-    def __init__(self, name: str, suite: str, address: str) -> None:
-        self.name = name
-        self.suite = suite
-        self.address = address
+    def __init__(self, record: Record) -> None:
+        self.name = record.name
+        self.suite = record.suite
+        self.address = network.address(record.index)
         self.data_directory = "/var/lib/rancher/rke2"
+        self.directory = Path(record.directory)
+        self.record = record
+
+    @classmethod
+    def boot(cls, name: str, suite: str = "bookworm", content: Content | None = None) -> Self:
+        """Make a node and wait until it has booted, with the content in its place if one is given.
+
+        With the suite's root in the cache that takes about 5 s for a container, two minutes for a machine.
+        """
+        host.prepare(cls.host_packages)
+        template = cls._template(suite)
+        directory = cache.DIRECTORY / "nodes" / name
+        node = cls(registry.add(name, cls.kind, suite, directory))
+        try:
+            # What a host that lost its power left of a node of this name.
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir(parents=True)
+            node._make(template, content)
+            node.power_on()
+        except BaseException:
+            node.remove()
+            raise
+        return node
+
+    @classmethod
+    def attach(cls, name: str) -> Self:
+        """The node of this name that some process has booted."""
+        record = registry.find(name)
+        if record is None:
+            raise NodeError(f"there is no node {name}: python3 -m tests.nodes list")
+        return cls(record)
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +84,18 @@ class Node(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.remove()
+
+    def remove(self) -> None:
+        """End the machine and everything that was made for it. Nothing happens when it is gone already."""
+        record = registry.find(self.name)
+        if record is None:
+            return
+        self.record = record
+        self._end()
+        network.detach(self.name, record.index)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        registry.forget(self.name)
+        network.remove_unused()
 
     # What a kind of machine has to bring.
 
@@ -114,16 +109,25 @@ class Node(ABC):
         """Differs between two boots; NodeError while the machine is down."""
 
     @abstractmethod
-    def is_up(self) -> bool:
-        """Whether the machine is powered on."""
+    def supervise(self) -> None:
+        """Run the machine, from power-on to power-off; the process that does it has been recorded."""
+
+    @classmethod
+    @abstractmethod
+    def _template(cls, suite: str) -> Path:
+        """The root directory that nodes of this kind and suite start from."""
 
     @abstractmethod
-    def power_on(self) -> None:
-        """Boot the machine again after a power-off, and wait until it has booted."""
+    def _make(self, template: Path, content: Content | None) -> None:
+        """Make the node's disk in its directory."""
 
     @abstractmethod
-    def remove(self) -> None:
-        """End the machine and everything that was made for it. Nothing happens when it is gone already."""
+    def _answers(self) -> bool:
+        """Whether commands can be run in the machine."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """End the machine at once, with everything that runs in it."""
 
     # Commands and files.
 
@@ -167,11 +171,11 @@ class Node(ABC):
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            _end(process)
+            _end_command(process)
             words = shlex.join(command)
             raise TimeoutError(f"{self.name}: {words} took longer than {timeout:g} s") from None
         except BaseException:
-            _end(process)
+            _end_command(process)
             raise
         done = subprocess.CompletedProcess(list(command), process.returncode, out, err)
         if check and done.returncode != 0:
@@ -217,9 +221,9 @@ class Node(ABC):
         """Put the image archives into the air-gap folder, and the CNI plugins and their configuration into
         their places."""
         self.check_suite(content)
-        for source, target in content_places(content, self.data_directory):
+        for source, target in placement.places(content, self.data_directory):
             self.copy_in(source, target)
-        self.write(CONFLIST_PATH, BRIDGE_CONFLIST)
+        self.write(placement.CONFLIST_PATH, placement.BRIDGE_CONFLIST)
 
     def check_suite(self, content: Content) -> None:
         """NodeError when the content's programs are not linked for this node."""
@@ -286,30 +290,35 @@ class Node(ABC):
     def containers(self) -> dict[str, Container]:
         """The containers that containerd knows, sandboxes included, by ID. NodeError when it is down."""
         function = f'ctr() {{ {shlex.join(self._ctr())} "$@"; }}\n'
-        output = self.sh(function + _LIST_CONTAINERS).stdout
-        records, tasks = _parse_containers(output)
-        found = {}
-        for record in records:
-            labels = record["Labels"]
-            pid, started = tasks.get(record["ID"], (0, 0))
-            found[record["ID"]] = Container(
-                namespace=labels.get("io.kubernetes.pod.namespace", ""),
-                pod=labels.get("io.kubernetes.pod.name", ""),
-                name=labels.get("io.kubernetes.container.name", ""),
-                pid=pid,
-                started=started,
-            )
-        return found
+        return parse_containers(self.sh(function + LIST_CONTAINERS).stdout)
 
     def container_processes(self) -> dict[str, set[int]]:
         """The PIDs of each container by ID, read from the kernel: works while containerd is down."""
-        found: dict[str, set[int]] = {}
-        for line in self.sh(_LIST_CONTAINER_PROCESSES).stdout.splitlines():
-            container, pid = line.split()
-            found.setdefault(container, set()).add(int(pid))
-        return found
+        return parse_container_processes(self.sh(LIST_CONTAINER_PROCESSES).stdout)
 
     # Power, and waiting.
+
+    def is_up(self) -> bool:
+        """Whether the machine is powered on."""
+        record = registry.find(self.name)
+        return record is not None and record.is_running()
+
+    def power_on(self) -> None:
+        """Boot the machine, and wait until it has booted."""
+        if self.is_up():
+            raise NodeError(f"{self.name} is up already")
+        registry.set_process(self.record, 0)
+        with (self.directory / "console.log").open("ab") as console:
+            # A child of init from the start: it outlives this process, which never has to collect it.
+            subprocess.run(
+                ["setsid", "--fork", sys.executable, "-m", "tests.nodes", "supervise", self.name],
+                cwd=Path(__file__).parents[2],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                check=True,
+            )
+        self.wait_booted()
 
     def reboot(self, timeout: float = 120) -> None:
         """Reboot through systemd, wait until the node has booted again."""
@@ -325,6 +334,7 @@ class Node(ABC):
 
     def wait_booted(self, timeout: float = 120) -> None:
         """Wait until systemd has finished booting; NodeError when units have failed."""
+        self._wait_host("the machine to answer", self._started, timeout)
         self._wait_host("systemd to answer", self._systemd_answers, timeout)
         wait = ["is-system-running", "--wait"]
         state = self.systemctl(*wait, check=False, timeout=timeout * self.slowness).stdout.strip()
@@ -378,6 +388,16 @@ class Node(ABC):
         except (NodeError, TimeoutError):
             return False
 
+    def _started(self) -> bool:
+        record = registry.find(self.name)
+        if record is None or record.pid == 0:
+            return False
+        self.record = record
+        if not record.is_running():
+            console = (self.directory / "console.log").read_text(errors="replace")
+            raise NodeError(f"{self.name} has ended while it booted:\n{console[-2000:]}")
+        return self._answers()
+
     def _systemd_answers(self) -> bool:
         try:
             state = self.systemctl("is-system-running", check=False, timeout=20).stdout.strip()
@@ -403,40 +423,7 @@ class Node(ABC):
         return "\n".join(parts)
 
 
-def content_places(content: Content, data_directory: str) -> list[tuple[Path, str]]:
-    """Which directory of the content goes where in a node."""
-    return [
-        (content.images, f"{data_directory}/agent/images"),
-        (content.cni_plugins, "/opt/cni/bin"),
-    ]
-
-
-def place_content_below(root: Path, content: Content, data_directory: str) -> None:
-    """Do what `Node.place_content` does, to a root directory on the host."""
-    for source, target in content_places(content, data_directory):
-        shutil.copytree(source, root / target.lstrip("/"), dirs_exist_ok=True)
-    conflist = root / CONFLIST_PATH.lstrip("/")
-    conflist.parent.mkdir(parents=True, exist_ok=True)
-    conflist.write_text(BRIDGE_CONFLIST)
-
-
-def _parse_containers(output: str) -> tuple[list[dict[str, Any]], dict[str, tuple[int, int]]]:
-    decoder = json.JSONDecoder()
-    records = []
-    position = 0
-    while output[position:].lstrip().startswith("{"):
-        position += len(output[position:]) - len(output[position:].lstrip())
-        record, position = decoder.raw_decode(output, position)
-        records.append(record)
-    tasks = {}
-    for line in output[position:].splitlines():
-        if line.startswith("task "):
-            _, container, pid, started = line.split()
-            tasks[container] = (int(pid), int(started))
-    return records, tasks
-
-
-def _end(process: subprocess.Popen[str]) -> None:
+def _end_command(process: subprocess.Popen[str]) -> None:
     """End a command of ours that took too long, and what it started."""
     # From the inside out: a process in a node whose parent on the host died first would be left a zombie
     # that keeps the node from shutting down, until the host's init collects it.

@@ -57,7 +57,10 @@ def set_process(record: Record, pid: int) -> None:
     started = process_start(pid) if pid else 0
     if started is None:
         raise NodeError(f"{record.name}: the machine ended at once")
-    _write(replace(record, pid=pid, started=started))
+    with locked(LOCK):
+        if find(record.name) is None:
+            raise NodeError(f"{record.name} has been removed")
+        _write(replace(record, pid=pid, started=started))
 
 
 def find(name: str) -> Record | None:
@@ -76,7 +79,8 @@ def everything() -> list[Record]:
 
 def forget(name: str) -> None:
     """Drop the record of a node that has been removed."""
-    (_NODES / f"{name}.json").unlink(missing_ok=True)
+    with locked(LOCK):
+        (_NODES / f"{name}.json").unlink(missing_ok=True)
 
 
 def _write(record: Record) -> None:
