@@ -56,7 +56,12 @@ def place(settings: Settings, pod: StaticPod) -> None:
         )
     if wanted == _content(pod.manifest):
         return
-    others = [task for task in Containers(settings).tasks(pod.component) if task.uid != pod.uid]
+    containers = Containers(settings)
+    if pod.component == names.ETCD:
+        # Without its etcd an API server lets the kubelet wait half a minute for each answer about a mirror
+        # pod, and with it every pod; one that is being started refuses it at once.
+        containers.kill(containers.tasks(names.KUBE_APISERVER))
+    others = [task for task in containers.tasks(pod.component) if task.uid != pod.uid]
     if others:
         console.say(f"the manifest of {pod.component} changed: its old pod is stopped first")
         _take_away(settings, pod, keep=pod.uid)
