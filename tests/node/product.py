@@ -87,10 +87,17 @@ def containers_live_on(node: Node) -> Iterator[None]:
 
 
 def main_processes(node: Node) -> dict[str, int]:
-    """The PID of each container, sandboxes included, by ID; probes that run in it do not count."""
-    return {key: container.pid for key, container in node.containers().items()}
+    """The first process of each container, sandboxes included, by ID; probes that run in it come later.
+
+    From the kernel, as it has to be told while containerd is down.
+    """
+    return {key: min(pids) for key, pids in node.container_processes().items()}
 
 
 def pods_of(node: Node) -> dict[str, str]:
-    """The pods of the node as containerd has them: name -> ID of the sandbox."""
-    return {container.pod: key for key, container in node.containers().items() if not container.name}
+    """The pods that run on the node, as containerd has them: name -> ID of the sandbox."""
+    return {
+        container.pod: key
+        for key, container in node.containers().items()
+        if not container.name and container.pid
+    }
