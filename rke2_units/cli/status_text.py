@@ -6,6 +6,8 @@ from dataclasses import asdict
 from rke2_units.node.status import Pod, Status, Unit
 
 _MIB = 1024 * 1024
+# A component's log line can be very long; the journal and JSON have it whole.
+_LONGEST = 240
 
 
 def as_json(status: Status) -> str:
@@ -41,8 +43,12 @@ def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[st
     if unit.pod:
         lines.append(_pod(unit.pod, stem, width, now))
     if unit.problem:
-        lines.append(f"{stem}  {unit.problem}")
+        lines.append(f"{stem}  {_shortened(unit.problem)}")
     return lines
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _pod(pod: Pod, stem: str, width: int, now: float) -> str:

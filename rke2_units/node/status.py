@@ -73,11 +73,16 @@ class Status:
 
 
 def gather() -> Status:
-    """The node's status; ConfigurationError when nothing is installed here."""
+    """The node's status; ConfigurationError when nothing is installed here. Root only."""
     installed = installation.read()
     if installed is None:
         raise ConfigurationError(
             "this machine is not a node yet", hint="rke2-units install --role server (or agent)"
+        )
+    if os.geteuid() != 0:
+        raise UserError(
+            "the status asks with keys that only root may read",
+            hint="sudo rke2-units status; systemctl status",
         )
     settings = _settings(Paths(installed.data_directory))
     components = tuple(settings.static_pods) if settings else ()
@@ -102,7 +107,7 @@ def gather() -> Status:
 
 
 def _settings(paths: Paths) -> Settings | None:
-    """None when there is no plan on disk, or when only root may read it."""
+    """None when there is no plan on disk."""
     try:
         return program_settings.read(paths.program_settings)
     except UserError:
@@ -208,9 +213,14 @@ def _with_pod(unit: Unit, settings: Settings, component: str) -> Unit:
         pid=pid,
         since=_changed(f"{task.bundle}/config.json"),
         memory=_resident(pid),
-        starts=len(PodLog(component, settings.node_name, task.uid).starts()),
+        starts=_starts(PodLog(component, settings.node_name, task.uid)),
     )
     return replace(unit, pod=pod)
+
+
+def _starts(log: PodLog) -> int:
+    # The logs are numbered from 0, and only the newest are kept.
+    return max(log.starts(), default=-1) + 1
 
 
 def _first_line(path: str) -> str:
@@ -262,7 +272,7 @@ def _from_pod(unit: Unit, settings: Settings | None) -> str:
     if settings is None or component not in settings.static_pods:
         return ""
     log = PodLog(component, settings.node_name, settings.static_pods[component].uid)
-    said = most_telling(log.lines()) if len(log.starts()) > 1 or unit.active == "failed" else ""
+    said = most_telling(log.lines()) if _starts(log) > 1 or unit.active == "failed" else ""
     return f"; its container says: {said}" if said else ""
 
 

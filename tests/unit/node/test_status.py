@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 from rke2_units.cli.status_text import as_json, as_tree
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths, Role
 from rke2_units.node import installation, status
 from rke2_units.node.installation import Installation
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
+from rke2_units.programs.pod_logs import PodLog
 
 SHOWN = """\
 Type=oneshot
@@ -152,6 +154,7 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
         return Completed(0, "the last thing it said\n", "")
 
     monkeypatch.setattr(status, "run", run)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(
         installation, "read", lambda: Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data)
     )
@@ -237,6 +240,27 @@ def test_a_fact_that_does_not_hold_is_told(
 ) -> None:
     monkeypatch.setitem(HEALTH, "/healthy", HEALTH["/sick"])
     assert problems(gather())[APISERVER] == "it is not ready: HTTP 500, failed: etcd"
+
+
+def test_another_user_than_root_is_told_to_become_root(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UserError, match="only root may read"):
+        gather()
+
+
+def test_a_container_that_is_started_again_and_again_is_quoted(
+    node: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pods" / "kube-system_etcd-node1_uid-etcd" / "etcd"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(status, "PodLog", partial(PodLog, root=os.fspath(tmp_path / "pods")))
+    node[ETCD].update({"ActiveState": "activating", "SubState": "start-post"})
+    (folder / "3.log").write_text("2026-01-01T00:00:00Z stderr F Error: unknown flag: --nonsense\n")
+    found = gather()
+    assert problems(found)[ETCD].endswith("; its container says: Error: unknown flag: --nonsense")
+    assert [unit.pod.starts for unit in found.units if unit.pod] == [4]
 
 
 def test_a_machine_that_is_no_node_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
