@@ -1,4 +1,4 @@
-"""L10: a shutdown gives pods their end, and a boot brings everything back. L11: killall leaves nothing of ours."""
+"""L10: a shutdown lets pods end, a boot brings everything back. L11: killall leaves nothing of ours."""
 
 import time
 from collections.abc import Iterator
@@ -49,9 +49,7 @@ def foreign(server: Node) -> Iterator[Node]:
         " iptables -A INPUT -s 192.0.2.77 -j DROP -m comment --comment foreign"
     )
     # Programs of its own: that it happens to be containerd as well must not make it ours.
-    server.sh(
-        f"cp {bin_directory}/containerd {bin_directory}/containerd-shim-runc-v2 {bin_directory}/runc /usr/local/bin/"
-    )
+    server.sh(f"cd {bin_directory} && cp containerd containerd-shim-runc-v2 runc /usr/local/bin/")
     server.write(
         "/var/lib/foreign/config.toml",
         'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\nroot = "/var/lib/foreign/root"\n'
