@@ -18,6 +18,7 @@ from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
 from rke2_units.node import apply, facts, installation
 from rke2_units.node.certificate_request import certificate_request
+from rke2_units.node.installation import Installation
 from rke2_units.plan import make_plan, program_settings
 from rke2_units.release import images
 from rke2_units.release.table import release as find_release
@@ -69,8 +70,9 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     again = facts.gather(role, config, environment=os.environ)
     gathered = replace(again, node_id=gathered.node_id)
     plan = make_plan(role, config, gathered, release)
-    changes = apply.apply(plan)
-    if any(change.path.startswith(names.UNIT_DIRECTORY) for change in changes):
+    # The data directory may have moved since the role was installed.
+    apply.apply(plan, installation=Installation(role, release.name, paths.data))
+    if systemd.needs_reload(plan.units):
         systemd.reload()
 
     components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)

@@ -118,10 +118,17 @@ class Systemd:
         """The main process of a service, 0 without one."""
         return int(self._service_property(unit, b"MainPID", b"u"))
 
+    def needs_reload(self, units: Sequence[str]) -> bool:
+        """Whether systemd has an older version of one of these units in memory than there is on disk."""
+        return any(self._property(unit, _UNIT, b"NeedDaemonReload", b"b") for unit in units)
+
     def _service_property(self, unit: str, name: bytes, signature: bytes) -> Any:
+        return self._property(unit, _SERVICE, name, signature)
+
+    def _property(self, unit: str, interface: bytes, name: bytes, signature: bytes) -> Any:
         path = path_encode(b"/org/freedesktop/systemd1/unit", unit.encode())
         try:
-            return self._bus.get_property(_SYSTEMD, path, _SERVICE, name, signature)
+            return self._bus.get_property(_SYSTEMD, path, interface, name, signature)
         except DBusBaseError as error:
             raise UserError(f"systemd does not tell {name.decode()} of {unit}: {_text(error)}") from None
 

@@ -29,7 +29,7 @@ def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[
         Directory(paths.images, 0o755),
         Directory(paths.pod_manifests, 0o700),
         Directory(paths.staged_manifests, 0o700),
-        Directory(paths.containerd_root, 0o711),
+        Directory(paths.containerd_root, 0o700),
         Directory(paths.agent_etc, 0o755),
         Directory(paths.containerd_etc, 0o755),
         Directory(f"{paths.containerd_etc}/certs.d", 0o700),
