@@ -2,10 +2,11 @@
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 
-from tests.nodes import registry
+from tests.nodes import cache, registry
 from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
@@ -62,11 +63,20 @@ def _run(arguments: argparse.Namespace) -> int:
             names = [record.name for record in registry.everything()] if arguments.all else arguments.name
             for name in names:
                 _attach(name).remove()
+            if arguments.all:
+                _remove_orphans()
         case "supervise":
             node = _attach(arguments.name)
             registry.set_process(node.record, os.getpid())
             node.supervise()
     return 0
+
+
+def _remove_orphans() -> None:
+    """Remove the directories of nodes that ended with their host: the register does not outlive it."""
+    for directory in (cache.DIRECTORY / "nodes").glob("*"):
+        if registry.find(directory.name) is None:
+            shutil.rmtree(directory)
 
 
 def _attach(name: str) -> Node:

@@ -11,10 +11,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DIRECTORY = Path(os.environ.get("RKE2_UNITS_TEST_CACHE", "/var/cache/rke2-units-tests"))
+
+# Seconds after which an entry that nothing has used is removed when its successor is made.
+_KEPT_UNUSED = 7 * 24 * 3600
 
 
 def progress(line: str) -> None:
@@ -43,11 +46,13 @@ def locked(path: Path) -> Iterator[None]:
 def cached(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     """The directory of the entry NAME for this recipe; `build` fills an empty directory when there is none.
 
-    A second builder waits for the first. Older recipes' entries of the same name stay: other checkouts may
-    use them.
+    A second builder waits for the first. Older recipes' entries of the same name stay as long as they are used:
+    there may be other checkouts.
     """
     entry = DIRECTORY / f"{name}-{recipe}"
     if entry.is_dir():
+        with suppress(PermissionError):
+            os.utime(entry)
         return entry
     with locked(DIRECTORY / "locks" / name):
         if entry.is_dir():
@@ -63,8 +68,16 @@ def cached(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
             _clear(unfinished)
             raise
         unfinished.rename(entry)
+        _remove_unused(name)
         progress(f"{name}: made in {time.monotonic() - started:.0f} s")
     return entry
+
+
+def _remove_unused(name: str) -> None:
+    for entry in DIRECTORY.glob(f"{name}-{'[0-9a-f]' * 16}"):
+        if time.time() - entry.stat().st_mtime > _KEPT_UNUSED:
+            progress(f"{name}: removing {entry}, which nothing has used for a week")
+            shutil.rmtree(entry)
 
 
 def _clear(directory: Path) -> None:
