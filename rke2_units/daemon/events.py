@@ -3,8 +3,8 @@
 import os
 import select
 import signal
+import threading
 import time
-from types import FrameType
 
 from rke2_units.doors import journal
 from rke2_units.doors.dbus import Systemd
@@ -24,13 +24,18 @@ class Events:
         # systemd gives the limit in microseconds; sd_watchdog_enabled(3) advises half of it.
         self._watchdog = int(os.environ.get("WATCHDOG_USEC", 0)) / 2e6
         self._fed = 0.0
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._request_stop)
+        # A thread waits for the signals, which are blocked everywhere else: one that arrived in the middle
+        # of a call over D-Bus would make it fail with EINTR.
+        signals = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        threading.Thread(target=self._await_stop, args=(signals,), name="signals", daemon=True).start()
         systemd.watch()
 
-    def _request_stop(self, number: int, frame: FrameType | None) -> None:
-        self._stop = True
+    def _await_stop(self, signals: set[signal.Signals]) -> None:
+        while True:
+            signal.sigwait(signals)
+            self._stop = True
+            self.wake()
 
     def wake(self) -> None:
         """From another thread: have wait() return."""
@@ -66,7 +71,3 @@ class Events:
                 if self._stop:
                     raise StopRequested
                 return
-
-    def ignore_further_stops(self) -> None:
-        """The stop is under way; a second SIGTERM must not cut it short."""
-        self._stop = False

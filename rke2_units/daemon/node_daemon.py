@@ -212,7 +212,6 @@ class NodeDaemon:
         if job == "restart":
             journal.notify(STOPPING=1, STATUS="restarting; the node's units keep running")
             return
-        self._events.ignore_further_stops()
         journal.notify(STOPPING=1, STATUS="stopping the node's units; pods keep running")
         late = units.stop_all(self._systemd, names.ALL_UNITS, STOP_TIMEOUT)
         if late:

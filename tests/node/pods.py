@@ -60,9 +60,9 @@ def apply(node: Node, *objects: dict[str, object]) -> None:
         lambda: node.kubectl("get", "serviceaccount", "default", check=False).returncode == 0,
         timeout=60,
     )
-    text = "\n---\n".join(json.dumps(one) for one in objects)
-    node.write("/root/objects.yaml", text)
-    node.kubectl("apply", "-f", "/root/objects.yaml")
+    every = {"apiVersion": "v1", "kind": "List", "items": objects}
+    node.write("/root/objects.json", json.dumps(every))
+    node.kubectl("apply", "-f", "/root/objects.json")
 
 
 def wait_until_running(node: Node, *names: str) -> None:
