@@ -46,7 +46,7 @@ def locked(path: Path) -> Iterator[None]:
 def cached(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     """The directory of the entry NAME for this recipe; `build` fills an empty directory when there is none.
 
-    A second builder waits for the first. Older recipes' entries of the same name stay as long as they are used:
+    A second builder waits for the first. Older recipes' entries of the same name stay while they are used:
     there may be other checkouts.
     """
     entry = DIRECTORY / f"{name}-{recipe}"
