@@ -16,9 +16,6 @@ _INTERVAL = 0.1
 _LOOK = 2.0
 # A unit that is down may be about to be started: this long it is given.
 _PATIENCE = 20.0
-# So often may systemd restart the unit before waiting for it is given up; the node daemon gives up earlier,
-# and names the unit that is to blame.
-_RESTARTS = 8
 
 
 def program(settings: Settings, arguments: list[str]) -> None:
@@ -31,33 +28,27 @@ def program(settings: Settings, arguments: list[str]) -> None:
 
 
 def wait(settings: Settings, need: str, component: str, waiting: console.Waiting) -> None:
-    """Returns when the need's fact holds; UserError when its unit is down, or fails again and again."""
-    probe = Probe(settings.fact(fact_name(settings, need)))
+    """Returns when the need's fact holds; UserError when its unit is down and nobody starts it.
+
+    One that systemd restarts again and again is waited for: the node daemon says what is wrong with it.
+    """
     unit = unit_of(need)
-    began = time.monotonic()
-    looked = began
+    looked = time.monotonic()
     down_since: float | None = None
-    first_restarts: int | None = None
-    while reason := probe.ask():
-        waiting.report(need, reason)
-        now = time.monotonic()
-        if now - looked >= _LOOK:
-            looked = now
-            state = systemd.unit_state(unit)
-            first_restarts = state.restarts if first_restarts is None else first_restarts
-            down_since = (down_since or now) if state.is_over else None
-            if down_since is not None and now - down_since >= _PATIENCE:
-                raise UserError(
-                    f"{component} needs {need}, but {unit} is {state.active}",
-                    hint=f"see `systemctl status {unit}`, or start it",
-                )
-            if state.restarts - first_restarts >= _RESTARTS:
-                raise UserError(
-                    f"{component} needs {need}, but {unit} fails again and again ({reason})",
-                    hint=f"see `journalctl -u {unit}`",
-                )
-        time.sleep(_INTERVAL)
-    probe.close()
+    with Probe(settings.fact(fact_name(settings, need))) as probe:
+        while reason := probe.ask():
+            waiting.report(need, reason)
+            now = time.monotonic()
+            if now - looked >= _LOOK:
+                looked = now
+                state = systemd.unit_state(unit)
+                down_since = (down_since or now) if state.is_over else None
+                if down_since is not None and now - down_since >= _PATIENCE:
+                    raise UserError(
+                        f"{component} needs {need}, but {unit} is {state.active}",
+                        hint=f"see `systemctl status {unit}`, or start it",
+                    )
+            time.sleep(_INTERVAL)
 
 
 def fact_name(settings: Settings, need: str) -> str:

@@ -38,6 +38,12 @@ class Probe:
             return f"answered without {self.fact.contains!r}"
         return ""
 
+    def __enter__(self) -> "Probe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()

@@ -87,10 +87,11 @@ def discard_outdated(settings: Settings) -> list[str]:
 def ready(settings: Settings, pod: StaticPod) -> None:
     """Returns when the component's fact holds; UserError with the cause when it will not."""
     waiting = console.Waiting()
-    watch = _Watch(settings, pod)
-    while reason := watch.look():
-        waiting.report(pod.component, reason)
-        time.sleep(_INTERVAL)
+    with Probe(settings.fact(pod.fact)) as fact, Probe(settings.fact("kubelet")) as kubelet:
+        watch = _Watch(settings, pod, fact, kubelet)
+        while reason := watch.look():
+            waiting.report(pod.component, reason)
+            time.sleep(_INTERVAL)
     console.status(f"{pod.component} is ready")
 
 
@@ -111,11 +112,11 @@ def remove(settings: Settings, pod: StaticPod) -> None:
 class _Watch:
     """What `ready` sees of a pod, and when it gives up."""
 
-    def __init__(self, settings: Settings, pod: StaticPod) -> None:
+    def __init__(self, settings: Settings, pod: StaticPod, fact: Probe, kubelet: Probe) -> None:
         self._settings = settings
         self._pod = pod
-        self._fact = Probe(settings.fact(pod.fact))
-        self._kubelet = Probe(settings.fact("kubelet"))
+        self._fact = fact
+        self._kubelet = kubelet
         self._log = PodLog(pod.component, settings.node_name, pod.uid)
         self._containers = Containers(settings)
         self._first_start: int | None = None
@@ -219,11 +220,8 @@ def _holds(settings: Settings, fact: str) -> bool:
     """Whether the fact holds now; one that this node does not know (an agent's API server) counts."""
     if fact not in settings.facts:
         return True
-    probe = Probe(settings.facts[fact])
-    try:
+    with Probe(settings.facts[fact]) as probe:
         return not probe.ask()
-    finally:
-        probe.close()
 
 
 def _daemon_stops() -> bool:

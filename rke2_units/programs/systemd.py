@@ -7,12 +7,11 @@ _HINT = "Debian package systemd"
 
 
 class UnitState:
-    """A unit's ActiveState and SubState, and how often systemd restarted it by itself."""
+    """A unit's ActiveState and SubState."""
 
-    def __init__(self, active: str, sub: str, restarts: int) -> None:
+    def __init__(self, active: str, sub: str) -> None:
         self.active = active
         self.sub = sub
-        self.restarts = restarts
 
     @property
     def is_over(self) -> bool:
@@ -23,15 +22,12 @@ class UnitState:
 def unit_state(unit: str) -> UnitState:
     """The state of this unit; a unit that systemd does not know is inactive."""
     finished = processes.run(
-        ["systemctl", "show", "--property=ActiveState,SubState,NRestarts", unit],
+        ["systemctl", "show", "--property=ActiveState,SubState", unit],
         timeout=_TIMEOUT,
         hint=_HINT,
     )
     found = dict(line.partition("=")[::2] for line in finished.output.splitlines())
-    restarts = found.get("NRestarts", "")
-    return UnitState(
-        found.get("ActiveState", ""), found.get("SubState", ""), int(restarts) if restarts.isdecimal() else 0
-    )
+    return UnitState(found.get("ActiveState", ""), found.get("SubState", ""))
 
 
 def machine_stops() -> bool:
