@@ -23,14 +23,15 @@ def program(settings: Settings, arguments: list[str]) -> None:
     if arguments:
         raise UserError("content takes no arguments", hint="content --settings FILE")
     directory = f"{settings.data_directory}/data/{settings.content_directory}"
-    if not _is_there(directory) or _left_overs(settings):
+    if not _is_there(directory) or not _is_linked(settings, directory) or _left_overs(settings):
         with _lock(settings):
             if not _is_there(directory):
                 from rke2_units.programs.content_staging import stage
 
                 stage(settings, directory, _TEMPORARY)
             _remove_left_overs(settings)
-    _link(settings, directory)
+            if not _is_linked(settings, directory):
+                _link(settings, directory)
     _remove_old(settings)
 
 
@@ -63,21 +64,20 @@ def _remove_left_overs(settings: Settings) -> None:
         _remove_tree(path)
 
 
+def _is_linked(settings: Settings, directory: str) -> bool:
+    link = f"{settings.data_directory}/bin"
+    if os.path.lexists(link) and not os.path.islink(link):
+        raise UserError(f"{link} is not a symbolic link", hint="move it away")
+    return os.path.islink(link) and os.readlink(link) == f"{directory}/bin"
+
+
 def _link(settings: Settings, directory: str) -> None:
     """DATA/bin leads to this version's programs; switched in one step."""
-    link = f"{settings.data_directory}/bin"
-    target = f"{directory}/bin"
-    try:
-        if os.readlink(link) == target:
-            return
-    except FileNotFoundError:
-        pass
-    except OSError:
-        raise UserError(f"{link} is not a symbolic link", hint="move it away") from None
-    temporary = f"{settings.data_directory}/{_TEMPORARY}bin-{os.getpid()}"
-    os.symlink(target, temporary)
-    os.rename(temporary, link)
-    console.say(f"{link} leads to {target}")
+    # Made where left-overs of killed runs are looked for.
+    temporary = f"{settings.data_directory}/data/{_TEMPORARY}bin"
+    os.symlink(f"{directory}/bin", temporary)
+    os.rename(temporary, f"{settings.data_directory}/bin")
+    console.say(f"{settings.data_directory}/bin leads to {directory}/bin")
 
 
 def _remove_old(settings: Settings) -> None:
@@ -132,7 +132,10 @@ def _programs() -> list[str]:
 def _remove_tree(path: str) -> None:
     import shutil
 
-    shutil.rmtree(path)
+    if os.path.islink(path):
+        os.unlink(path)
+    else:
+        shutil.rmtree(path)
 
 
 if __name__ == "__main__":

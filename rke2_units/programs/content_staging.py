@@ -60,7 +60,7 @@ def _find(settings: Settings) -> tuple[str, archives.SavedImage]:
     machine = os.uname().machine
     wanted = _ARCHITECTURES.get(machine, machine)
     found = archive_files.archives(settings.content_archives)
-    unreadable: list[str] = []
+    unreadable: set[str] = set()
     others: list[str] = []
     for name in names:
         for path in found:
@@ -72,9 +72,9 @@ def _find(settings: Settings) -> tuple[str, archives.SavedImage]:
                         return path, image
                     others.append(f"{path} has it for {architecture}")
             except UserError as error:
-                unreadable.append(str(error))
-    for text in dict.fromkeys(unreadable):
-        console.say(text, console.WARNING)
+                if path not in unreadable:
+                    console.say(str(error), console.WARNING)
+                unreadable.add(path)
     looked = f"{len(found)} archives in {settings.content_archives}" if found else settings.content_archives
     detail = f", this machine is {wanted}: {'; '.join(dict.fromkeys(others))}" if others else ""
     raise UserError(

@@ -29,7 +29,7 @@ class Entry:
 class Part(io.BufferedIOBase):
     """A part of a file, to read from."""
 
-    def __init__(self, file: io.BufferedReader, start: int, size: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, start: int, size: int) -> None:
         self._file = file
         self._left = size
         file.seek(start)
@@ -82,7 +82,7 @@ class Image:
         path = image_path(member.name)
         directory, _, name = path.rpartition("/")
         if name == _OPAQUE:
-            hidden.append(directory + "/")
+            hidden.append(f"{directory}/" if directory else "")
             return
         if name.startswith(_WHITEOUT):
             hidden.append(f"{directory}/{name[len(_WHITEOUT) :]}".lstrip("/"))
@@ -145,7 +145,8 @@ def _ancestors(path: str) -> list[str]:
 
 def covers(hidden: str, path: str) -> bool:
     """Whether what is hidden covers a path: itself and all below, or (with a last /) only what is below."""
-    return path.startswith(hidden if hidden.endswith("/") else f"{hidden}/") or path == hidden
+    below = hidden if hidden.endswith("/") or not hidden else f"{hidden}/"
+    return path.startswith(below) or path == hidden
 
 
 def _uncompressed(layer: Part) -> Callable[[int], bytes]:

@@ -1,0 +1,278 @@
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rke2_units import names
+from rke2_units.errors import UserError
+from rke2_units.programs import pod_logs, static_pod, systemd
+from rke2_units.programs.settings import Settings
+from rke2_units.programs.systemd import UnitState
+from tests.unit.programs.conftest import HealthServer
+from tests.unit.programs.pods import add_ctr, add_log, add_pod
+from tests.unit.programs.values import UID, facts, make_settings
+
+Make = Callable[[], HealthServer]
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(names, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
+    monkeypatch.setattr(systemd, "machine_stops", lambda: False)
+    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("active", "running"))
+    monkeypatch.setattr(
+        systemd, "journal_errors", lambda unit, word: [f"E1 {word} no such file or directory"]
+    )
+    monkeypatch.delenv("SERVICE_RESULT", raising=False)
+    real = pod_logs.PodLog
+    logs = str(tmp_path / "logs")
+    monkeypatch.setattr(static_pod, "PodLog", lambda component, node, uid: real(component, node, uid, logs))
+    yield
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = make_settings(tmp_path)
+    stage(settings)
+    return settings
+
+
+def stage(settings: Settings, text: str = "the manifest") -> None:
+    pod = settings.static_pods["etcd"]
+    os.makedirs(os.path.dirname(pod.staged), exist_ok=True)
+    Path(pod.staged).write_text(text)
+    os.chmod(pod.staged, 0o600)
+
+
+def manifest(settings: Settings) -> Path:
+    return Path(settings.static_pods["etcd"].manifest)
+
+
+def run(settings: Settings, action: str) -> None:
+    static_pod.program(settings, [action, "etcd"])
+
+
+def test_the_manifest_is_placed_with_the_staged_mode(settings: Settings) -> None:
+    run(settings, "place")
+    assert manifest(settings).read_text() == "the manifest"
+    assert manifest(settings).stat().st_mode & 0o777 == 0o600
+    assert os.listdir(manifest(settings).parent) == ["etcd.yaml"]
+
+
+def test_a_manifest_that_is_in_place_is_not_touched(settings: Settings) -> None:
+    run(settings, "place")
+    before = manifest(settings).stat()
+    run(settings, "place")
+    assert manifest(settings).stat().st_ino == before.st_ino
+    assert manifest(settings).stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_missing_staged_manifest_says_who_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="manifest of etcd is missing.*rke2-server"):
+        run(make_settings(tmp_path), "place")
+
+
+def test_the_old_pod_is_stopped_before_a_changed_manifest_is_placed(settings: Settings) -> None:
+    run(settings, "place")
+    add_pod(settings, "etcd", "old")
+    calls = add_ctr(settings)
+    stage(settings, "another")
+    run(settings, "place")
+    assert [call.split()[-1] for call in calls()] == ["container-etcd-old", "sandbox-etcd-old"]
+    assert manifest(settings).read_text() == "another"
+
+
+def test_a_pod_with_the_right_uid_lives_on(settings: Settings) -> None:
+    add_pod(settings, "etcd", UID)
+    calls = add_ctr(settings)
+    run(settings, "place")
+    assert calls() == []
+    assert manifest(settings).exists()
+
+
+def test_a_placement_that_was_killed_half_way_is_completed(settings: Settings) -> None:
+    # The manifest is gone, the old pod still runs, a temporary file lies about.
+    add_pod(settings, "etcd", "old")
+    add_ctr(settings)
+    Path(settings.static_pods["etcd"].staged + ".placed").write_text("half")
+    run(settings, "place")
+    assert os.listdir(settings.bundles) == []
+    assert manifest(settings).read_text() == "the manifest"
+
+
+def test_the_kubelet_is_left_to_stop_the_pod_when_it_can(tmp_path: Path, make_health_server: Make) -> None:
+    kubelet, apiserver = make_health_server(), make_health_server()
+    settings = make_settings(
+        tmp_path, facts=facts(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url)
+    )
+    stage(settings)
+    run(settings, "place")
+    add_pod(settings, "etcd", UID)
+    calls = add_ctr(settings)
+
+    def act() -> None:
+        while manifest(settings).exists():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        for name in os.listdir(settings.bundles):
+            os.rename(f"{settings.bundles}/{name}", f"{tmp_path}/{name}")
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    run(settings, "remove")
+    assert os.listdir(settings.bundles) == []
+    thread.join()
+    assert calls() == []
+
+
+def test_a_kubelet_that_does_nothing_is_not_waited_for_for_ever(
+    tmp_path: Path, make_health_server: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_pod, "_KUBELET_STOPS", 0.3)
+    server = make_health_server()
+    settings = make_settings(
+        tmp_path, facts=facts(kubelet=server.url, kube_apiserver=server.url, etcd=server.url)
+    )
+    add_pod(settings, "etcd", UID)
+    calls = add_ctr(settings)
+    run(settings, "remove")
+    assert len(calls()) == 2
+
+
+def test_a_stopped_pod_is_gone_when_its_stop_returns(settings: Settings) -> None:
+    run(settings, "place")
+    add_pod(settings, "etcd", UID)
+    add_pod(settings, "kube-apiserver", "other")
+    add_ctr(settings)
+    run(settings, "remove")
+    assert not manifest(settings).exists()
+    assert sorted(os.listdir(settings.bundles)) == [
+        "container-kube-apiserver-other",
+        "sandbox-kube-apiserver-other",
+    ]
+
+
+def assert_pod_stays(settings: Settings) -> None:
+    run(settings, "place")
+    add_pod(settings, "etcd", UID)
+    calls = add_ctr(settings)
+    run(settings, "remove")
+    assert calls() == []
+    assert manifest(settings).exists()
+
+
+def test_the_pod_stays_while_the_daemon_stops_its_units(settings: Settings) -> None:
+    with open(names.STOPPING_LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert_pod_stays(settings)
+
+
+def test_the_pod_stays_when_the_machine_stops(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "machine_stops", lambda: True)
+    assert_pod_stays(settings)
+
+
+def test_the_pod_stays_when_its_start_failed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_RESULT", "exit-code")
+    assert_pod_stays(settings)
+
+
+def test_a_lock_that_nobody_holds_does_not_keep_the_pod(settings: Settings) -> None:
+    Path(names.STOPPING_LOCK).touch()
+    run(settings, "place")
+    run(settings, "remove")
+    assert not manifest(settings).exists()
+
+
+def test_outdated_manifests_are_discarded_and_current_ones_kept(settings: Settings) -> None:
+    run(settings, "place")
+    assert static_pod.discard_outdated(settings) == []
+    stage(settings, "another")
+    assert static_pod.discard_outdated(settings) == ["etcd"]
+    assert not manifest(settings).exists()
+
+
+@pytest.fixture
+def ready_settings(tmp_path: Path, health_server: HealthServer, make_health_server: Make) -> Settings:
+    return make_settings(tmp_path, facts=facts(kubelet=make_health_server().url, etcd=health_server.url))
+
+
+def test_a_pod_that_runs_and_answers_is_ready(tmp_path: Path, ready_settings: Settings) -> None:
+    add_pod(ready_settings, "etcd", UID)
+    add_log(tmp_path / "logs", "etcd", UID, 4)
+    run(ready_settings, "ready")
+
+
+@pytest.mark.parametrize("running", ["", "old"])
+def test_another_process_on_its_port_does_not_pass_for_it(
+    tmp_path: Path, ready_settings: Settings, monkeypatch: pytest.MonkeyPatch, running: str
+) -> None:
+    monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.4)
+    add_log(tmp_path / "logs", "etcd", UID, 0, "panic: bind: address already in use")
+    if running:
+        add_pod(ready_settings, "etcd", running)
+    with pytest.raises(
+        UserError, match="etcd has had no running container.*panic: bind: address already in use"
+    ):
+        run(ready_settings, "ready")
+
+
+def test_a_container_that_ends_again_and_again_is_given_up_with_its_words(
+    tmp_path: Path, ready_settings: Settings, health_server: HealthServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    health_server.code = 503
+    add_log(tmp_path / "logs", "etcd", UID, 5)
+
+    def crash() -> None:
+        for number in (6, 7, 8):
+            time.sleep(0.25)
+            add_log(tmp_path / "logs", "etcd", UID, number, "Error: unknown flag: --nonsense")
+
+    thread = threading.Thread(target=crash)
+    thread.start()
+    with pytest.raises(
+        UserError, match=rf"etcd ended 3 times: Error: unknown flag: --nonsense.*{tmp_path}/logs"
+    ):
+        run(ready_settings, "ready")
+    thread.join()
+    assert "<4>etcd| Error: unknown flag: --nonsense" in capsys.readouterr().err
+
+
+def test_a_container_that_never_appears_is_given_up_with_the_kubelets_words(
+    ready_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.3)
+    with pytest.raises(
+        UserError, match="no running container.*etcd-node1 no such file.*journal of rke2-kubelet"
+    ):
+        run(ready_settings, "ready")
+
+
+def test_a_kubelet_that_is_down_is_named(
+    tmp_path: Path, health_server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_pod, "_KUBELET_LOOK", 0.1)
+    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("failed", "failed"))
+    with pytest.raises(
+        UserError, match="etcd cannot start: the kubelet is not healthy.*rke2-kubelet.service is failed"
+    ):
+        run(make_settings(tmp_path), "ready")
+
+
+def test_a_slow_start_is_waited_for_without_a_limit_of_its_own(
+    tmp_path: Path, ready_settings: Settings, health_server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing but the longest limit ends the wait for a container that runs.
+    monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.2)
+    monkeypatch.setattr(static_pod, "_LONGEST", 1.0)
+    health_server.code = 503
+    add_pod(ready_settings, "etcd", UID)
+    add_log(tmp_path / "logs", "etcd", UID, 0)
+    began = time.monotonic()
+    with pytest.raises(UserError, match="etcd is not ready after"):
+        run(ready_settings, "ready")
+    assert time.monotonic() - began >= 1.0

@@ -1,0 +1,125 @@
+"""Settings and archives of images for the tests of the programs."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rke2_units.programs.settings import Settings, read
+
+UID = "0123456789abcdef0123456789abcdef"
+IMAGE = "rancher/rke2-runtime:v1.20.2-rke2r1"
+DIRECTORY = "v1.20.2-rke2r1-0123456789ab"
+
+
+def settings_values(root: Path) -> dict[str, object]:
+    """What the plan writes, with every path below `root`."""
+    agent = root / "agent"
+    return {
+        "data_directory": str(root),
+        "node_name": "node1",
+        "containerd_socket": str(root / "run/containerd.sock"),
+        "namespace": "k8s.io",
+        "content": {"image": IMAGE, "directory": DIRECTORY, "archives": str(agent / "images")},
+        "images": {"archives": str(agent / "images")},
+        "static_pods": {
+            "etcd": {
+                "image": "index.docker.io/rancher/hardened-etcd:v3",
+                "uid": UID,
+                "staged": str(agent / "static-pods/etcd.yaml"),
+                "manifest": str(agent / "pod-manifests/etcd.yaml"),
+                "needs": ["kubelet"],
+                "fact": "etcd",
+            }
+        },
+        "facts": {
+            "kubelet": {"url": "http://127.0.0.1:1/healthz"},
+            "etcd": {"url": "http://127.0.0.1:1/health", "contains": "true"},
+        },
+    }
+
+
+def make_settings(root: Path, **changes: object) -> Settings:
+    file = root / "settings.json"
+    file.write_text(json.dumps(settings_values(root) | changes))
+    return read(str(file))
+
+
+def facts(**urls: str) -> dict[str, dict[str, str]]:
+    return {name.replace("_", "-"): {"url": url} for name, url in urls.items()}
+
+
+class Member:
+    """A member of a layer: a regular file unless told otherwise."""
+
+    def __init__(self, name: str, content: str = "", kind: bytes = tarfile.REGTYPE, link: str = "") -> None:
+        self.name = name
+        self.content = content.encode()
+        self.kind = kind
+        self.link = link
+
+    def add(self, archive: tarfile.TarFile) -> None:
+        member = tarfile.TarInfo(self.name)
+        member.type = self.kind
+        member.linkname = self.link
+        member.size = len(self.content)
+        archive.addfile(member, io.BytesIO(self.content))
+
+
+def layer(*members: Member) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for member in members:
+            member.add(archive)
+    return buffer.getvalue()
+
+
+def configuration(layers: Sequence[bytes], architecture: str = "amd64") -> bytes:
+    """An image's configuration; layers with gzip count by their content, as the specification has it."""
+    plain = [gzip.decompress(item) if item[:2] == b"\x1f\x8b" else item for item in layers]
+    digests = [f"sha256:{hashlib.sha256(item).hexdigest()}" for item in plain]
+    value = {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": digests}}
+    return json.dumps(value).encode()
+
+
+def image_files(
+    names: Sequence[str], layers: Sequence[bytes], architecture: str = "amd64"
+) -> tuple[dict[str, object], dict[str, bytes]]:
+    """An image's entry in manifest.json, and its files in the archive."""
+    config = configuration(layers, architecture)
+    config_name = hashlib.sha256(config).hexdigest() + ".json"
+    paths = [f"{hashlib.sha256(item).hexdigest()}-{number}/layer.tar" for number, item in enumerate(layers)]
+    entry: dict[str, object] = {"Config": config_name, "RepoTags": list(names), "Layers": paths}
+    return entry, {config_name: config, **dict(zip(paths, layers, strict=True))}
+
+
+def archive_bytes(
+    *images: tuple[dict[str, object], Mapping[str, bytes]], manifest_first: bool = True
+) -> bytes:
+    """An archive as `docker save` makes it, or (with the manifest first) as RKE2 ships it."""
+    manifest = {"manifest.json": json.dumps([entry for entry, _ in images]).encode()}
+    files = {name: content for _, contents in images for name, content in contents.items()}
+    ordered = manifest | files if manifest_first else files | manifest
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in ordered.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def runtime_archive(*layers: bytes, architecture: str = "amd64", name: str = f"docker.io/{IMAGE}") -> bytes:
+    return archive_bytes(image_files([name], layers or [RUNTIME_LAYER], architecture))
+
+
+RUNTIME_LAYER = layer(
+    Member("bin/", kind=tarfile.DIRTYPE),
+    Member("bin/containerd", "containerd"),
+    Member("bin/aux/helper", "helper"),
+    Member("charts/rke2-coredns.yaml", "chart"),
+    Member("etc/passwd", "not ours"),
+)
