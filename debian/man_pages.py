@@ -17,7 +17,7 @@ from rke2_units.config import reference  # noqa: E402
 
 def main() -> None:
     directory = Path(sys.argv[1])
-    pandoc = ["pandoc", "--standalone", "--from=markdown", "--to=man"]
+    pandoc = ["pandoc", "--standalone", "--from=markdown-smart", "--to=man"]
     pandoc += [f"--metadata=footer:rke2-units {__version__}"]
     for page in sorted((ROOT / "docs" / "man").glob("*.md")):
         text = page.read_text().replace("{settings}", reference.markdown_table())
