@@ -102,6 +102,8 @@ def _plugins_version_2(
             **_stream_server(),
             **_runtime(config, facts),
             "sandbox_image": images.image(config, release, "pause-image"),
+            # Debian's containerd 1.7 is built with other folders in mind.
+            "cni": {"bin_dir": "/opt/cni/bin", "conf_dir": "/etc/cni/net.d"},
             "containerd": {**_snapshots(config), **_runtimes(config, facts)},
             "registry": _registry(paths),
         }

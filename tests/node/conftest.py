@@ -1,7 +1,9 @@
 """Real nodes, booted once for all tests that share them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,22 +37,32 @@ def deb() -> Path:
 
 
 @pytest.fixture(scope="session")
-def _server(deb: Path) -> Iterator[Node]:
-    made = content("bookworm")
-    with NspawnNode.boot("server", "bookworm", made) as node:
-        product.install(node, deb, made.release)
-        product.start(node)
-        yield node
+def _server_of() -> Iterator[Callable[[str], Node]]:
+    """The server of a suite, installed and started when the first test asks for it."""
+    with ExitStack() as stack:
+
+        @cache
+        def of(suite: str) -> Node:
+            made = content(suite)
+            name = "server" if suite == "bookworm" else f"server-{suite}"
+            node = stack.enter_context(NspawnNode.boot(name, suite, made))
+            product.install(node, build_deb(suite), made.release)
+            product.start(node)
+            return node
+
+        yield of
 
 
 @pytest.fixture
-def server(_server: Node) -> Node:
+def server(request: pytest.FixtureRequest, _server_of: Callable[[str], Node]) -> Node:
     """The one server that most tests share: everything on it runs when a test begins.
 
-    A test leaves it as it wants; one that left it broken makes the next one start it anew.
+    A test leaves it as it wants; one that left it broken makes the next one start it anew. Debian 12's,
+    unless the test is parametrized by suite (`product.on_each_systemd`).
     """
-    if not product.is_running(_server):
-        _server.systemctl("reset-failed", check=False)
-        _server.systemctl("restart", "rke2-server", check=False)
-        product.wait_until_running(_server, timeout=120)
-    return _server
+    node = _server_of(getattr(request, "param", "bookworm"))
+    if not product.is_running(node):
+        node.systemctl("reset-failed", check=False)
+        node.systemctl("restart", "rke2-server", check=False)
+        product.wait_until_running(node, timeout=120)
+    return node
