@@ -19,7 +19,7 @@ from tests.nodes.machine import Node
 
 
 def times(server: Node) -> int:
-    """The contract says ten times in a row; what is the same on another systemd need not be seen as often."""
+    """The contract says ten times in a row; on another systemd the same need not be seen as often."""
     return 10 if server.suite == "bookworm" else 3
 
 
