@@ -73,7 +73,7 @@ def test_a_log_longer_than_what_is_read_is_read_from_its_end(tmp_path: Path) -> 
                 '{"level":"fatal","ts":"x","msg":"discovery failed","error":"listen tcp 127.0.0.1:2381: '
                 'bind: address already in use","stacktrace":"main"}',
             ],
-            "discovery failed: listen tcp 127.0.0.1:2381: address already in use",
+            "discovery failed: listen tcp 127.0.0.1:2381: bind: address already in use",
         ),
         (
             [

@@ -1,0 +1,244 @@
+"""rke2-images and the gate on one image, with a ctr that keeps its images in a directory."""
+
+import gzip
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rke2_units.errors import UserError
+from rke2_units.programs import image, image_store, images, systemd
+from rke2_units.programs.settings import Settings
+from rke2_units.programs.systemd import UnitState
+from tests.unit.programs.values import IMAGE, Member, archive_bytes, image_files, layer, make_settings
+
+ETCD = "docker.io/rancher/hardened-etcd:v3"
+OTHER = "docker.io/rancher/other:v1"
+
+# What containerd does, as far as it matters here: an image's digest follows from its content.
+CTR = """#!/usr/bin/python3 -I
+import hashlib, io, json, os, sys, tarfile
+store, calls = {store!r}, {calls!r}
+arguments = sys.argv[5:]
+with open(calls, "a") as file:
+    print(*arguments, file=file)
+images = json.load(open(store)) if os.path.exists(store) else {{}}
+if arguments[:2] == ["images", "ls"]:
+    wanted = [item.removeprefix("name==") for item in arguments[2:]]
+    print("REF TYPE DIGEST SIZE PLATFORMS LABELS")
+    for name, (digest, labels) in images.items():
+        if not wanted or name in wanted:
+            print(name, "application/vnd", digest, "1.0 MiB", "linux/amd64", ",".join(labels) or "-")
+elif arguments[:2] == ["images", "import"]:
+    archive = tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()))
+    for entry in json.load(archive.extractfile("manifest.json")):
+        content = b"".join(archive.extractfile(path).read() for path in [entry["Config"], *entry["Layers"]])
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        for name in entry["RepoTags"]:
+            images[name] = [digest, []]
+elif arguments[:2] == ["images", "label"]:
+    images[arguments[2]][1] = arguments[3:]
+elif arguments[:2] == ["images", "pull"] and os.path.exists(store + ".registry"):
+    images[arguments[-1]] = ["sha256:pulled", []]
+else:
+    sys.exit("ctr: failed to resolve reference")
+json.dump(images, open(store, "w"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    present = str(tmp_path / "run/images.json")
+    monkeypatch.setattr(images, "_MEMORY", str(tmp_path / "state/image-archives.json"))
+    for function in (image_store.write_present, image_store.read_present, image_store.forget_present):
+        monkeypatch.setattr(function, "__defaults__", (present,))
+    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("active", "exited"))
+    monkeypatch.setattr(image, "_PATIENCE", 0.2)
+    monkeypatch.setattr(image, "_FIRST_LOOK", 0.0)
+    monkeypatch.setattr(image, "_LOOK", 0.1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "agent/images").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    ctr = tmp_path / "bin/ctr"
+    ctr.write_text(CTR.format(store=str(tmp_path / "store.json"), calls=str(tmp_path / "calls")))
+    ctr.chmod(0o755)
+    return make_settings(tmp_path)
+
+
+def add(root: Path, name: str, *image_names: str, content: str = "x") -> Path:
+    path = root / "agent/images" / name
+    archive = archive_bytes(image_files(image_names, [layer(Member("file", content))]))
+    path.write_bytes(gzip.compress(archive) if name.endswith("gz") else archive)
+    return path
+
+
+def calls(root: Path, verb: str) -> list[str]:
+    file = root / "calls"
+    found = [line.split()[1:] for line in file.read_text().splitlines()] if file.exists() else []
+    file.unlink(missing_ok=True)
+    return [line[-1] for line in found if line[0] == verb]
+
+
+def stored(root: Path) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = json.loads((root / "store.json").read_text())
+    return found
+
+
+def test_archives_are_imported_and_their_images_kept_from_collection(
+    tmp_path: Path, settings: Settings
+) -> None:
+    add(tmp_path, "a.tar", OTHER)
+    add(tmp_path, "b.tar.gz", ETCD, content="y")
+    images.program(settings, [])
+    assert set(stored(tmp_path)) == {ETCD, OTHER}
+    assert all("io.cri-containerd.pinned=pinned" in str(labels) for _, labels in stored(tmp_path).values())
+    assert set(image_store.read_present() or []) == {ETCD, OTHER}
+
+
+def test_what_static_pods_wait_for_comes_first(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(tmp_path, "a.tar", OTHER)
+    add(tmp_path, "b.tar", ETCD, content="y")
+    images.program(settings, [])
+    output = capsys.readouterr().err
+    assert output.index("b.tar (1 of 2") < output.index("a.tar (2 of 2")
+
+
+@pytest.mark.parametrize("memory", ["kept", "lost", "damaged"])
+def test_images_that_are_there_are_not_imported_again(
+    tmp_path: Path, settings: Settings, memory: str
+) -> None:
+    add(tmp_path, "a.tar", ETCD)
+    images.program(settings, [])
+    calls(tmp_path, "")
+    file = tmp_path / "state/image-archives.json"
+    if memory == "damaged":
+        file.write_text('{"archives": 7}')
+    elif memory == "lost":
+        file.unlink()
+    images.program(settings, [])
+    # Without the memory, this ctr has nothing to tell the content by (containerd's CRI plugin has).
+    assert len(calls(tmp_path, "import")) == (0 if memory == "kept" else 1)
+
+
+def test_containerds_second_name_of_an_image_tells_its_content(tmp_path: Path, settings: Settings) -> None:
+    path = add(tmp_path, "a.tar", ETCD)
+    images.program(settings, [])
+    config = images.Memory("/nonexistent").images(str(path))[0].config.removesuffix(".json")
+    store = stored(tmp_path)
+    (tmp_path / "store.json").write_text(json.dumps(store | {f"sha256:{config}": store[ETCD]}))
+    (tmp_path / "state/image-archives.json").unlink()
+    calls(tmp_path, "")
+    images.program(settings, [])
+    assert calls(tmp_path, "import") == []
+
+
+def test_new_content_under_an_old_name_and_date_is_imported(tmp_path: Path, settings: Settings) -> None:
+    path = add(tmp_path, "a.tar", ETCD, content="old")
+    images.program(settings, [])
+    before, digest = path.stat(), stored(tmp_path)[ETCD][0]
+    add(tmp_path, "a.tar", ETCD, content="new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    images.program(settings, [])
+    assert stored(tmp_path)[ETCD][0] != digest
+
+
+def test_an_image_that_was_removed_is_imported_again(tmp_path: Path, settings: Settings) -> None:
+    add(tmp_path, "a.tar", ETCD)
+    images.program(settings, [])
+    (tmp_path / "store.json").unlink()
+    images.program(settings, [])
+    assert ETCD in stored(tmp_path)
+
+
+def test_the_runtime_image_is_not_imported(tmp_path: Path, settings: Settings) -> None:
+    add(tmp_path, "a.tar", f"docker.io/{IMAGE}")
+    images.program(settings, [])
+    assert calls(tmp_path, "import") == []
+
+
+def test_one_image_in_two_archives_is_imported_once(tmp_path: Path, settings: Settings) -> None:
+    add(tmp_path, "a.tar", ETCD)
+    add(tmp_path, "b.tgz", ETCD)
+    images.program(settings, [])
+    assert len(calls(tmp_path, "import")) == 1
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.05, 0.7])
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_damaged_archive_is_named_and_the_others_imported(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str], name: str, kept: float
+) -> None:
+    damaged = add(tmp_path, name, OTHER, content=os.urandom(30000).hex())
+    damaged.write_bytes(damaged.read_bytes()[: int(damaged.stat().st_size * kept)])
+    add(tmp_path, "b.tar", ETCD)
+    with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
+        images.program(settings, [])
+    assert f"<3>{damaged} " in capsys.readouterr().err
+    assert ETCD in stored(tmp_path)
+    assert image_store.read_present() == [ETCD]
+
+
+def test_a_list_is_pulled_and_what_cannot_be_had_is_named(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "agent/images/list.txt").write_text(f"# core\n{ETCD}\n\nrancher/other:v1\n")
+    add(tmp_path, "b.tar", ETCD)
+    with pytest.raises(UserError, match="list.txt"):
+        images.program(settings, [])
+    assert "<3>" in capsys.readouterr().err
+    assert calls(tmp_path, "pull") == [OTHER]
+    (tmp_path / "store.json.registry").touch()
+    images.program(settings, [])
+    assert OTHER in stored(tmp_path)
+
+
+def test_an_image_that_has_been_brought_needs_no_ctr(tmp_path: Path, settings: Settings) -> None:
+    add(tmp_path, "a.tar", ETCD)
+    images.program(settings, [])
+    calls(tmp_path, "")
+    image.program(settings, ["etcd"])
+    assert not (tmp_path / "calls").exists()
+
+
+def test_an_image_that_is_on_its_way_is_waited_for(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("activating", "start"))
+    add(tmp_path, "a.tar", ETCD)
+    thread = threading.Timer(0.6, images.program, (settings, []))
+    thread.start()
+    began = time.monotonic()
+    image.program(settings, ["etcd"])
+    assert time.monotonic() - began > 0.5
+    thread.join()
+
+
+def test_an_image_that_somebody_else_brought_is_found(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "store.json").write_text(json.dumps({ETCD: ["sha256:x", []]}))
+    image.program(settings, ["etcd"])
+    assert calls(tmp_path, "pull") == []
+
+
+def test_an_image_that_no_archive_has_is_pulled(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "store.json.registry").touch()
+    image.program(settings, ["etcd"])
+    assert ETCD in stored(tmp_path)
+
+
+def test_an_image_that_is_nowhere_is_named_with_where_it_was_looked_for(
+    tmp_path: Path, settings: Settings
+) -> None:
+    place = f"{tmp_path}/agent/images"
+    with pytest.raises(
+        UserError, match=rf"etcd: the image .*hardened-etcd:v3 cannot be pulled: .*no archive in {place}"
+    ):
+        image.program(settings, ["etcd"])
