@@ -18,9 +18,9 @@ from rke2_units.programs.probe import Probe
 from rke2_units.programs.settings import Settings, StaticPod
 
 _INTERVAL = 0.1
-# How long the kubelet may take to stop a pod: it looks at its folder every 20 s if it misses the change,
-# and gives containers 30 s.
-_KUBELET_STOPS = 55.0
+# How long the kubelet may take to stop a pod: it sees the change at once, or within 20 s if it misses it,
+# and gives containers 30 s. With the grace that follows it stays below the unit's TimeoutStopSec=.
+_KUBELET_STOPS = 35.0
 # A container that ended so often since `ready` began to look will not come up by itself.
 _EXITS = 3
 # One that started and is not seen to run for so long has ended; the kubelet's back-off begins at 10 s.
@@ -67,21 +67,6 @@ def place(settings: Settings, pod: StaticPod) -> None:
         _take_away(settings, pod, keep=pod.uid)
     _put(pod, wanted)
     console.say(f"{pod.component}: manifest in place")
-
-
-def discard_outdated(settings: Settings) -> list[str]:
-    """Removes manifests in the kubelet's folder that are no longer what is staged; which components.
-
-    To be called before a kubelet starts. One that takes up an old manifest first, and cannot reach the API
-    server, never lets go of it: the new pod would wait for the end of the old one for ever.
-    """
-    outdated = []
-    for pod in settings.static_pods.values():
-        current = _content(pod.manifest)
-        if current is not None and current != _content(pod.staged):
-            _unlink(pod.manifest)
-            outdated.append(pod.component)
-    return outdated
 
 
 def ready(settings: Settings, pod: StaticPod) -> None:

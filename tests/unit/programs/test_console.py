@@ -16,10 +16,11 @@ ROOT = Path(__file__).parents[3]
 PROGRAMS = ("content", "images", "image", "gate", "static_pod")
 # All that may be imported on the way to a program's first action, beside what Python itself starts with.
 LIGHT = set(
-    "__future__ _collections _collections_abc _functools _heapq _json _operator _posixsubprocess _signal "
-    "_socket _sre _stat _weakrefset abc array codecs collections contextlib copyreg enum errno fcntl functools "
-    "genericpath heapq io itertools json keyword math operator os posixpath re reprlib rke2_units select "
-    "selectors signal socket stat sys time types".split()
+    "__future__ _collections _collections_abc _functools _heapq _json _operator "
+    "_posixsubprocess _signal _socket _sre _stat _weakrefset abc array codecs collections "
+    "contextlib copyreg enum errno fcntl functools genericpath heapq io itertools json keyword "
+    "math operator os posixpath re reprlib rke2_units select selectors signal socket stat sys "
+    "time types".split()
 )
 
 

@@ -188,14 +188,6 @@ def test_a_lock_that_nobody_holds_does_not_keep_the_pod(settings: Settings) -> N
     assert not manifest(settings).exists()
 
 
-def test_outdated_manifests_are_discarded_and_current_ones_kept(settings: Settings) -> None:
-    run(settings, "place")
-    assert static_pod.discard_outdated(settings) == []
-    stage(settings, "another")
-    assert static_pod.discard_outdated(settings) == ["etcd"]
-    assert not manifest(settings).exists()
-
-
 @pytest.fixture
 def ready_settings(tmp_path: Path, health_server: HealthServer, make_health_server: Make) -> Settings:
     return make_settings(tmp_path, facts=facts(kubelet=make_health_server().url, etcd=health_server.url))
