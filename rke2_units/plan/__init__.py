@@ -60,6 +60,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 release=release,
                 runtime_image=runtime_image,
                 content_directory=content_directory,
+                pause_image=images.image(config, release, "pause-image"),
+                snapshotter=config.text("snapshotter"),
                 static_pods=pods,
             ),
         )

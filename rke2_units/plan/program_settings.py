@@ -56,6 +56,8 @@ def text(
     release: Release,
     runtime_image: str,
     content_directory: str,
+    pause_image: str,
+    snapshotter: str,
     static_pods: Sequence[StaticPod],
 ) -> str:
     """The settings file's content."""
@@ -66,12 +68,14 @@ def text(
         "release": release.name,
         "containerd_socket": names.CONTAINERD_SOCKET,
         "namespace": "k8s.io",
+        "snapshotter": snapshotter,
         "content": {
             "image": runtime_image,
             "directory": content_directory,
             "archives": paths.images,
         },
-        "images": {"archives": paths.images},
+        # No pod starts without the pause image.
+        "images": {"archives": paths.images, "first": [pause_image]},
         "static_pods": {
             pod.component: {
                 "image": pod.image,

@@ -18,7 +18,7 @@ from tests.package import build_deb
 
 pytestmark = pytest.mark.long
 
-SUITE = "trixie"
+SUITE = "bookworm"
 START_TIMEOUT = 1200.0
 
 
@@ -52,6 +52,6 @@ def test_l4_and_l6_a_stop_leaves_containers_and_a_start_finds_them(machine: Node
 
 def test_l10_a_reboot_brings_the_node_back_without_help(machine: Node) -> None:
     boot_id = machine.boot_id()
-    machine.reboot(timeout=600)
+    machine.reboot()
     assert machine.boot_id() != boot_id
     product.wait_until_running(machine, timeout=START_TIMEOUT)
