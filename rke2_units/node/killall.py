@@ -69,7 +69,7 @@ def _stop_units() -> Iterator[str]:
 
 @contextmanager
 def _pods_are_not_removed_one_by_one() -> Iterator[None]:
-    """The lock that static pods' ExecStop= looks at: they are about to be killed anyway."""
+    """The lock that static pods' units look at when they stop: they are about to be killed anyway."""
     files.make_directory(names.RUNTIME_DIRECTORY)
     descriptor = os.open(names.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -2,7 +2,7 @@
 
 place   ExecStart=       the manifest goes where the kubelet watches
 ready   ExecStartPost=   until the component answers, or cannot
-remove  ExecStopPost= (or ExecStop=)   the pod goes, if it was this unit that was stopped
+remove  ExecStopPost=   the pod goes, if it was this unit that was stopped
 """
 
 import fcntl
