@@ -80,7 +80,8 @@ def manifest(component: str, config: Config, facts: NodeFacts, release: Release)
         "arguments": arguments,
         "environment": [
             ("FILE_HASH", _file_hash(mounted, config, facts, release)),
-            *proxies.items(),
+            # The kubelet expands $(NAME) in values, and $$ stands for $.
+            *((name, value.replace("$", "$$")) for name, value in proxies.items()),
             *extra,
         ],
         "ports": _PORTS[component],
