@@ -1,6 +1,6 @@
 """L9: errors of the configuration, which only a person can mend."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,10 +13,11 @@ CONFIGURATION_ERROR = "78"
 
 
 @pytest.fixture(scope="module")
-def stopped_server(_server: Node) -> Iterator[Node]:
+def stopped_server(_server_of: Callable[[str], Node]) -> Iterator[Node]:
     """The server while it does not run: these starts fail before anything is done."""
-    with stopped(_server):
-        yield _server
+    node = _server_of("bookworm")
+    with stopped(node):
+        yield node
 
 
 def written_files(node: Node) -> str:
