@@ -52,6 +52,7 @@ def up() -> None:
     node.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s", timeout=130)
     progress(f"{NAME}: the node is Ready after {time.monotonic() - started:.0f} s")
     # The kubelet shows static pods to the apiserver some seconds after it has started them.
+    progress(f"{NAME}: waiting until the apiserver knows all pods")
     node.wait_for("the pods of the control plane to be Ready", lambda: _pods_are_ready(node), timeout=120)
     show(node)
     print(f"\nDone in {time.monotonic() - began:.0f} s.")
@@ -75,7 +76,7 @@ def shell(words: list[str]) -> int:
     """Run a command in the node, or a shell; its exit code."""
     node = NspawnNode.attach(NAME)
     path = f"PATH={node.data_directory}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    command = ["env", path, "KUBECONFIG=/etc/rancher/rke2/rke2.yaml", *(words or ["bash", "-l"])]
+    command = ["env", path, "KUBECONFIG=/etc/rancher/rke2/rke2.yaml", *(words or ["bash"])]
     return subprocess.call(node.shell_command(*command, terminal=os.isatty(0)))
 
 
