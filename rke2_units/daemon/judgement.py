@@ -33,11 +33,16 @@ def component(unit: str) -> str:
     return unit.removeprefix("rke2-").removesuffix(".service")
 
 
+def is_up(state: UnitState) -> bool:
+    """The unit runs, and no job that has just been queued is about to change that."""
+    return state.active == "active" and not state.job
+
+
 def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
     """What the start is waiting for, in one phrase: the first unit, in starting order, that is not there."""
     for unit in units:
         state = states[unit]
-        if state.active == "active":
+        if is_up(state):
             continue
         name = component(unit)
         if unit == names.IMAGES_UNIT:
@@ -95,8 +100,10 @@ def health(
             troubles.append(f"{name} failed" + (f" ({failed[unit]})" if unit in failed else ""))
         elif state.active == "activating" and state.sub == "auto-restart":
             troubles.append(f"{name} ended and is restarted")
-        elif state.active == "activating":
+        elif state.active == "activating" or state.job == "restart":
             starting.append(name)
+        elif state.active == "deactivating":
+            troubles.append(f"{name} is stopping")
         elif state.active == "inactive":
             troubles.append(f"{name} is not running")
         elif name in silent:

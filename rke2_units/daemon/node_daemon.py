@@ -101,7 +101,7 @@ class NodeDaemon:
             states = self._systemd.states(wanted)
             if failure := judgement.failure(states, {}, wanted):
                 self._fail(failure)
-            if all(state.active == "active" for state in states.values()):
+            if all(judgement.is_up(state) for state in states.values()):
                 return
             self._say(f"{self._starting}: " + judgement.waiting_for(states, wanted))
             self._events.wait(5.0)
@@ -116,7 +116,7 @@ class NodeDaemon:
             states = self._systemd.states(wanted)
             if failure := judgement.failure(states, self._restarts(before), wanted):
                 self._fail(failure)
-            if all(states[unit].active == "active" for unit in needed):
+            if all(judgement.is_up(states[unit]) for unit in needed):
                 if not node_can_register or probes.registered:
                     break
                 answering_since = answering_since or time.monotonic()
@@ -126,7 +126,8 @@ class NodeDaemon:
             self._say(f"{self._starting}: " + judgement.waiting_for(states, [*needed]))
             self._events.wait(5.0)
         memory.forget_failed_attempts()
-        journal.notify(READY=1, STATUS="running")
+        self._status = judgement.health(states, wanted, set(), {}, {})
+        journal.notify(READY=1, STATUS=self._status)
         journal.log(Level.INFO, f"{self._role.unit.removesuffix('.service')} is up and running")
 
     def _probes(self, prepared: Prepared) -> Probes:

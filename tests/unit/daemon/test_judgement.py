@@ -46,6 +46,13 @@ def test_a_start_says_what_it_waits_for(changes: dict[str, tuple[str, str]], phr
     assert judgement.waiting_for(states(**changes), UNITS) == phrase
 
 
+def test_a_unit_with_a_job_that_systemd_has_not_begun_is_waited_for() -> None:
+    queued = states()
+    queued[ETCD] = UnitState(ETCD, "loaded", "active", "exited", "restart")
+    assert not judgement.is_up(queued[ETCD])
+    assert judgement.waiting_for(queued, UNITS) == "waiting for etcd (its unit to start)"
+
+
 def test_the_first_missing_unit_in_starting_order_is_named() -> None:
     both = states(etcd=("activating", "start-post"), kube_apiserver=("activating", "start-pre"))
     assert "etcd" in judgement.waiting_for(both, UNITS)
@@ -98,6 +105,7 @@ def test_a_node_where_everything_answers_is_running() -> None:
         ({"etcd": ("failed", "failed")}, set(), {}, "etcd failed"),
         ({}, set(), {"kube-apiserver": "12:00:01"}, "kube-apiserver has not answered since 12:00:01"),
         ({"kubelet": ("activating", "auto-restart")}, set(), {}, "kubelet ended and is restarted"),
+        ({"etcd": ("deactivating", "stop")}, set(), {}, "etcd is stopping"),
     ],
 )
 def test_a_node_with_a_trouble_is_degraded_and_says_by_what(
@@ -115,6 +123,13 @@ def test_a_failed_component_is_told_with_what_is_known_of_it() -> None:
 def test_a_component_that_only_has_not_finished_starting_is_no_trouble() -> None:
     starting = states(kube_apiserver=("activating", "start-post"))
     assert judgement.health(starting, UNITS, set(), {}, {}) == "running, still starting: kube-apiserver"
+
+
+@pytest.mark.parametrize("active", ["active", "deactivating"])
+def test_a_component_that_is_being_restarted_is_starting(active: str) -> None:
+    replaced = states()
+    replaced[ETCD] = UnitState(ETCD, "loaded", active, "exited", "restart")
+    assert judgement.health(replaced, UNITS, set(), {}, {}) == "running, still starting: etcd"
 
 
 def test_pauses_grow_and_end_at_the_longest() -> None:
