@@ -58,7 +58,7 @@ def server(request: pytest.FixtureRequest, _server_of: Callable[[str], Node]) ->
     """The one server that most tests share: everything on it runs when a test begins.
 
     A test leaves it as it wants; one that left it broken makes the next one start it anew. Debian 12's,
-    unless the test is parametrized by suite (`product.on_each_systemd`).
+    unless the test is parametrized by suite (`suites.on_each_systemd`).
     """
     node = _server_of(getattr(request, "param", "bookworm"))
     if not product.is_running(node):

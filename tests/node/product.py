@@ -5,13 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.nodes.content import SUITES
 from tests.nodes.machine import Node
 
-# systemd 252 and 257; for tests about what units do to each other.
-on_each_systemd = pytest.mark.parametrize("server", SUITES, indirect=True)
 SERVER = "rke2-server.service"
 CONTAINERD = "rke2-containerd.service"
 KUBELET = "rke2-kubelet.service"

@@ -11,10 +11,10 @@ from tests.node.product import (
     KUBELET,
     SERVER,
     containers_live_on,
-    on_each_systemd,
     pod_unit,
     state,
 )
+from tests.node.suites import on_each_systemd
 from tests.nodes.machine import Node
 
 
