@@ -1,0 +1,76 @@
+"""What systemd itself says about the units: nothing."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from rke2_units.names import UNIT_DIRECTORY, Paths, Role
+from rke2_units.release.table import DEFAULT, RELEASES
+from tests.nodes.content import content
+from tests.nodes.machine import Node
+from tests.package import build_deb
+
+CONFIG = {
+    Role.SERVER: "cni: none\n",
+    Role.AGENT: "server: https://10.199.0.1:9345\ntoken: verified\n",
+}
+
+
+@pytest.fixture(scope="module")
+def packaged(bare_node: Node) -> Iterator[Node]:
+    """A node with the package, and with the programs of its suite's release at hand."""
+    bare_node.copy_in(build_deb(bare_node.suite), "/root/rke2-units.deb")
+    bare_node.run("apt-get", "install", "--yes", "-qq", "/root/rke2-units.deb", timeout=300)
+    bare_node.copy_in(content(bare_node.suite).programs, "/root/programs")
+    yield bare_node
+    bare_node.run("apt-get", "purge", "--yes", "-qq", "rke2-units")
+    bare_node.run("rm", "-rf", Paths().content)
+
+
+def render(node: Node, role: Role, release: str) -> str:
+    """The folder of the rendered units, with the programs that they name in the place of the content."""
+    root = f"/root/rendered-{role}-{release}"
+    config = f"/root/{role}.yaml"
+    node.write(config, CONFIG[role])
+    options = {"--role": role, "--release": release, "--root": root, "--config": config}
+    node.run("rke2-units", "render", *[word for pair in options.items() for word in pair])
+    units = f"{root}{UNIT_DIRECTORY}"
+    node.sh(
+        f"grep -ho '{Paths().content}/[^/:]*/bin' {units}/*.service | sort -u | while read -r folder; do"
+        ' mkdir -p "${folder%/*}"; ln -sfn /root/programs "$folder"; done'
+    )
+    return units
+
+
+def verify(node: Node, role: Role, units: str) -> str:
+    """What systemd-analyze says about all units of the folder and the role's own."""
+    files = node.sh(f"ls {units}/*.service").stdout.split()
+    assert len(files) == 5
+    said = node.run(
+        *("systemd-analyze", "verify", "--man=no", role.unit),
+        *(file.replace("@.service", "@etcd.service") for file in files),
+        check=False,
+        env={"SYSTEMD_UNIT_PATH": f"{units}:"},
+    )
+    return said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("role", Role)
+def test_systemd_has_nothing_to_say_about_any_rendered_unit(
+    packaged: Node, role: Role, release: str
+) -> None:
+    assert verify(packaged, role, render(packaged, role, release)) == ""
+
+
+@pytest.mark.parametrize("unit", ["rke2-kubelet.service", "rke2-static-pod@.service"])
+def test_systemd_would_tell_of_an_option_that_it_does_not_know(packaged: Node, unit: str) -> None:
+    units = render(packaged, Role.SERVER, DEFAULT)
+    packaged.sh(f"echo NoSuchOption=yes >>{units}/{unit}")
+    assert "NoSuchOption" in verify(packaged, Role.SERVER, units)
+
+
+def test_systemd_has_nothing_to_say_about_what_it_has_loaded(server: Node) -> None:
+    said = [line for line in server.journal().splitlines() if " systemd[1]: /" in line]
+    ours = ("/rke2-", "50-rke2-units.conf")
+    assert not [line for line in said if any(name in line for name in ours)]
