@@ -35,10 +35,15 @@ _SHOWN = 10
 
 
 def program(settings: Settings, arguments: list[str]) -> None:
-    actions = {"place": place, "ready": ready, "remove": remove}
-    if len(arguments) != 2 or arguments[0] not in actions:
-        raise UserError("static_pod takes an action and a component", hint=_USAGE)
-    actions[arguments[0]](settings, settings.static_pod(arguments[1]))
+    match arguments:
+        case ["place", component]:
+            place(settings, settings.static_pod(component))
+        case ["ready", component]:
+            ready(settings, settings.static_pod(component))
+        case ["remove", component]:
+            remove(settings, component)
+        case _:
+            raise UserError("static_pod takes an action and a component", hint=_USAGE)
 
 
 def place(settings: Settings, pod: StaticPod) -> None:
@@ -64,7 +69,7 @@ def place(settings: Settings, pod: StaticPod) -> None:
     others = [task for task in containers.tasks(pod.component) if task.uid != pod.uid]
     if others:
         console.say(f"the manifest of {pod.component} changed: its old pod is stopped first")
-        _take_away(settings, pod, keep=pod.uid)
+        _take_away(settings, pod.component, pod.manifest, keep=pod.uid)
     _put(pod, wanted)
     console.say(f"{pod.component}: manifest in place")
 
@@ -80,8 +85,8 @@ def ready(settings: Settings, pod: StaticPod) -> None:
     console.status(f"{pod.component} is ready")
 
 
-def remove(settings: Settings, pod: StaticPod) -> None:
-    """Removes the pod and returns when its sandbox is gone.
+def remove(settings: Settings, component: str) -> None:
+    """Removes the pod and returns when its sandbox is gone; also one that the plan has no longer.
 
     Not when the node daemon stops its units or the machine goes down: pods outlive both. Not when the
     start failed: the kubelet goes on trying, and the next start finds out.
@@ -90,8 +95,14 @@ def remove(settings: Settings, pod: StaticPod) -> None:
         return
     if _daemon_stops() or systemd.machine_stops():
         return
-    _take_away(settings, pod, keep="")
-    console.say(f"{pod.component}: pod removed")
+    planned = component in settings.static_pods or component not in names.STATIC_PODS
+    manifest = (
+        settings.static_pod(component).manifest
+        if planned
+        else names.Paths(settings.data_directory).manifest(component)
+    )
+    _take_away(settings, component, manifest, keep="")
+    console.say(f"{component}: pod removed")
 
 
 class _Watch:
@@ -181,7 +192,7 @@ class _Watch:
         )
 
 
-def _take_away(settings: Settings, pod: StaticPod, keep: str) -> None:
+def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> None:
     """Removes the manifest and returns when no pod of the component runs but the one with UID `keep`.
 
     The kubelet does it, gracefully. A kubelet that is down, or that has not seen the API server, will not:
@@ -189,15 +200,15 @@ def _take_away(settings: Settings, pod: StaticPod, keep: str) -> None:
     """
     containers = Containers(settings)
     kubelet_acts = _holds(settings, "kubelet") and _holds(settings, names.KUBE_APISERVER)
-    _unlink(pod.manifest)
+    _unlink(manifest)
     began = time.monotonic()
     waiting = console.Waiting()
-    while tasks := [task for task in containers.tasks(pod.component) if task.uid != keep]:
+    while tasks := [task for task in containers.tasks(component) if task.uid != keep]:
         if not kubelet_acts or time.monotonic() - began > _KUBELET_STOPS:
-            console.say(f"the kubelet does not stop {pod.component}: it is stopped through containerd")
+            console.say(f"the kubelet does not stop {component}: it is stopped through containerd")
             containers.stop(tasks)
             return
-        waiting.report(f"the kubelet to stop {pod.component}")
+        waiting.report(f"the kubelet to stop {component}")
         time.sleep(_INTERVAL)
 
 

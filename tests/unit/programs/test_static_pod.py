@@ -156,6 +156,17 @@ def test_a_stopped_pod_is_gone_when_its_stop_returns(settings: Settings) -> None
     ]
 
 
+def test_a_pod_that_the_plan_has_no_longer_is_removed_all_the_same(settings: Settings) -> None:
+    disabled = manifest(settings).with_name("kube-scheduler.yaml")
+    disabled.parent.mkdir(parents=True)
+    disabled.write_text("what it was")
+    add_pod(settings, "kube-scheduler", "old")
+    add_ctr(settings)
+    static_pod.program(settings, ["remove", "kube-scheduler"])
+    assert not disabled.exists()
+    assert os.listdir(settings.bundles) == []
+
+
 def assert_pod_stays(settings: Settings) -> None:
     run(settings, "place")
     add_pod(settings, "etcd", UID)
