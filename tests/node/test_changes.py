@@ -1,0 +1,151 @@
+"""L12 to L14: what a change of the configuration, a drop-in and a new package touch, and what they leave."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node import product
+from tests.node.product import BASIC_CONFIG, CONFIG, CONTAINERD, KUBELET, SERVER, containers_live_on
+from tests.nodes.machine import Node
+from tests.package import build_deb
+
+# Higher than what the node was installed with.
+NEXT_VERSION = "99.1"
+
+
+@pytest.fixture
+def configurable(server: Node) -> Iterator[Node]:
+    """The server; in the end it has its own configuration again."""
+    # Kubernetes 1.20's kubelet replaces no pod before it has found its Node.
+    server.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s", timeout=130)
+    yield server
+    server.write(CONFIG, BASIC_CONFIG)
+    server.systemctl("restart", "rke2-server")
+    product.wait_until_running(server, timeout=120)
+
+
+def change(node: Node, config: str) -> set[str]:
+    """Write the configuration and restart rke2-server; which components were replaced, made or removed."""
+    before = _running(node)
+    node.write(CONFIG, BASIC_CONFIG + config)
+    node.systemctl("restart", "rke2-server")
+    node.wait_for("the node to run", lambda: product.status_text(node) == "running", timeout=120)
+    after = _running(node)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def _running(node: Node) -> dict[str, str]:
+    """The main process of containerd and the kubelet, and the sandbox of each static pod, by component."""
+    processes = {
+        name: str(node.main_pid(unit)) for name, unit in (("containerd", CONTAINERD), ("kubelet", KUBELET))
+    }
+    pods = {pod.removesuffix(f"-{node.name}"): key for pod, key in product.pods_of(node).items()}
+    return processes | pods
+
+
+@pytest.mark.contract("L12")
+def test_a_changed_configuration_replaces_what_it_touches_and_nothing_else(configurable: Node) -> None:
+    node = configurable
+    config = ""
+    assert change(node, config) == set()
+    for line, touched in (
+        ("kube-scheduler-arg: [v=3]", {"kube-scheduler"}),
+        ("kubelet-arg: [max-pods=99]", {"kubelet"}),
+        ("write-kubeconfig-mode: '0640'", set()),
+        ("nonroot-devices: true", {"containerd", "kubelet"}),
+        ("kube-controller-manager-extra-env: [MARK=changed]", {"kube-controller-manager"}),
+        ("etcd-expose-metrics: true", {"etcd"}),
+    ):
+        config += line + "\n"
+        assert change(node, config) == touched, line
+    assert "-v=3" in node.sh("tr '\\0' ' ' </proc/$(pgrep -x kube-scheduler)/cmdline").stdout
+    assert node.sh("stat -c %a /etc/rancher/rke2/rke2.yaml").stdout.strip() == "640"
+    assert node.run("curl", "-s", f"http://{node.address}:2381/health").stdout
+
+
+@pytest.mark.contract("L12")
+def test_a_component_that_is_disabled_goes_and_comes_back_when_it_is_not(configurable: Node) -> None:
+    node = configurable
+    unit = product.pod_unit("kube-scheduler")
+    assert change(node, "disable-scheduler: true\n") == {"kube-scheduler"}
+    assert product.state(node, unit) == "inactive"
+    assert "kube-scheduler" not in node.sh("ls /var/lib/rancher/rke2/agent/pod-manifests").stdout
+    assert change(node, "") == {"kube-scheduler"}
+    assert product.state(node, unit) == "active"
+
+
+# -- drop-ins and packages ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def next_deb() -> Path:
+    return build_deb("bookworm", NEXT_VERSION)
+
+
+def edit(node: Node, unit: str, text: str) -> None:
+    """systemctl edit, with an editor that writes this text."""
+    node.write("/root/editor", f"#!/bin/sh\ncat >\"$1\" <<'END'\n{text}END\n", mode=0o755)
+    # It wants a terminal.
+    node.run("script", "-qec", f"SYSTEMD_EDITOR=/root/editor systemctl edit {unit}", "/dev/null")
+
+
+def environment(node: Node, unit: str) -> list[str]:
+    return node.read(f"/proc/{node.main_pid(unit)}/environ").split("\0")
+
+
+def upgrade(node: Node, deb: Path) -> None:
+    node.copy_in(deb, "/root/next.deb")
+    node.run("apt-get", "install", "--yes", "-qq", "--reinstall", "/root/next.deb", timeout=300)
+
+
+@pytest.mark.contract("L14")
+def test_a_new_package_touches_nothing_that_runs_and_what_runs_goes_on_working(
+    server: Node, next_deb: Path
+) -> None:
+    units = (SERVER, CONTAINERD, KUBELET)
+    release = server.read("/var/lib/rke2-units/installation.json")
+    daemon = server.main_pid(SERVER)
+    pids = {unit: server.main_pid(unit) for unit in units}
+    with containers_live_on(server):
+        upgrade(server, next_deb)
+        assert {unit: server.main_pid(unit) for unit in units} == pids
+        assert product.is_running(server)
+        server.kill(CONTAINERD)
+        product.wait_for_another_process(server, SERVER, daemon, timeout=15)
+        assert product.wait_until_running(server, timeout=15) < 15
+    installed = server.run("dpkg-query", "--show", "--showformat=${Version}", "rke2-units").stdout
+    assert installed.startswith(NEXT_VERSION)
+    # The release is pinned, whatever the new package's default is.
+    assert server.read("/var/lib/rke2-units/installation.json") == release
+    server.run("rke2-units", "install", "--role", "server")
+    assert server.read("/var/lib/rke2-units/installation.json") == release
+    assert server.run("rke2-units", "diff").stdout == ""
+
+
+@pytest.mark.contract("L13")
+@pytest.mark.parametrize("unit", [KUBELET, CONTAINERD])
+def test_a_drop_in_of_the_administrator_takes_effect_and_stays(
+    configurable: Node, next_deb: Path, unit: str
+) -> None:
+    node = configurable
+    edit(node, unit, "[Service]\nEnvironment=MARK=mine\n")
+    try:
+        with containers_live_on(node):
+            node.systemctl("restart", unit)
+            product.wait_until_running(node, timeout=60)
+        assert "MARK=mine" in environment(node, unit)
+        # Rendered anew and restarted for it.
+        assert change(node, "kubelet-arg: [max-pods=98]\nnonroot-devices: true\n") == {
+            "kubelet",
+            "containerd",
+        }
+        assert "MARK=mine" in environment(node, unit)
+        node.run("rke2-units", "install", "--role", "server")
+        upgrade(node, next_deb)
+        node.systemctl("restart", unit)
+        product.wait_until_running(node, timeout=60)
+        assert "MARK=mine" in environment(node, unit)
+    finally:
+        node.run("systemctl", "revert", unit)
+        node.systemctl("restart", unit)
