@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from rke2_units import names
-from rke2_units.daemon import causes, judgement, memory, units
+from rke2_units.daemon import judgement, memory, units
 from rke2_units.daemon.events import Events, StopRequested
 from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
@@ -18,6 +18,7 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
 from rke2_units.model import UnitState
 from rke2_units.names import Role
+from rke2_units.node import causes
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
@@ -155,7 +156,7 @@ class NodeDaemon:
         for line in lines:
             prefix = "" if line.startswith(name) else f"{name}| "
             journal.log(Level.WARNING, prefix + line, COMPONENT=unit)
-        return cause
+        return cause or "it has logged nothing"
 
     # -- watching -------------------------------------------------------------------------------------
 

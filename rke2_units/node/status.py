@@ -8,7 +8,7 @@ from rke2_units import names
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths
-from rke2_units.node import installation
+from rke2_units.node import causes, installation
 from rke2_units.programs import settings as program_settings
 from rke2_units.programs.containers import Containers
 from rke2_units.programs.pod_logs import PodLog, most_telling
@@ -253,31 +253,22 @@ def _problem(unit: Unit, settings: Settings | None) -> str:
         return f"it is stopped: systemctl start {unit.name}"
     if unit.active == "active":
         if unit.ready is False:
-            return f"it is not ready: {unit.waiting}{_from_pod(unit, settings)}"
+            return f"it is not ready: {unit.waiting}{_from_pod(unit, settings, unit.waiting)}"
         return unit.text if unit.text.startswith("degraded") else ""
     reasons = [
         f"result {unit.result}" if unit.result not in ("", "success") else unit.sub,
-        unit.text or _last_line(unit.name),
+        unit.text or causes.explain(unit.name, causes.log_since(unit.name))[0],
     ]
-    return (
-        f"it is {unit.active}: "
-        + ": ".join(reason for reason in reasons if reason)
-        + _from_pod(unit, settings)
-    )
+    told = ": ".join(reason for reason in reasons if reason)
+    return f"it is {unit.active}: {told}" + _from_pod(unit, settings, told)
 
 
-def _from_pod(unit: Unit, settings: Settings | None) -> str:
-    """What the log of the unit's pod says, when its container has been started more than once."""
+def _from_pod(unit: Unit, settings: Settings | None, told: str) -> str:
+    """What the log of the unit's pod says beyond what is told, when its container does not stay up."""
     component = component_of(unit.name)
     if settings is None or component not in settings.static_pods:
         return ""
     log = PodLog(component, settings.node_name, settings.static_pods[component].uid)
-    said = most_telling(log.lines()) if _starts(log) > 1 or unit.active == "failed" else ""
-    return f"; its container says: {said}" if said else ""
-
-
-def _last_line(unit: str) -> str:
-    """The last thing that a process of the unit (not systemd about it) has said since boot."""
-    query = ["journalctl", "--quiet", "--boot", "--lines=1", "--output=cat", f"_SYSTEMD_UNIT={unit}"]
-    lines = run(query, check=False).output.strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    down = unit.active == "failed" and unit.pod is None
+    said = most_telling(log.lines()) if _starts(log) > 1 or down else ""
+    return f"; its container says: {said}" if said and said not in told else ""

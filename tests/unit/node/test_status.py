@@ -16,7 +16,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import installation, status
+from rke2_units.node import causes, installation, status
 from rke2_units.node.installation import Installation
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
 from rke2_units.programs.pod_logs import PodLog
@@ -145,7 +145,7 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
         )
     }
 
-    def run(command: list[str], check: bool = True) -> Completed:
+    def run(command: list[str], timeout: float = 60, check: bool = True) -> Completed:
         if command[0] == "systemctl":
             assert set(units) <= set(command)
             blocks = ("\n".join(f"{k}={v}" for k, v in unit.items()) for unit in units.values())
@@ -154,6 +154,7 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
         return Completed(0, "the last thing it said\n", "")
 
     monkeypatch.setattr(status, "run", run)
+    monkeypatch.setattr(causes, "run", run)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(
         installation, "read", lambda: Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data)

@@ -1,5 +1,5 @@
 from rke2_units import names
-from rke2_units.daemon.causes import explain
+from rke2_units.node.causes import explain
 
 KUBELET_LOG = [
     "Flag --cgroups-per-qos has been deprecated",
@@ -26,5 +26,5 @@ def test_no_more_than_the_last_lines_are_shown() -> None:
     assert explain(names.CONTENT_UNIT, log)[1] == log[-4:]
 
 
-def test_a_unit_that_logged_nothing_is_said_to() -> None:
-    assert explain(names.CONTENT_UNIT, []) == ("it has logged nothing", [])
+def test_an_empty_log_has_no_cause() -> None:
+    assert explain(names.CONTENT_UNIT, []) == ("", [])

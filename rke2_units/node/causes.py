@@ -12,9 +12,9 @@ _SHOWN = 4
 _FOREIGN = (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
 
 
-def log_since(unit: str, since: float) -> list[str]:
-    """The last lines that the unit's processes have logged since then (seconds since the epoch)."""
-    command = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_READ}"]
+def log_since(unit: str, since: float = 0) -> list[str]:
+    """The last lines that the unit's processes have logged in this boot since then (epoch, in s)."""
+    command = ["journalctl", "--quiet", "--no-pager", "--boot", "--output=cat", f"--lines={_READ}"]
     command += [f"--since=@{since:.0f}", f"_SYSTEMD_UNIT={unit}"]
     try:
         output = run(command, timeout=10, check=False).output
@@ -25,9 +25,9 @@ def log_since(unit: str, since: float) -> list[str]:
 
 
 def explain(unit: str, lines: list[str]) -> tuple[str, list[str]]:
-    """The cause in one line, and the last lines of the log up to it."""
+    """The cause in one line ("" without any), and the last lines of the log up to it."""
     if not lines:
-        return "it has logged nothing", []
+        return "", []
     cause = (most_telling(lines) if unit in _FOREIGN else "") or lines[-1]
     # A long cause is cut off.
     told = cause.rstrip("…")
