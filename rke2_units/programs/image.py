@@ -32,10 +32,21 @@ def program(settings: Settings, arguments: list[str]) -> None:
     try:
         image_store.pull(settings, reference)
     except UserError as error:
+        # An archive that has it may be damaged, or the disk full.
+        if cause := _import_failure():
+            raise UserError(f"{arguments[0]}: {cause}; {error.message}") from None
         raise UserError(
             f"{arguments[0]}: {error.message}; it is in no archive in {settings.image_archives} either",
             hint="put the archive there, or make its registry reachable",
         ) from None
+
+
+def _import_failure() -> str:
+    """What rke2-images.service said last about an archive that it could not import, "" without failure."""
+    if systemd.unit_state(names.IMAGES_UNIT).active != "failed":
+        return ""
+    said = systemd.journal_errors(names.IMAGES_UNIT, image_store.NOT_IMPORTED)
+    return said[-1] if said else ""
 
 
 def _is_brought(reference: str) -> bool:

@@ -19,6 +19,8 @@ LABELS = {
     "io.cri-containerd.image": "managed",
 }
 _PULL_TIMEOUT = 600.0
+# By this those who wait for an image know what is said about its archive.
+NOT_IMPORTED = "cannot be imported"
 
 
 class StoredImage:

@@ -188,7 +188,8 @@ def _import(settings: Settings, path: str, place: str) -> None:
         )  # fmt: skip
         if finished.code != 0:
             raise UserError(
-                f"{path} cannot be imported: {finished.last_words}", hint="fetch it again if it is damaged"
+                f"{path} {image_store.NOT_IMPORTED}: {finished.last_words}",
+                hint="fetch it again if it is damaged",
             )
 
 

@@ -242,3 +242,17 @@ def test_an_image_that_is_nowhere_is_named_with_where_it_was_looked_for(
         UserError, match=rf"etcd: the image .*hardened-etcd:v3 cannot be pulled: .*no archive in {place}"
     ):
         image.program(settings, ["etcd"])
+
+
+def test_an_image_whose_archive_could_not_be_imported_is_named_with_the_reason(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("failed", "failed"))
+    said = ["a.tar cannot be imported: unexpected EOF", "b.tar cannot be imported: no space left on device"]
+    monkeypatch.setattr(
+        systemd, "journal_errors", lambda unit, word: [line for line in said if word in line]
+    )
+    with pytest.raises(
+        UserError, match="etcd: b.tar cannot be imported: no space left on device; the image"
+    ):
+        image.program(settings, ["etcd"])
