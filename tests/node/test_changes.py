@@ -55,13 +55,18 @@ def test_a_changed_configuration_replaces_what_it_touches_and_nothing_else(confi
         ("write-kubeconfig-mode: '0640'", set()),
         ("nonroot-devices: true", {"containerd", "kubelet"}),
         ("kube-controller-manager-extra-env: [MARK=changed]", {"kube-controller-manager"}),
-        ("etcd-expose-metrics: true", {"etcd"}),
     ):
         config += line + "\n"
         assert change(node, config) == touched, line
     assert "-v=3" in node.sh("tr '\\0' ' ' </proc/$(pgrep -x kube-scheduler)/cmdline").stdout
     assert node.sh("stat -c %a /etc/rancher/rke2/rke2.yaml").stdout.strip() == "640"
-    assert node.run("curl", "-s", f"http://{node.address}:2381/health").stdout
+
+
+@pytest.mark.long
+@pytest.mark.contract("L12")
+def test_a_changed_configuration_of_etcd_replaces_etcd_and_nothing_else(configurable: Node) -> None:
+    assert change(configurable, "etcd-expose-metrics: true\n") == {"etcd"}
+    assert configurable.run("curl", "-s", f"http://{configurable.address}:2381/health").stdout
 
 
 @pytest.mark.contract("L12")
@@ -124,28 +129,29 @@ def test_a_new_package_touches_nothing_that_runs_and_what_runs_goes_on_working(
 
 
 @pytest.mark.contract("L13")
-@pytest.mark.parametrize("unit", [KUBELET, CONTAINERD])
-def test_a_drop_in_of_the_administrator_takes_effect_and_stays(
-    configurable: Node, next_deb: Path, unit: str
-) -> None:
+def test_a_drop_in_of_the_administrator_takes_effect_and_stays(configurable: Node, next_deb: Path) -> None:
     node = configurable
-    edit(node, unit, "[Service]\nEnvironment=MARK=mine\n")
+    units = (CONTAINERD, KUBELET)
+    marks = {unit: f"MARK={unit}" for unit in units}
+    for unit in units:
+        edit(node, unit, f"[Service]\nEnvironment={marks[unit]}\n")
     try:
         with containers_live_on(node):
-            node.systemctl("restart", unit)
+            # The kubelet is bound to it.
+            node.systemctl("restart", CONTAINERD)
             product.wait_until_running(node, timeout=60)
-        assert "MARK=mine" in environment(node, unit)
-        # Rendered anew and restarted for it.
+        assert all(marks[unit] in environment(node, unit) for unit in units)
+        # Rendered anew, and restarted for it.
         assert change(node, "kubelet-arg: [max-pods=98]\nnonroot-devices: true\n") == {
-            "kubelet",
             "containerd",
+            "kubelet",
         }
-        assert "MARK=mine" in environment(node, unit)
+        assert all(marks[unit] in environment(node, unit) for unit in units)
         node.run("rke2-units", "install", "--role", "server")
         upgrade(node, next_deb)
-        node.systemctl("restart", unit)
+        node.systemctl("restart", CONTAINERD)
         product.wait_until_running(node, timeout=60)
-        assert "MARK=mine" in environment(node, unit)
+        assert all(marks[unit] in environment(node, unit) for unit in units)
     finally:
-        node.run("systemctl", "revert", unit)
-        node.systemctl("restart", unit)
+        node.run("systemctl", "revert", *units)
+        node.systemctl("restart", CONTAINERD)

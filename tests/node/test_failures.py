@@ -45,18 +45,17 @@ def seconds(clock: str) -> float:
 
 @pytest.mark.contract("L9")
 def test_a_component_that_ready_does_not_wait_for_makes_the_node_degraded_and_is_tried_again(
-    stopped_server: Node,
+    server: Node,
 ) -> None:
-    node = stopped_server
-    with faults.SCHEDULER_FLAG.on(node):
-        since = node.now()
-        product.start(node, timeout=LIMIT)
-        node.wait_for("the scheduler to fail", lambda: "degraded" in product.status_text(node), LIMIT)
-        Start(node, since).tells(*faults.SCHEDULER_FLAG.tells)
-        assert "attempt 2 at" in product.status_text(node)
+    with faults.SCHEDULER_FLAG.on(server):
+        since = server.now()
+        server.systemctl("restart", "rke2-server")
+        server.wait_for("the scheduler to fail", lambda: "degraded" in product.status_text(server), LIMIT)
+        Start(server, since).tells(*faults.SCHEDULER_FLAG.tells)
+        assert "attempt 2 at" in product.status_text(server)
     # A flag that is mended takes a restart, as any other change of the configuration.
-    node.systemctl("restart", "rke2-server")
-    product.wait_until_running(node, timeout=120)
+    server.systemctl("restart", "rke2-server")
+    product.wait_until_running(server, timeout=120)
 
 
 # One killall and one cold start for all three.
@@ -85,8 +84,8 @@ def test_what_is_missing_full_or_taken_before_any_pod_starts_is_named(
 
 
 @pytest.mark.contract("L9")
-def test_the_node_comes_up_by_itself_once_a_taken_port_is_free(killed_server: Node) -> None:
-    with faults.EARLY["the kubelet's port taken"].on(killed_server):
+def test_the_node_comes_up_by_itself_once_a_missing_image_is_there(killed_server: Node) -> None:
+    with faults.EARLY["the runtime image missing"].on(killed_server):
         failing_start(killed_server)
     product.wait_until_running(killed_server, timeout=240)
 
