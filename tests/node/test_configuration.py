@@ -20,6 +20,7 @@ data-dir: {DATA}
 token-file: /root/token
 write-kubeconfig-mode: "0640"
 tls-san: [node.example]
+profile: etcd
 """
 # https://docs.rke2.io/advanced#configuring-an-http-proxy
 ENVIRONMENT = """\
@@ -39,6 +40,7 @@ def elsewhere(deb: Path) -> Iterator[Node]:
         node.data_directory = DATA
         node.place_content(made)
         node.copy_in(made.programs / "etcdctl", "/usr/local/bin/etcdctl")
+        node.run("useradd", "--system", "--user-group", "--no-create-home", "etcd")
         node.write("/root/token", SECRET + "\n", mode=0o600)
         node.write("/etc/default/rke2-server", ENVIRONMENT, mode=0o600)
         product.install(node, deb, made.release, CONFIG)
@@ -97,6 +99,20 @@ def test_a_name_of_tls_san_is_in_the_apiservers_certificate(elsewhere: Node) -> 
         "--raw=/readyz",
     )
     assert shown.stdout == "ok"
+
+
+def test_with_a_profile_etcd_and_its_data_belong_to_a_user_of_their_own(elsewhere: Node) -> None:
+    process = process_of(elsewhere, "etcd")
+    owners = elsewhere.run(
+        *(
+            "stat",
+            "--format=%U %a",
+            f"/proc/{process}",
+            f"{DATA}/server/db/etcd",
+            f"{DATA}/server/db/etcd/member",
+        )
+    )
+    assert owners.stdout.splitlines() == ["etcd 555", "etcd 700", "etcd 700"]
 
 
 def test_proxies_reach_containerd_the_kubelet_and_the_pods(elsewhere: Node) -> None:
