@@ -16,7 +16,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import firewall, installation, mounts, network
+from rke2_units.node import cgroups, firewall, installation, mounts, network
 from rke2_units.node.processes import Process, read_ours, read_processes
 
 _MOUNTS = ("/run/k3s/", f"{names.KUBELET_DIRECTORY}/pods/")
@@ -44,6 +44,8 @@ def kill_all() -> Iterator[str]:
     if not any("kubepods" in process.cgroups for process in running.values()):
         # The empty slices of the pods; with processes in them they are another Kubernetes'.
         run(["systemctl", "stop", "kubepods.slice"], check=False)
+    if count := cgroups.remove_empty():
+        yield f"{count} control groups removed"
     # What is in it speaks of containers that are gone.
     run(["rm", "-rf", "--one-file-system", "--", names.CONTAINERD_STATE])
 

@@ -96,6 +96,7 @@ def test_l11_killall_leaves_nothing_of_ours_and_everything_else(foreign: Node) -
     assert "cni-" not in node.sh("ls /run/netns 2>/dev/null; true").stdout
     rules = node.sh("iptables-save; ip6tables-save").stdout
     assert "KUBE-" not in rules and "CNI-" not in rules
+    assert "kubepods" not in node.sh("find /sys/fs/cgroup -maxdepth 2 -name 'kubepods*'").stdout
     assert "kubepods" not in node.sh("systemctl list-units --no-legend --type=slice,scope").stdout
     assert "failed" not in node.sh("systemctl list-units --all --no-legend --state=failed 'rke2-*'").stdout
 
