@@ -19,6 +19,7 @@ from rke2_units.errors import UserError
 from rke2_units.model import UnitState
 from rke2_units.names import Role
 from rke2_units.node import causes
+from rke2_units.programs import image_store
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
@@ -91,6 +92,8 @@ class NodeDaemon:
             if unit in wanted:
                 units.start_process(systemd, unit, digest, states[unit])
         if names.IMAGES_UNIT in wanted:
+            # Static pods wait for what it finds now, not for what it found when it ran last.
+            image_store.forget_present()
             systemd.restart(names.IMAGES_UNIT)
         for component in prepared.static_pods:
             if (unit := names.static_pod_unit(component)) in wanted:
