@@ -71,7 +71,8 @@ def full_disk(directory: str, size: str, *tells: str) -> Fault:
 
 
 _CONTENT = f"rm -r {DATA}/bin {DATA}/data"
-_ETCD_IMAGE = f"""systemctl start rke2-containerd
+_ETCD_IMAGE = f"""rke2-units killall
+systemctl start rke2-containerd
 {_CTR} images ls --quiet | grep etcd | xargs {_CTR} images rm --sync
 systemctl stop rke2-kubelet rke2-containerd"""
 _PORT = "address already in use"
