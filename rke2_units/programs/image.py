@@ -36,7 +36,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
         if cause := _import_failure():
             raise UserError(f"{arguments[0]}: {cause}; {error.message}") from None
         raise UserError(
-            f"{arguments[0]}: {error.message}; it is in no archive in {settings.image_archives} either",
+            f"{arguments[0]}: its image is in no archive in {settings.image_archives}, and {error.message}",
             hint="put the archive there, or make its registry reachable",
         ) from None
 
