@@ -19,6 +19,8 @@ _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,MemoryCurrent,StatusText,NRestarts,"
     "ActiveEnterTimestamp,StateChangeTimestamp"
 )
+# Seconds that a component may take to answer: someone waits for the whole.
+_PATIENCE = 2.0
 # systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
 _UNKNOWN = 2**64 - 1
 
@@ -174,7 +176,7 @@ def _with_readiness(units: list[Unit], settings: Settings) -> list[Unit]:
     answers: dict[str, str] = {}
 
     def ask(unit: str, fact: str) -> None:
-        probe = Probe(settings.facts[fact])
+        probe = Probe(settings.facts[fact], _PATIENCE)
         try:
             answers[unit] = probe.ask()
         finally:

@@ -17,8 +17,9 @@ _LIMIT = 1 << 16
 class Probe:
     """One fact and the connection kept for it."""
 
-    def __init__(self, fact: Fact) -> None:
+    def __init__(self, fact: Fact, timeout: float = _TIMEOUT) -> None:
         self.fact = fact
+        self.timeout = timeout
         self._connection: socket.socket | None = None
 
     def ask(self) -> str:
@@ -31,7 +32,7 @@ class Probe:
         except OSError as error:
             self.close()
             # A server may close a kept connection at any time: that says nothing about the fact.
-            return self.ask() if kept else _words(error)
+            return self.ask() if kept else _words(error, self.timeout)
         if code != 200:
             return f"HTTP {code}{_failed_checks(body)}"
         if self.fact.contains and self.fact.contains.encode() not in body:
@@ -51,7 +52,7 @@ class Probe:
 
     def _connect(self) -> socket.socket:
         fact = self.fact
-        plain = socket.create_connection((fact.host, fact.port), timeout=_TIMEOUT)
+        plain = socket.create_connection((fact.host, fact.port), timeout=self.timeout)
         if not fact.encrypted:
             return plain
         try:
@@ -107,11 +108,11 @@ def _more(connection: socket.socket, answer: bytes) -> bytes:
     return answer + part
 
 
-def _words(error: OSError) -> str:
+def _words(error: OSError, timeout: float) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, TimeoutError):
-        return f"no answer within {_TIMEOUT:.0f} s"
+        return f"no answer within {timeout:.0f} s"
     return error.strerror or str(error)
 
 
