@@ -88,7 +88,10 @@ def _rank(line: str) -> int:
     header = _HEADER.match(line)
     severity = (header["klog"] or header["etcd"] or header["json"][0].upper()) if header else ""
     # F: klog and zap say fatal; C and P: etcd says critical, zap panic or dpanic.
-    if severity in ("F", "C", "P", "D") or line.startswith(_FATAL):
+    if severity in ("F", "C", "P", "D"):
+        return 0
+    # The runtime repeats the log's last words as a panic, and less of them.
+    if line.startswith(_FATAL) and not line.startswith("panic: "):
         return 0
     if any(mark in line for mark in _FATAL):
         return 1

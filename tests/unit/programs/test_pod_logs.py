@@ -82,6 +82,14 @@ def test_a_log_longer_than_what_is_read_is_read_from_its_end(tmp_path: Path) -> 
             ],
             "etcdmain: listen tcp 127.0.0.1:2381: address already in use",
         ),
+        (
+            [
+                '{"level":"panic","msg":"failed to create WAL","error":"no space left on device"}',
+                "panic: failed to create WAL",
+                "goroutine 1 [running]:",
+            ],
+            "failed to create WAL: no space left on device",
+        ),
         (["panic: runtime error", "goroutine 1 [running]:", "main.main()"], "panic: runtime error"),
         (["just", "text"], "text"),
         ([], ""),
