@@ -100,7 +100,7 @@ LATE = {
     "etcd's port taken": taken_port(2379, "etcd", _PORT),
     "kube-apiserver's port taken": taken_port(6443, "kube-apiserver", _PORT),
     "the disk full for images": full_disk(
-        f"{DATA}/agent/containerd", "60m", "etcd", "no space left on device"
+        f"{DATA}/agent/containerd", "60m", "kube-apiserver", "no space left on device"
     ),
     "the disk full for etcd": full_disk(f"{DATA}/server/db/etcd", "8m", "etcd", "no space left on device"),
 }
