@@ -6,8 +6,8 @@ from dataclasses import asdict
 from rke2_units.node.status import Pod, Status, Unit
 
 _MIB = 1024 * 1024
-# A component's log line can be very long; the journal and JSON have it whole.
-_LONGEST = 240
+# Longer than what the daemon and the programs say about a cause; the journal and JSON have what is cut off.
+_LONGEST = 600
 
 
 def as_json(status: Status) -> str:

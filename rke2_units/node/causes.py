@@ -3,9 +3,8 @@
 from rke2_units import names
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
-from rke2_units.programs.pod_logs import most_telling
+from rke2_units.programs.pod_logs import most_telling, up_to_most_telling
 
-# Go's programs print their whole usage, or the stack of every thread, after the reason.
 _READ = 400
 _SHOWN = 4
 # Programs that are not ours; ours end with the line that says why.
@@ -26,10 +25,6 @@ def log_since(unit: str, since: float = 0) -> list[str]:
 
 def explain(unit: str, lines: list[str]) -> tuple[str, list[str]]:
     """The cause in one line ("" without any), and the last lines of the log up to it."""
-    if not lines:
-        return "", []
-    cause = (most_telling(lines) if unit in _FOREIGN else "") or lines[-1]
-    # A long cause is cut off.
-    told = cause.rstrip("…")
-    last = max((number for number, line in enumerate(lines) if told in line), default=len(lines) - 1)
-    return cause, lines[max(0, last + 1 - _SHOWN) : last + 1]
+    if unit in _FOREIGN:
+        return most_telling(lines), up_to_most_telling(lines, _SHOWN)
+    return (lines[-1] if lines else ""), lines[-_SHOWN:]

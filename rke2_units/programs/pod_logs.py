@@ -68,14 +68,21 @@ class PodLog:
 
 def most_telling(lines: list[str]) -> str:
     """The line that says most about why a program ended; "" when there is none."""
-    best = ""
-    rank = 9
-    for line in lines:
-        candidate = _rank(line)
-        if candidate <= rank:
-            best, rank = line, candidate
-    text = _readable(best)
+    if not lines:
+        return ""
+    text = _readable(lines[_place(lines)])
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def up_to_most_telling(lines: list[str], count: int) -> list[str]:
+    """That line and those before it. Go's programs print usage or the stacks of all threads after it."""
+    end = _place(lines) + 1
+    return lines[max(0, end - count) : end]
+
+
+def _place(lines: list[str]) -> int:
+    """The number of the most telling line."""
+    return min(reversed(range(len(lines))), key=lambda number: _rank(lines[number]), default=0)
 
 
 def _text(line: str) -> str:

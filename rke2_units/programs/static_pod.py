@@ -13,7 +13,7 @@ from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs import console, systemd
 from rke2_units.programs.containers import Containers
-from rke2_units.programs.pod_logs import PodLog, most_telling
+from rke2_units.programs.pod_logs import PodLog, most_telling, up_to_most_telling
 from rke2_units.programs.probe import Probe
 from rke2_units.programs.settings import Settings, StaticPod
 
@@ -184,7 +184,7 @@ class _Watch:
             lines = systemd.journal_errors(
                 names.KUBELET_UNIT, f"{self._pod.component}-{self._settings.node_name}"
             )
-        for line in lines[-_SHOWN:]:
+        for line in up_to_most_telling(lines, _SHOWN):
             console.say(f"{self._pod.component}| {line}", console.WARNING)
         cause = most_telling(lines)
         return UserError(
