@@ -15,7 +15,7 @@ from rke2_units.daemon.retries import Retries
 from rke2_units.doors import journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
-from rke2_units.errors import UserError
+from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import UnitState
 from rke2_units.names import Role
 from rke2_units.node import causes
@@ -46,14 +46,25 @@ class NodeDaemon:
         """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError)."""
         try:
             self._pause()
-            self._say("preparing: certificates, manifests and units")
-            prepared = prepare(self._role, self._systemd)
-            self._bring_up(prepared)
-            self._watch(prepared)
+            self._watch(self._start())
         except StopRequested:
             self._stop()
 
     # -- starting -------------------------------------------------------------------------------------
+
+    def _start(self) -> Prepared:
+        """One attempt. What fails is remembered, so that the next one is made after a longer pause."""
+        try:
+            self._say("preparing: certificates, manifests and units")
+            prepared = prepare(self._role, self._systemd)
+            self._bring_up(prepared)
+        except (StopRequested, ConfigurationError):
+            # The one is no failure, the other is not tried again.
+            raise
+        except Exception as error:
+            memory.remember_failed_attempt(error.message if isinstance(error, UserError) else str(error))
+            raise
+        return prepared
 
     def _pause(self) -> None:
         """Wait before another attempt; a start by hand is a first attempt."""
@@ -149,7 +160,6 @@ class NodeDaemon:
         cause = self._explain(failure.unit, self._began)
         problem = ": ".join(text for text in (failure.reason, cause) if text)
         reason = f"{judgement.component(failure.unit)} does not start: {problem}"
-        memory.remember_failed_attempt(reason)
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
 
     def _explain(self, unit: str, since: float) -> str:
