@@ -72,7 +72,6 @@ _CHARTS = "rke2-units does not install charts yet"
 _JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
 _SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
 _CLOUD_CONTROLLER = "rke2-units does not run RKE2's cloud-controller-manager yet"
-_CLOUD_METADATA = "rke2-units does not ask cloud metadata services; set node-name instead"
 _CLOUD_PROVIDERS = "rke2-units does not install bundled cloud providers; use 'external' with one of your own"
 
 _CNI = ("none", "calico", "canal", "cilium", "flannel", "multus")
@@ -728,7 +727,6 @@ def _images_and_security() -> tuple[Setting, ...]:
             "Take the node's name from the cloud's metadata service.",
             default="false",
             environment="RKE2_NODE_NAME_FROM_CLOUD_PROVIDER_METADATA",
-            refused=_CLOUD_METADATA,
         ),
         Setting(
             "profile",

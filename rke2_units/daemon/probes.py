@@ -54,7 +54,7 @@ class Probes:
 
     def _node_is_registered(self) -> bool:
         try:
-            return http.get(self._node_url, self._identity)[0] == 200
+            return http.ask(self._node_url, self._identity)[0] == 200
         except OSError:
             return False
 
@@ -71,7 +71,7 @@ class Probes:
 
 def _holds(fact: Fact) -> bool:
     try:
-        status, body = http.get(str(fact["url"]), _identity(fact))
+        status, body = http.ask(str(fact["url"]), _identity(fact))
     except OSError:
         return False
     return status == 200 and str(fact.get("contains", "")) in body

@@ -2,6 +2,7 @@
 
 import http.client
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,8 +16,15 @@ class Identity:
     key: str | None = None
 
 
-def get(url: str, identity: Identity | None = None, *, timeout: float = 3.0) -> tuple[int, str]:
-    """The status and the body (at most 1 MiB) of a GET. Raises OSError when there is no valid answer."""
+def ask(
+    url: str,
+    identity: Identity | None = None,
+    *,
+    timeout: float = 3.0,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """The status and the body (at most 1 MiB) of an answer. Raises OSError when there is no valid one."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     connection: http.client.HTTPConnection
@@ -26,7 +34,8 @@ def get(url: str, identity: Identity | None = None, *, timeout: float = 3.0) -> 
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, target, headers=dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read(1 << 20).decode(errors="replace")
     except http.client.HTTPException as error:

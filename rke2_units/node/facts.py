@@ -56,7 +56,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
     machine = os.uname().machine
     return NodeFacts(
-        hostname=socket.gethostname(),
+        hostname=_hostname(config),
         node_ips=addresses,
         architecture=ARCHITECTURES.get(machine, machine),
         systemd_version=systemd_version() or NodeFacts.systemd_version,
@@ -74,6 +74,16 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         node_id=_node_id(),
         etcd_member_name=member_name.strip() or None if member_name else None,
     )
+
+
+def _hostname(config: Config) -> str:
+    if config.boolean("node-name-from-cloud-provider-metadata"):
+        # Imported here, as hardly anybody needs it.
+        from rke2_units.node import cloud_metadata
+
+        # RKE2's second choice is `hostname -f`.
+        return cloud_metadata.local_hostname() or socket.getfqdn()
+    return socket.gethostname()
 
 
 def _node_id() -> str:
