@@ -100,7 +100,7 @@ def health(
             troubles.append(f"{name} failed" + (f" ({failed[unit]})" if unit in failed else ""))
         elif state.active == "activating" and state.sub == "auto-restart":
             troubles.append(f"{name} ended and is restarted")
-        elif state.active == "activating" or state.job == "restart":
+        elif state.active == "activating" or state.job in ("start", "restart"):
             starting.append(name)
         elif state.active == "deactivating":
             troubles.append(f"{name} is stopping")

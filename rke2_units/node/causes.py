@@ -16,6 +16,8 @@ def log_since(unit: str, since: float = 0) -> list[str]:
     command = ["journalctl", "--quiet", "--no-pager", "--boot", "--output=cat", f"--lines={_READ}"]
     command += [f"--since=@{since:.0f}", f"_SYSTEMD_UNIT={unit}"]
     try:
+        # What a process said last may be under way when systemd already knows that it ended.
+        run(["journalctl", "--sync"], timeout=10, check=False)
         output = run(command, timeout=10, check=False).output
     except UserError as error:
         # The node must not suffer from a log that cannot be read.

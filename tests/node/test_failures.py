@@ -50,7 +50,11 @@ def test_a_component_that_ready_does_not_wait_for_makes_the_node_degraded_and_is
     with faults.SCHEDULER_FLAG.on(server):
         since = server.now()
         server.systemctl("restart", "rke2-server")
-        server.wait_for("the scheduler to fail", lambda: "degraded" in product.status_text(server), LIMIT)
+        server.wait_for(
+            "the scheduler to fail",
+            lambda: product.status_text(server).startswith("degraded: kube-scheduler failed"),
+            LIMIT,
+        )
         Start(server, since).tells(*faults.SCHEDULER_FLAG.tells)
         assert "attempt 2 at" in product.status_text(server)
     # A flag that is mended takes a restart, as any other change of the configuration.

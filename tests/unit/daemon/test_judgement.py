@@ -125,10 +125,12 @@ def test_a_component_that_only_has_not_finished_starting_is_no_trouble() -> None
     assert judgement.health(starting, UNITS, set(), {}, {}) == "running, still starting: kube-apiserver"
 
 
-@pytest.mark.parametrize("active", ["active", "deactivating"])
-def test_a_component_that_is_being_restarted_is_starting(active: str) -> None:
+@pytest.mark.parametrize(
+    ("active", "job"), [("active", "restart"), ("deactivating", "restart"), ("inactive", "start")]
+)
+def test_a_component_that_is_being_restarted_is_starting(active: str, job: str) -> None:
     replaced = states()
-    replaced[ETCD] = UnitState(ETCD, "loaded", active, "exited", "restart")
+    replaced[ETCD] = UnitState(ETCD, "loaded", active, "exited", job)
     assert judgement.health(replaced, UNITS, set(), {}, {}) == "running, still starting: etcd"
 
 
