@@ -31,7 +31,7 @@ def _group(item: pytest.Item) -> str:
     fixtures: Collection[str] = getattr(item, "fixturenames", ())
     if "bare_node" in fixtures:
         return "bare"
-    if "server" not in fixtures:
+    if "_server_of" not in fixtures:
         return item.path.stem
     if "trixie" in item.name:
         return "server-trixie"
