@@ -29,10 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if item.get_closest_marker("long") and (report.when == "call" or report.outcome != "passed"):
-        name = item.nodeid.split("[")[0]
+        name, _, parameter = item.nodeid.removesuffix("]").partition("[")
         lines = ", ".join(str(line) for mark in item.iter_markers("contract") for line in mark.args)
         sentence = name.split("::")[-1].removeprefix("test_").replace("_", " ")
-        row = item.config.stash[_ROWS].setdefault(name, Row(sentence, lines))
+        if parameter:
+            sentence += f" ({parameter})"
+        row = item.config.stash[_ROWS].setdefault(item.nodeid, Row(sentence, lines))
         row.outcomes.append(report.outcome)
         row.seconds.append(report.duration)
         for figure, value in report.user_properties:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Row:
-    """One test of the series: all its repetitions and parameters."""
+    """One test of the series with one parameter: all its repetitions."""
 
     sentence: str
     lines: str
@@ -30,7 +30,7 @@ def page(rows: Iterable[Row]) -> str:
     introduction = (
         "# The long fault series\n\n"
         f"The latest run of `sudo ./test full`: {time.strftime('%Y-%m-%d')}, Linux {platform.release()}. "
-        "A row is a test, over all its repetitions and parameters; times: the fastest to the slowest."
+        "Times and figures are those of the fastest to the slowest repetition."
         "\n\n"
     )
     table = [f"{row.markdown()}\n" for row in rows]

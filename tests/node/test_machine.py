@@ -33,6 +33,7 @@ def machine() -> Iterator[Node]:
         yield node
 
 
+@pytest.mark.contract("L1")
 def test_l1_a_machine_comes_up_and_its_node_is_ready(machine: Node) -> None:
     machine.wait_for(
         "the node to be Ready",
@@ -42,6 +43,7 @@ def test_l1_a_machine_comes_up_and_its_node_is_ready(machine: Node) -> None:
     assert machine.run("stat", "-fc", "%T", "/sys/fs/cgroup").stdout.strip() == "cgroup2fs"
 
 
+@pytest.mark.contract("L4", "L6")
 def test_l4_and_l6_a_stop_leaves_containers_and_a_start_finds_them(machine: Node) -> None:
     with containers_live_on(machine):
         machine.systemctl("stop", "rke2-server")
@@ -50,6 +52,7 @@ def test_l4_and_l6_a_stop_leaves_containers_and_a_start_finds_them(machine: Node
         product.wait_until_running(machine, timeout=START_TIMEOUT)
 
 
+@pytest.mark.contract("L10")
 def test_l10_a_reboot_brings_the_node_back_without_help(machine: Node) -> None:
     boot_id = machine.boot_id()
     machine.reboot()
