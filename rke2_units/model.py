@@ -24,6 +24,8 @@ class NodeFacts:
     cpus: int = 1
     # The first of /etc/resolv.conf and systemd-resolved's file that names a usable server; None: neither.
     resolv_conf: str | None = "/etc/resolv.conf"
+    # Container runtimes beside runc: name (crun, nvidia, wasmtime, ...) -> path of their program.
+    runtimes: Mapping[str, str] = field(default_factory=dict)
     # Those of RKE2's list of certificate folders (reference: static pods, SSL directories) that exist.
     ssl_directories: tuple[str, ...] = ()
     # The `etcd` user and group (profile cis and etcd), None when there is none.

@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import secrets
+import shutil
 import socket
 from collections.abc import Iterable, Mapping
 
@@ -18,6 +19,7 @@ from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import NodeFacts
 from rke2_units.names import AUDIT_POLICY_FILE, NODE_ID_FILE, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
+from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
 SSL_DIRECTORIES = (
@@ -30,6 +32,8 @@ SSL_DIRECTORIES = (
 RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 CAP_SYS_RESOURCE = 24
+# Where containerd looks for shims, and where NVIDIA's operator puts its toolkit.
+RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/nvidia/toolkit"
 
 # Addresses of documentation: connecting a UDP socket asks the kernel for its route and sends nothing.
 _SOMEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -67,6 +71,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         can_lower_oom_score=has_capability(files.read_text("/proc/self/status") or "", CAP_SYS_RESOURCE),
         cpus=len(os.sched_getaffinity(0)),
         resolv_conf=usable_resolv_conf(),
+        runtimes=runtimes(),
         ssl_directories=tuple(path for path in SSL_DIRECTORIES if os.path.isdir(path)),
         etcd_user=etcd_user(),
         environment=for_pods_and_containerd(environment),
@@ -74,6 +79,12 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         node_id=_node_id(),
         etcd_member_name=member_name.strip() or None if member_name else None,
     )
+
+
+def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:
+    """The container runtimes that RKE2 knows, those whose program is on this machine."""
+    found = {name: shutil.which(program, path=path) for name, program in RUNTIME_PROGRAMS.items()}
+    return {name: program for name, program in found.items() if program}
 
 
 def _hostname(config: Config) -> str:

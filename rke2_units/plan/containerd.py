@@ -20,7 +20,7 @@ from rke2_units.release.table import Release
 _UNPRIVILEGED_NETWORK_SINCE = (4, 11)
 _RUNC = "runc"
 _OCI_SHIM = "io.containerd.runc.v2"
-# What RKE2 knows beside runc, for default-runtime: programs in PATH that do as runc does, and shims.
+# What RKE2 looks for beside runc: programs that do as runc does, and shims, which containerd finds in PATH.
 _OCI_PROGRAMS = {
     "crun": "crun",
     "nvidia": "nvidia-container-runtime",
@@ -34,6 +34,11 @@ _SHIMS = {
     "wasmer": "io.containerd.wasmer.v1",
     "wasmtime": "io.containerd.wasmtime.v1",
     "wws": "io.containerd.wws.v1",
+}
+# Runtime -> the program by which it is known to be there (node.facts looks for it).
+RUNTIME_PROGRAMS = _OCI_PROGRAMS | {
+    name: "containerd-shim-" + kind.removeprefix("io.containerd.").replace(".", "-")
+    for name, kind in _SHIMS.items()
 }
 
 
@@ -157,15 +162,16 @@ def _snapshots(config: Config) -> dict[str, object]:
 
 
 def _runtimes(config: Config, facts: NodeFacts) -> dict[str, object]:
-    """runc, and the default runtime; any other one comes with a drop-in of the administrator's."""
+    """runc, those that are found on the machine, and the default one; others come with a drop-in."""
     options = {"SystemdCgroup": cgroups.systemd_driver(facts)}
     runtimes: dict[str, object] = {_RUNC: {"runtime_type": _OCI_SHIM, "options": options}}
     default = config.text("default-runtime")
-    if default in _OCI_PROGRAMS:
-        program = {"BinaryName": _OCI_PROGRAMS[default]}
-        runtimes[default] = {"runtime_type": _OCI_SHIM, "options": program | options}
-    if default in _SHIMS:
-        runtimes[default] = {"runtime_type": _SHIMS[default]}
+    for name in sorted({*facts.runtimes, default} & RUNTIME_PROGRAMS.keys()):
+        if name in _SHIMS:
+            runtimes[name] = {"runtime_type": _SHIMS[name]}
+        else:
+            program = {"BinaryName": facts.runtimes.get(name, _OCI_PROGRAMS[name])}
+            runtimes[name] = {"runtime_type": _OCI_SHIM, "options": program | options}
     return {**({"default_runtime_name": default} if default else {}), "runtimes": runtimes}
 
 

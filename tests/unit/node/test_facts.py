@@ -131,3 +131,13 @@ def test_without_a_default_route_the_address_has_to_be_configured(monkeypatch: p
 
 
 AGENT: dict[str, object] = {"data-dir": "/var/lib/nowhere/rke2"}
+
+
+def test_a_runtime_is_known_by_its_program(tmp_path: Path) -> None:
+    for name in ("crun", "containerd-shim-wasmtime-v1", "containerd-shim-unknown-v1"):
+        (tmp_path / name).touch(0o755)
+    (tmp_path / "nvidia-container-runtime").touch(0o644)
+    assert facts.runtimes(str(tmp_path)) == {
+        "crun": f"{tmp_path}/crun",
+        "wasmtime": f"{tmp_path}/containerd-shim-wasmtime-v1",
+    }

@@ -143,6 +143,14 @@ def test_a_default_runtime_that_we_do_not_know_is_left_to_a_drop_in() -> None:
     assert section["runtimes"].keys() == {"runc"}
 
 
+def test_runtimes_that_are_on_the_machine_can_be_chosen_by_pods() -> None:
+    found = {"crun": "/usr/bin/crun", "wasmtime": "/usr/local/bin/containerd-shim-wasmtime-v1"}
+    runtimes = runtime(read({}, facts=replace(MACHINE, runtimes=found)))["containerd"]["runtimes"]
+    assert set(runtimes) == {"runc", "crun", "wasmtime"}
+    assert runtimes["crun"]["options"]["BinaryName"] == "/usr/bin/crun"
+    assert runtimes["wasmtime"] == {"runtime_type": "io.containerd.wasmtime.v1"}
+
+
 def test_the_environment_file_holds_containerds_own_variables_and_is_secret() -> None:
     facts = replace(
         MACHINE,
