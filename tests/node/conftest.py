@@ -15,6 +15,7 @@ from tests.nodes.nspawn import NspawnNode
 from tests.package import build_deb
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without root there are no nodes; `./test` says so before, a bare pytest skips.
 
