@@ -1,7 +1,7 @@
 """Real nodes, booted once for all tests that share them."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -15,33 +15,16 @@ from tests.nodes.nspawn import NspawnNode
 from tests.package import build_deb
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without root there are no nodes; `./test` says so before, a bare pytest skips.
-
-    Tests that share a node run in one process when there are several (pytest -n 2 --dist loadgroup).
-    """
-    for item in items:
-        if item.path.parent.name == "node":
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-            if os.geteuid() != 0:
+    """Without root there are no nodes; `./test` says so before, a bare pytest skips."""
+    if os.geteuid() != 0:
+        for item in items:
+            if item.path.parent.name == "node":
                 item.add_marker(pytest.mark.skip(reason="nodes need root: sudo ./test"))
 
 
-def _group(item: pytest.Item) -> str:
-    fixtures: Collection[str] = getattr(item, "fixturenames", ())
-    if "bare_node" in fixtures:
-        return "bare"
-    if "_server_of" not in fixtures:
-        return item.path.stem
-    if "trixie" in item.name:
-        return "server-trixie"
-    # As long as all others together: a server of its own, if there is a process for it.
-    return "server-lifecycle" if item.path.stem == "test_lifecycle" else "server"
-
-
 def node_name(name: str) -> str:
-    """The name of a node of this process."""
+    """The name of a node of this process: pytest can run several, each with nodes of its own."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     return f"{name}-{worker}" if worker else name
 
@@ -50,7 +33,7 @@ def node_name(name: str) -> str:
 def bare_node(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node of each Debian suite with systemd and nothing of ours on it."""
     suite = request.param
-    with NspawnNode.boot(node_name(f"bare-{suite}"), suite, content(suite)) as node:
+    with NspawnNode.boot(node_name(f"bare-{suite}"), suite, content(suite), replace=True) as node:
         yield node
 
 
@@ -68,7 +51,7 @@ def _server_of() -> Iterator[Callable[[str], Node]]:
         def of(suite: str) -> Node:
             made = content(suite)
             name = "server" if suite == "bookworm" else f"server-{suite}"
-            node = stack.enter_context(NspawnNode.boot(node_name(name), suite, made))
+            node = stack.enter_context(NspawnNode.boot(node_name(name), suite, made, replace=True))
             product.install(node, build_deb(suite), made.release)
             product.start(node)
             return node

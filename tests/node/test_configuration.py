@@ -36,7 +36,7 @@ _SECRETS = rf"PRIVATE KEY|{SECRET}|\"secret\":|client-key-data"
 def elsewhere(deb: Path) -> Iterator[Node]:
     """A server that is configured in every way that the tests of this file ask for."""
     made = content("bookworm")
-    with NspawnNode.boot("elsewhere", "bookworm") as node:
+    with NspawnNode.boot("elsewhere", "bookworm", replace=True) as node:
         node.data_directory = DATA
         node.place_content(made)
         node.copy_in(made.programs / "etcdctl", "/usr/local/bin/etcdctl")

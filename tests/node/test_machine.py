@@ -26,7 +26,7 @@ START_TIMEOUT = 1200.0
 def machine() -> Iterator[Node]:
     made = content(SUITE)
     deb: Path = build_deb(SUITE)
-    with QemuNode.boot("machine", SUITE, made) as node:
+    with QemuNode.boot("machine", SUITE, made, replace=True) as node:
         product.install(node, deb, made.release)
         product.start(node, timeout=START_TIMEOUT)
         product.wait_until_running(node, timeout=START_TIMEOUT)

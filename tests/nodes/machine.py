@@ -49,14 +49,19 @@ class Node(ABC):
         self.record = record
 
     @classmethod
-    def boot(cls, name: str, suite: str = "bookworm", content: Content | None = None) -> Self:
+    def boot(
+        cls, name: str, suite: str = "bookworm", content: Content | None = None, *, replace: bool = False
+    ) -> Self:
         """Make a node and wait until it has booted, with the content in its place if one is given.
 
+        A node of this name is an error, or (replace) removed first: a test run that was killed leaves some.
         With the suite's root in the cache that takes about 5 s for a container, two minutes for a machine.
         """
         host.prepare(cls.host_packages)
         template = cls._template(suite)
         directory = cache.DIRECTORY / "nodes" / name
+        if replace and registry.find(name) is not None:
+            cls.attach(name).remove()
         node = cls(registry.add(name, cls.kind, suite, directory))
         try:
             # What a host that lost its power left of a node of this name.
