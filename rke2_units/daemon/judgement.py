@@ -87,8 +87,8 @@ def health(
 ) -> str:
     """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
 
-    What only has not finished starting is no trouble: READY does not wait for every component. `silent`
-    names facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
+    What only has not finished starting is no trouble: somebody has just started it by hand. `silent` names
+    facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
     """
     troubles, starting = [], []
     for unit in units:

@@ -122,23 +122,28 @@ class NodeDaemon:
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
-        """READY once etcd is healthy, the apiserver and the kubelet answer, and the node is registered."""
+        """READY once the kubelet and every static pod answer, and the node is registered."""
         probes = self._probes(prepared)
-        needed = [unit for unit in prepared.ready_units if unit in wanted]
-        node_can_register = names.KUBELET_UNIT in wanted and prepared.registers_here
+        # A broken archive holds up nothing but the static pods whose images it has.
+        needed = [unit for unit in wanted if unit != names.IMAGES_UNIT]
+        # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
+        registering = (names.KUBELET_UNIT, names.static_pod_unit(names.KUBE_APISERVER))
+        can_register = all(unit in wanted for unit in registering)
         answering_since = 0.0
         while True:
             states = self._systemd.states(wanted)
             if failure := judgement.failure(states, self._restarts(before), wanted):
                 self._fail(failure)
-            if all(judgement.is_up(states[unit]) for unit in needed):
-                if not node_can_register or probes.registered:
-                    break
+            if can_register and all(judgement.is_up(states[unit]) for unit in registering):
                 answering_since = answering_since or time.monotonic()
                 probes.ask_for_registration()
-                if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
+                if not probes.registered and time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
                     self._fail(Failure(names.KUBELET_UNIT, "it has not registered this node"))
-            self._say(f"{self._starting}: " + judgement.waiting_for(states, [*needed]))
+            if all(judgement.is_up(states[unit]) for unit in needed) and (
+                probes.registered or not can_register
+            ):
+                break
+            self._say(f"{self._starting}: " + judgement.waiting_for(states, needed))
             self._events.wait(5.0)
         memory.forget_failed_attempts()
         self._status = judgement.health(states, wanted, set(), {}, {})

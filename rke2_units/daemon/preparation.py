@@ -34,10 +34,6 @@ class Prepared:
     static_pods: tuple[str, ...]
     # The planned digest of each process that carries one (containerd, the kubelet).
     digests: Mapping[str, str]
-    # The units without which the node is not READY (contract L1).
-    ready_units: tuple[str, ...]
-    # Whether an apiserver of this node can tell that the node is registered.
-    registers_here: bool
     # Addresses to ask how components are.
     facts: Mapping[str, Fact]
     node_url: str
@@ -76,7 +72,6 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
         systemd.reload()
 
     components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
-    needed = (names.ETCD, names.KUBE_APISERVER)
     asked = program_settings.facts(paths)
     tls = paths.tls
     return Prepared(
@@ -90,13 +85,11 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
             unit: units.planned_digest(plan.file(f"{names.UNIT_DIRECTORY}/{unit}").content)
             for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
         },
-        ready_units=(
-            names.CONTAINERD_UNIT,
-            names.KUBELET_UNIT,
-            *(names.static_pod_unit(component) for component in components if component in needed),
-        ),
-        registers_here=names.KUBE_APISERVER in components,
-        facts={name: asked[name] for name in ("kubelet", *(c for c in needed if c in components))},
+        facts={
+            name: asked[name]
+            for name in ("kubelet", names.ETCD, names.KUBE_APISERVER)
+            if name == "kubelet" or name in components
+        },
         node_url=f"https://127.0.0.1:{names.APISERVER_PORT}/api/v1/nodes/"
         + derived.node_name(config, gathered),
         identity=http.Identity(f"{tls}/server-ca.crt", f"{tls}/client-admin.crt", f"{tls}/client-admin.key"),

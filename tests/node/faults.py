@@ -93,6 +93,14 @@ LATE = {
     "a bad flag of kube-apiserver": configured(
         "kube-apiserver-arg: [no-such-flag=1]", "kube-apiserver", "unknown flag: --no-such-flag"
     ),
+    "a bad flag of kube-controller-manager": configured(
+        "kube-controller-manager-arg: [no-such-flag=1]",
+        "kube-controller-manager",
+        "unknown flag: --no-such-flag",
+    ),
+    "a bad flag of kube-proxy": configured(
+        "kube-proxy-arg: [no-such-flag=1]", "kube-proxy", "unknown flag: --no-such-flag"
+    ),
     "a bad value of etcd": configured("etcd-arg: [quota-backend-bytes=many]", "etcd", "quota-backend-bytes"),
     "etcd's image missing": without_archive(
         "hardened-etcd.tar", _ETCD_IMAGE, "etcd", "rancher/hardened-etcd:", IMAGES
