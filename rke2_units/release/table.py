@@ -25,6 +25,8 @@ class Release:
     # The version of containerd's config.toml: 2 for containerd 1.x, 3 for 2.x.
     containerd_config: int
     kube_proxy: str
+    # Whether its containerd is RKE2's build, in which the rewrites of registries.yaml act.
+    rewrites: bool
     images: Mapping[str, str]
 
 
@@ -52,6 +54,7 @@ _ALL = (
         etcd=(3, 6, 14),
         containerd_config=3,
         kube_proxy=STATIC_POD,
+        rewrites=True,
         images=_images(
             runtime="v1.36.4-rke2r1",
             kubernetes="v1.36.4-rke2r1-build20260821",
@@ -68,6 +71,7 @@ _ALL = (
         etcd=(3, 4, 23),
         containerd_config=2,
         kube_proxy=STATIC_POD,
+        rewrites=False,
         images=_images(
             runtime="v1.20.2-rke2r1", kubernetes="v1.20.2-rke2r1", etcd="v3.4.23-rke2r1", pause="3.2"
         ),
@@ -78,6 +82,7 @@ _ALL = (
         etcd=(3, 5, 16),
         containerd_config=2,
         kube_proxy=STATIC_POD,
+        rewrites=False,
         images=_images(
             runtime="v1.20.2-rke2r2", kubernetes="v1.20.2-rke2r2", etcd="v3.5.16-rke2r2", pause="3.2"
         ),
