@@ -17,7 +17,7 @@ from rke2_units.plan import (
 )
 from rke2_units.plan.directories import directories
 from rke2_units.release import images
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:

@@ -14,7 +14,7 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import cgroups, environment, toml
 from rke2_units.release import images
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 # The kernel allows unprivileged ports and ICMP in network namespaces since then.
 _UNPRIVILEGED_NETWORK_SINCE = (4, 11)

@@ -12,7 +12,7 @@ from rke2_units.model import NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, server_files
 from rke2_units.release import features
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 _CIPHER_SUITES = ",".join(
     f"TLS_ECDHE_{authentication}_WITH_{cipher}"

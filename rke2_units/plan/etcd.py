@@ -11,7 +11,7 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, yaml_text
 from rke2_units.release import features
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 _PROGRESS_NOTIFY_NANOSECONDS = 5_000_000_000
 

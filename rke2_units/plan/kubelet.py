@@ -16,7 +16,7 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, cgroups, environment, yaml_text
 from rke2_units.release import features, images
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 _ENDPOINT = f"unix://{names.CONTAINERD_SOCKET}"
 _STUB_RESOLV_CONF = "nameserver 8.8.8.8\nnameserver 2001:4860:4860::8888\n"

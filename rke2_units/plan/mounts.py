@@ -9,7 +9,7 @@ from rke2_units.config.config import Config
 from rke2_units.model import NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import control_plane
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 FILE = "File"
 _DIRECTORY = "DirectoryOrCreate"

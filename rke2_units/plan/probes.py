@@ -7,7 +7,7 @@ from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.names import Paths
 from rke2_units.release import features
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 _LIVENESS = "liveness"
 _READINESS = "readiness"

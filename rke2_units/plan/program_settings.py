@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rke2_units import names
 from rke2_units.names import Paths
 from rke2_units.plan.static_pods import StaticPod
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 # What must hold before a component's manifest is written (RKE2's gates).
 NEEDS = {

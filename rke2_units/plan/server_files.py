@@ -7,7 +7,7 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan.templates import render
 from rke2_units.release import features
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 _EXEMPT_WITH_CIS = ("kube-system", "compliance-operator-system", "tigera-operator")
 

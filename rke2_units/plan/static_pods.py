@@ -14,7 +14,7 @@ from rke2_units.names import Paths, Role
 from rke2_units.plan import control_plane, environment, etcd, mounts, probes, server_files, yaml_text
 from rke2_units.plan.templates import render
 from rke2_units.release import images
-from rke2_units.release.table import STATIC_POD, Release
+from rke2_units.release.model import STATIC_POD, Release
 
 INITIAL_ANNOTATION = "etcd.k3s.io/initial"
 

@@ -8,7 +8,7 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import systemd_options
 from rke2_units.plan.templates import render
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 # -I: neither the environment nor the working directory decides what is imported.
 PYTHON = "/usr/bin/python3 -Im"

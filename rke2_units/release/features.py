@@ -7,7 +7,7 @@ Sources: the programs' own --help texts and the changelogs of Kubernetes and etc
 from typing import NamedTuple
 
 from rke2_units import names
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 KUBELET = "kubelet"
 

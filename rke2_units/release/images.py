@@ -6,7 +6,7 @@ import re
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
-from rke2_units.release.table import Release
+from rke2_units.release.model import Release
 
 RUNTIME_IMAGE = "runtime-image"
 DOCKER_HUB = "docker.io"

@@ -10,7 +10,8 @@ from rke2_units.config.load import make_config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import CONTAINERD_UNIT, Paths, Role
 from rke2_units.plan import containerd, toml
-from rke2_units.release.table import DEFAULT, RELEASES, Release, release
+from rke2_units.release.model import Release
+from rke2_units.release.table import DEFAULT, RELEASES, release
 from tests.unit.plan.cases import CASES, MACHINE, Case
 
 VERSION_2 = release("v1.20.2+rke2r1")

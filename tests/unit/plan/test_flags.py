@@ -8,7 +8,8 @@ import pytest
 from rke2_units import names
 from rke2_units.plan import control_plane, kubelet
 from rke2_units.release import features
-from rke2_units.release.table import RELEASES, Release
+from rke2_units.release.model import Release
+from rke2_units.release.table import RELEASES
 from tests.unit.plan.cases import CASES, Case
 
 LISTS = Path(__file__).parents[2] / "data" / "flags"

@@ -9,7 +9,8 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import KUBELET_UNIT, Paths, Role
 from rke2_units.plan import kubelet
-from rke2_units.release.table import DEFAULT, Release, release
+from rke2_units.release.model import Release
+from rke2_units.release.table import DEFAULT, release
 from tests.unit.plan.cases import MACHINE
 
 NEW = release(DEFAULT)

@@ -9,7 +9,8 @@ from rke2_units.config.load import make_config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths, Role
 from rke2_units.plan import server_files, sysctl
-from rke2_units.release.table import DEFAULT, Release, release
+from rke2_units.release.model import Release
+from rke2_units.release.table import DEFAULT, release
 from tests.unit.plan.cases import MACHINE
 
 NEW = release(DEFAULT)

@@ -13,7 +13,8 @@ from rke2_units.model import NodeFacts
 from rke2_units.names import Paths, Role
 from rke2_units.plan import static_pods
 from rke2_units.plan.static_pods import StaticPod
-from rke2_units.release.table import CHART, DEFAULT, release
+from rke2_units.release.model import CHART
+from rke2_units.release.table import DEFAULT, release
 from tests.unit.plan.cases import AGENT, MACHINE
 
 NEW = release(DEFAULT)

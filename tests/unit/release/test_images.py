@@ -5,7 +5,8 @@ from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.names import Role
 from rke2_units.release import images
-from rke2_units.release.table import DEFAULT, RELEASES, Release, release
+from rke2_units.release.model import Release
+from rke2_units.release.table import DEFAULT, RELEASES, release
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
