@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
-from rke2_units.config.settings import DISABLED_BY
+from rke2_units.config.settings import DISABLED_BY, HOST_CONTENT
 from rke2_units.model import NodeFacts
+from rke2_units.names import CONTAINERD_SOCKET
 
 CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
 SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
@@ -226,6 +227,22 @@ def _address_at(config: Config, text: str, index: int) -> str:
     if index >= network.num_addresses:
         raise config.error("service-cidr", f"must hold more than {index} addresses, got {text}")
     return str(network[index])
+
+
+def uses_host_content(config: Config) -> bool:
+    """Whether the machine's own programs run, not those of the runtime image."""
+    return config.text("content") == HOST_CONTENT
+
+
+def foreign_containerd(config: Config) -> str:
+    """The socket of the containerd that is there already and that pods run in; "" for our own."""
+    endpoint = config.text("container-runtime-endpoint")
+    return grammar.containerd_socket(endpoint) if endpoint else ""
+
+
+def containerd_socket(config: Config) -> str:
+    """The socket of the containerd that pods run in."""
+    return foreign_containerd(config) or CONTAINERD_SOCKET
 
 
 def runs(config: Config, component: str) -> bool:

@@ -5,8 +5,11 @@ words that follow "must be". The texts themselves are never part of an error, si
 """
 
 import ipaddress
+import posixpath
 import re
 from dataclasses import dataclass
+
+from rke2_units.names import CONTAINERD_SOCKET
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -66,6 +69,16 @@ _SYSTEM_DIRECTORIES = frozenset(
     ).split()
 )
 _VIRTUAL_FILE_SYSTEMS = ("/dev/", "/proc/", "/sys/", "/run/", "/var/run/")
+
+# What the kernel has room for (unix(7)).
+_LONGEST_SOCKET = 107
+# Container runtimes by the names of their sockets.
+OTHER_RUNTIMES = {
+    "crio.sock": "CRI-O",
+    "cri-dockerd.sock": "Docker",
+    "docker.sock": "Docker",
+    "dockershim.sock": "Docker",
+}
 
 # The names below kubernetes.io and k8s.io that a kubelet may give to its own node
 # (k8s.io/kubelet/pkg/apis/well_known_labels.go); it exits with an error for any other.
@@ -253,6 +266,23 @@ def program(text: str) -> str:
     if not text.startswith("/") and "/" in text:
         raise ValueError("an absolute path or the bare name of a program")
     return text
+
+
+def containerd_socket(text: str) -> str:
+    """The path of a foreign containerd's socket, from the path or from unix:///PATH.
+
+    It is written into units and configuration files, so only characters that mean nothing there are taken.
+    """
+    path = text.removeprefix("unix://")
+    if len(path) > _LONGEST_SOCKET or not _match(_DATA_DIRECTORY, path):
+        raise ValueError("a socket's absolute path, or unix:///PATH")
+    if posixpath.normpath(path) != path or path.startswith("/dev/"):
+        raise ValueError("a socket's absolute path without . and .., and not below /dev")
+    if path == CONTAINERD_SOCKET:
+        raise ValueError("a socket of another containerd than our own, which needs no setting")
+    if runtime := OTHER_RUNTIMES.get(posixpath.basename(path)):
+        raise ValueError(f"a containerd's socket, and {runtime} is no containerd")
+    return path
 
 
 def data_directory(text: str) -> str:

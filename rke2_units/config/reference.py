@@ -24,6 +24,8 @@ def _entry(setting: Setting) -> str:
     if setting.roles != BOTH:
         details.append(f"On {' and '.join(sorted(f'{role}s' for role in setting.roles))} only.")
     details.append(f"Used by: {setting.consumer}.")
+    if setting.own:
+        details.append("RKE2 does not know it, and refuses a file that has it.")
     lines += ["", f"    {_text(' '.join(details))}"]
     if setting.refused:
         where = (

@@ -32,7 +32,7 @@ class Setting:
     depends on something, `default_note` says on what. `check` takes one value (of a list: one item) and
     raises ValueError with what it must be. `commas`: an item may hold several, separated by commas.
     `refused` is the reason why the key cannot be used yet or at all; set to its default or to one of
-    `accepted` it is fine all the same.
+    `accepted` it is fine all the same. `own`: a key of ours, which RKE2 refuses.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Setting:
     refused: str | None = None
     refused_roles: frozenset[Role] = BOTH
     accepted: tuple[str, ...] = ()
+    own: bool = False
 
     def refusal(self, role: Role) -> str | None:
         return self.refused if role in self.refused_roles else None
@@ -65,9 +66,6 @@ _RESET = "rke2-units cannot reset or restore a cluster yet"
 _CONTENT = (
     "rke2-units takes images only from archives in agent/images yet, not from registries of its own settings"
 )
-_RUNTIME = (
-    "rke2-units runs the containerd of the release as a unit of its own; another one cannot be used yet"
-)
 _CHARTS = "rke2-units does not install charts yet"
 _JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
 _SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
@@ -77,6 +75,10 @@ _CLOUD_PROVIDERS = "rke2-units does not install bundled cloud providers; use 'ex
 _CNI = ("none", "calico", "canal", "cilium", "flannel", "multus")
 _INGRESS = ("none", "traefik", "ingress-nginx")
 
+
+# The values of `content`.
+RKE2_CONTENT = "rke2"
+HOST_CONTENT = "host"
 
 # The setting that keeps a component from running.
 DISABLED_BY = {
@@ -793,10 +795,20 @@ def _images_and_security() -> tuple[Setting, ...]:
             "kubelet-path",
             Kind.TEXT,
             "kubelet",
-            "The kubelet to run.",
-            default_note="the content's",
+            "The kubelet to run, of the release's minor version: a path, or a name to be found in PATH.",
+            default_note="the content's; with 'content: host' the one in PATH",
             environment="RKE2_KUBELET_PATH",
             check=grammar.program,
+        ),
+        Setting(
+            "content",
+            Kind.TEXT,
+            "units",
+            "Whose programs run: those of RKE2's runtime image (rke2), or the machine's own containerd, runc, "
+            "ctr and kubelet (host).",
+            default=RKE2_CONTENT,
+            choices=(RKE2_CONTENT, HOST_CONTENT),
+            own=True,
         ),
     )
 
@@ -910,8 +922,11 @@ def _node() -> tuple[Setting, ...]:
             "container-runtime-endpoint",
             Kind.TEXT,
             "kubelet",
-            "The socket of another container runtime.",
-            refused=_RUNTIME,
+            "The socket (a path, or unix:///PATH) of a containerd that is there already: pods run in it, and "
+            "there is no rke2-containerd.service. Its folder is that containerd's state directory. No other "
+            "container runtime can be used.",
+            default_note="rke2-containerd.service's own",
+            check=grammar.containerd_socket,
         ),
         Setting(
             "default-runtime",

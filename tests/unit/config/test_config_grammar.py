@@ -26,6 +26,8 @@ GOOD: list[tuple[Callable[[str], object], str, object]] = [
     (grammar.server_url, "https://[fd00::1]:9345/", "https://[fd00::1]:9345"),
     (grammar.program, "kubelet", "kubelet"),
     (grammar.program, "/opt/bin/kubelet", "/opt/bin/kubelet"),
+    (grammar.containerd_socket, "/run/containerd/containerd.sock", "/run/containerd/containerd.sock"),
+    (grammar.containerd_socket, "unix:///run/containerd/a.sock", "/run/containerd/a.sock"),
     (grammar.data_directory, "/srv/rke2-data_1.0/", "/srv/rke2-data_1.0"),
     (grammar.data_directory, "/var/lib/rancher/rke2", "/var/lib/rancher/rke2"),
     (grammar.image, "rancher/hardened-etcd:v3.6.14-k3s1-build20260819", None),
@@ -86,6 +88,11 @@ BAD: list[tuple[Callable[[str], object], list[str]]] = [
     (grammar.address, ["", "10.0.0", "10.0.0.0/8", "fe80::1%eth0", "localhost", "010.0.0.1"]),
     (grammar.network, ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "fd00::/129", "a/8"]),
     (grammar.port_range, ["", "80", "90-80", "0-10", "1-70000", "1-2-3", "a-b"]),
+    (
+        grammar.containerd_socket,
+        ["", "a.sock", "tcp:///a", "unix://a", "/run/a/", "/run/../a", "/dev/null", "/run/" + "a" * 110]
+        + ["/run/a b", "/run/k3s/containerd/containerd.sock", "unix:///run/crio/crio.sock"],
+    ),
     (grammar.subdomain, ["", "A", "a_b", "-a", "a-", "a..b", ".a", "a.", "x" * 64, "a." * 127 + "a"]),
     (grammar.node_name, ["", "a_b", "-a", "a" * 64, "ä", "a b"]),
     (grammar.host, ["", "https://a", "a b", "1.2.3", "10.0.0.0/8", "*", "a.*.b", "x" * 254]),
