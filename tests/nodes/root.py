@@ -6,16 +6,19 @@ from tests.nodes import debian, host
 from tests.nodes.cache import cached, progress, recipe_hash
 
 # systemd and what a Kubernetes node needs from its distribution, the dependencies of our package (so that
-# apt installs it with no network), and libseccomp2 for runc.
+# apt installs it with no network), libseccomp2 for runc, and docker-registry to be a registry to others.
 PACKAGES = (
+    "bzip2",
     "conntrack",
     "curl",
     "dbus",
+    "docker-registry",
     "ethtool",
     "iproute2",
     "iptables",
     "kmod",
     "libseccomp2",
+    "lz4",
     "openssl",
     "procps",
     "python3",
@@ -25,6 +28,7 @@ PACKAGES = (
     "python3-pystemd",
     "python3-requests",
     "python3-yaml",
+    "skopeo",
     "socat",
     "systemd",
     "systemd-sysv",
@@ -63,6 +67,8 @@ _MASKED = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "console-getty.service",
+    # Tests run registries of their own.
+    "docker-registry.service",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",

@@ -1,0 +1,84 @@
+"""What a registry holds: the images of a suite's content, as docker-registry keeps them on disk.
+
+Filled once, by Debian's own docker-registry and skopeo, in a network namespace with nothing but a loopback.
+Each image is there twice: under its release's tag, and under that of a release which was never built.
+"""
+
+import json
+from pathlib import Path
+
+from tests.nodes import host, root
+from tests.nodes.cache import cached, progress, recipe_hash
+from tests.nodes.content import Content
+from tests.nodes.debian import command
+
+# The release of the second tags.
+ANOTHER_RELEASE = "v1.20.2+rke2r3"
+
+# $1 root of a node, $2 storage, $3 archives; the rest: ARCHIVE NAME... The root is shared, so read-only.
+_FILL = """\
+root=$1 storage=$2 archives=$3
+shift 3
+mount --bind "$root" "$root"
+mount --bind "$storage" "$root/srv"
+mount --bind "$archives" "$root/mnt"
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t proc proc "$root/proc"
+mount -o remount,bind,ro "$root"
+ip link set lo up
+exec chroot "$root" sh -euc '
+    cat >/tmp/registry.yml <<END
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: /srv}}
+http: {addr: 127.0.0.1:5000}
+END
+    export TMPDIR=/tmp HOME=/tmp
+    docker-registry serve /tmp/registry.yml >/tmp/log 2>&1 &
+    until curl --silent --fail http://127.0.0.1:5000/v2/ >/tmp/answer; do sleep 0.1; done
+    while [ $# -gt 0 ]; do
+        source=docker-archive:/mnt/$1 target=docker://127.0.0.1:5000/$2
+        shift 2
+        skopeo --insecure-policy copy --quiet --dest-tls-verify=false "$source" "$target" >&2
+    done
+' fill "$@"
+"""
+
+
+def image_list(content: Content, release: str) -> list[str]:
+    """The images of the content's release, or of ANOTHER_RELEASE, as RKE2's lists have them."""
+    return [name for _, name in _images(content, release)]
+
+
+def registry_storage(content: Content) -> Path:
+    """The `rootdirectory` of a docker-registry that has the content's images; shared, never to be written."""
+    template = root.root(content.suite)
+    recipe = recipe_hash(Path(__file__), str(content.images.parent), str(template))
+    name = f"registry-{content.suite}"
+    return cached(name, recipe, lambda unfinished: _fill(unfinished, content, template))
+
+
+def _fill(storage: Path, content: Content, template: Path) -> None:
+    host.prepare()
+    progress(f"registry-{content.suite}: pushing the images of {content.release} into it")
+    words: list[str] = []
+    for release in (content.release, ANOTHER_RELEASE):
+        for archive, name in _images(content, release):
+            words += [archive.name, name.removeprefix("docker.io/")]
+    command(
+        *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
+        *("sh", "-euc", _FILL, "fill", template, storage, content.images, *words),
+    )
+
+
+def _images(content: Content, release: str) -> list[tuple[Path, str]]:
+    """Each archive and the name that its image has in the release."""
+    old, new = (f"-{name.split('+')[1]}" for name in (content.release, release))
+    found = []
+    for archive in sorted(content.images.glob("*.tar")):
+        [image] = json.loads(
+            command("tar", "--extract", f"--file={archive}", "--to-stdout", "manifest.json")
+        )
+        [name] = image["RepoTags"]
+        found.append((archive, name.removesuffix(old) + new if name.endswith(old) else name))
+    return found
