@@ -54,6 +54,9 @@ _BOOTSTRAP_TOKEN = r"[a-z0-9]{6}\.[a-z0-9]{16}"
 _HASH = r"[0-9a-f]{64}"
 _IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
+_RELEASE = r"v([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?:-[a-z0-9.]{1,20})?\+rke2r[0-9]{1,3}"
+_ARTIFACT_URL = rf"https?://{_REGISTRY_HOST}(?:/[A-Za-z0-9._~%+-]+)*/?"
+
 # Go's strconv.ParseBool, by which RKE2 reads a boolean.
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
@@ -317,6 +320,21 @@ def registry(text: str) -> str:
     if len(text) > 255 or not _match(_REGISTRY, text):
         raise ValueError("a registry such as registry.example:5000/mirror, without https://")
     return text
+
+
+def release(text: str) -> tuple[int, int, int]:
+    """Kubernetes' major, minor and patch version, out of the name of a release of RKE2."""
+    match = _match(_RELEASE, text)
+    if match is None:
+        raise ValueError("a release of RKE2, such as v1.36.4+rke2r1")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def artifact_url(text: str) -> str:
+    """A folder on the web, without a slash at its end. A password would be seen in messages and logs."""
+    if not _match(_ARTIFACT_URL, text):
+        raise ValueError("an http or https URL of a folder, without user, query and fragment")
+    return text.rstrip("/")
 
 
 def quantity(text: str) -> float:

@@ -698,6 +698,28 @@ def _images_and_security() -> tuple[Setting, ...]:
             )
         ),
         Setting(
+            "release",
+            Kind.TEXT,
+            "everything",
+            "The release of RKE2 that runs here. The node moves to it when the role's unit is restarted. One "
+            "that is not built in has to be fetched first: rke2-units release fetch.",
+            default_note="the one that rke2-units install pinned",
+            environment="RKE2_RELEASE",
+            check=grammar.release,
+            own=True,
+        ),
+        Setting(
+            "release-artifact-url",
+            Kind.TEXT,
+            "rke2-units install, rke2-units release fetch",
+            "Where the image lists of releases are fetched from: URL/VERSION/rke2-images*.linux-ARCH.txt, and "
+            "sha256sum-ARCH.txt beside them.",
+            default="https://github.com/rancher/rke2/releases/download",
+            environment="RKE2_RELEASE_ARTIFACT_URL",
+            check=grammar.artifact_url,
+            own=True,
+        ),
+        Setting(
             "system-default-registry",
             Kind.TEXT,
             "images",

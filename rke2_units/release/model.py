@@ -7,6 +7,10 @@ from dataclasses import dataclass
 STATIC_POD = "static-pod"
 CHART = "chart"
 
+# The names of two image lists: what every node needs, and one that holds everything.
+CORE = "core"
+ALL = "all"
+
 
 @dataclass(frozen=True)
 class Release:
@@ -22,3 +26,5 @@ class Release:
     # Whether its containerd is RKE2's build, in which the rewrites of registries.yaml act.
     rewrites: bool
     images: Mapping[str, str]
+    # RKE2's image lists by name ("core", "canal", ...): qualified references, sorted.
+    lists: Mapping[str, tuple[str, ...]]

@@ -106,10 +106,12 @@ def test_an_image_that_the_release_lacks_is_refused_with_the_key_to_set() -> Non
         images.image(config(), release("v1.20.2+rke2r1"), "cloud-controller-manager-image")
 
 
-def test_an_unknown_release_is_answered_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigurationError, match=r"did you mean v1\.36\.4\+rke2r1"):
+def test_an_unknown_release_is_answered_with_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"run: rke2-units release fetch v1\.36\.3\+rke2r1"):
         release("v1.36.3+rke2r1")
-    with pytest.raises(ConfigurationError, match="known:"):
+    with pytest.raises(ConfigurationError, match=r"did you mean v1\.36\.4\+rke2r1"):
+        release("v1.36.4+rke2r")
+    with pytest.raises(ConfigurationError, match="a release is written"):
         release("nonsense")
 
 
