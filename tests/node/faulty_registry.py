@@ -40,7 +40,8 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(404, "MANIFEST_UNKNOWN", {})
             return
         upstream = http.client.HTTPConnection("127.0.0.1", self.registry, timeout=60)
-        headers = {key: value for key, value in self.headers.items() if key.lower() != "connection"}
+        # One of a kind: a client sends many of Accept.
+        headers = {key: ", ".join(self.headers.get_all(key, [])) for key in set(self.headers.keys())}
         upstream.request(self.command, self.path, headers=headers)
         answer = upstream.getresponse()
         size = int(answer.headers.get("Content-Length", 0))

@@ -51,7 +51,7 @@ def image_list(content: Content, release: str) -> list[str]:
 
 
 def registry_storage(content: Content) -> Path:
-    """The `rootdirectory` of a docker-registry that has the content's images; shared, never to be written."""
+    """The `rootdirectory` of a docker-registry with the content's images; shared, never to be written."""
     template = root.root(content.suite)
     recipe = recipe_hash(Path(__file__), str(content.images.parent), str(template))
     name = f"registry-{content.suite}"
@@ -65,9 +65,10 @@ def _fill(storage: Path, content: Content, template: Path) -> None:
     for release in (content.release, ANOTHER_RELEASE):
         for archive, name in _images(content, release):
             words += [archive.name, name.removeprefix("docker.io/")]
+    places = (str(template), str(storage), str(content.images))
     command(
         *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
-        *("sh", "-euc", _FILL, "fill", template, storage, content.images, *words),
+        *("sh", "-euc", _FILL, "fill", *places, *words),
     )
 
 

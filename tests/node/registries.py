@@ -1,0 +1,129 @@
+"""Real registries on a node's loopback: Debian's docker-registry, each a systemd unit of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.nodes.content import Content
+from tests.nodes.debian import command
+from tests.nodes.machine import Node
+from tests.nodes.nspawn import NspawnNode
+from tests.nodes.registry_storage import registry_storage
+
+# A name of the node's loopback, for what is allowed to 127.0.0.1 alone.
+HOST = "registry.example"
+USER, PASSWORD = "mirror", "correct-horse-battery"
+# docker-registry takes bcrypt alone.
+_HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuSnF5tLPqPFqc0z9CY0HcSLFbSRlL67u\n"
+_ETC = "/etc/registries"
+AUTHORITY = f"{_ETC}/ca.crt"
+_STORAGE = "/srv/registry"
+_UNIT = """\
+[Service]
+ExecStart={command}
+[Install]
+WantedBy=multi-user.target
+"""
+_CERTIFICATES = f"""\
+cd {_ETC}
+new="-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30"
+openssl req $new -subj /CN=private-ca -keyout ca.key -out ca.crt
+openssl req $new -subj /CN={HOST} -keyout tls.key -out tls.crt -CA ca.crt -CAkey ca.key \\
+    -addext subjectAltName=DNS:{HOST} -addext basicConstraints=critical,CA:false
+"""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry, or something in the place of one, that runs on a node."""
+
+    node: Node
+    unit: str
+    address: str
+
+    def stop(self) -> None:
+        self.node.systemctl("stop", self.unit)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers, be it with a refusal."""
+        self.node.systemctl("start", self.unit)
+        port = self.address.rpartition(":")[2]
+        self.node.wait_for(self.unit, ["sh", "-c", f"ss -Htln | grep -q ':{port} '"], timeout=20)
+
+    def asked_for(self, path: str, since: str) -> bool:
+        """Whether somebody has asked for a path that begins so, as the registry's own log tells."""
+        return f'"GET {path}' in self.node.journal(self.unit, since=since)
+
+
+@dataclass(frozen=True)
+class FaultyRegistry(Registry):
+    """A registry that fails when it is told to; its faults are those of faulty_registry.py."""
+
+    def be(self, fault: str) -> None:
+        self.node.write(_fault_file(self.address), fault + "\n")
+
+
+def prepare(node: NspawnNode, content: Content) -> None:
+    """Give a node what its registries serve."""
+    target = node.root / _STORAGE.lstrip("/")
+    # Registries that write have storage of their own, so links do for what all nodes share.
+    command("cp", "--archive", "--link", registry_storage(content), target)
+    node.write(f"{_ETC}/htpasswd", _HTPASSWD)
+    node.sh(f"echo 127.0.0.1 {HOST} >>/etc/hosts\n{_CERTIFICATES}")
+
+
+def run(
+    node: Node,
+    port: int,
+    *,
+    tls: bool = False,
+    authenticated: bool = False,
+    mirrored: Registry | None = None,
+) -> Registry:
+    """Start a registry with the content's images, or one that is a pull-through mirror of another.
+
+    With `tls` its certificate is from a private CA (AUTHORITY) and for HOST; `authenticated`: it asks for
+    USER and PASSWORD.
+    """
+    lines = ["version: 0.1", "http:", f"  addr: 127.0.0.1:{port}"]
+    if tls:
+        lines.append(f"  tls: {{certificate: {_ETC}/tls.crt, key: {_ETC}/tls.key}}")
+    if authenticated:
+        lines.append(f"auth: {{htpasswd: {{realm: tests, path: {_ETC}/htpasswd}}}}")
+    if mirrored is not None:
+        lines.append(f"proxy: {{remoteurl: 'http://{mirrored.address}'}}")
+        lines.append(f"storage: {{filesystem: {{rootdirectory: /srv/mirror-{port}}}}}")
+    else:
+        lines.append(f"storage: {{filesystem: {{rootdirectory: {_STORAGE}}}, {_READ_ONLY}}}")
+    file = f"{_ETC}/{port}.yml"
+    node.write(file, "\n".join(lines) + "\n")
+    host = HOST if tls else "127.0.0.1"
+    registry = Registry(node, f"registry-{port}.service", f"{host}:{port}")
+    _have_unit(registry, f"/usr/bin/docker-registry serve {file}")
+    return registry
+
+
+_READ_ONLY = "maintenance: {readonly: {enabled: true}}"
+
+
+def run_faulty(port: int, registry: Registry) -> FaultyRegistry:
+    """Start what passes requests on to a plain registry of the same node, without a fault so far."""
+    node = registry.node
+    program = f"{_ETC}/faulty_registry.py"
+    node.copy_in(Path(__file__).with_name("faulty_registry.py"), program)
+    faulty = FaultyRegistry(node, f"registry-{port}.service", f"127.0.0.1:{port}")
+    faulty.be("")
+    behind = registry.address.rpartition(":")[2]
+    _have_unit(faulty, f"/usr/bin/python3 {program} {port} {behind} {_fault_file(faulty.address)}")
+    return faulty
+
+
+def _fault_file(address: str) -> str:
+    return f"{_ETC}/{address}.fault"
+
+
+def _have_unit(registry: Registry, command_line: str) -> None:
+    node = registry.node
+    node.write(f"/etc/systemd/system/{registry.unit}", _UNIT.format(command=command_line))
+    node.systemctl("daemon-reload")
+    node.systemctl("enable", "--quiet", registry.unit)
+    registry.start()
