@@ -26,6 +26,11 @@ class NodeFacts:
     resolv_conf: str | None = "/etc/resolv.conf"
     # Container runtimes beside runc: name (crun, nvidia, wasmtime, ...) -> path of their program.
     runtimes: Mapping[str, str] = field(default_factory=dict)
+    # The machine's own programs that the configuration asks for (plan.programs): name, or kubelet-path as it
+    # is written -> path. One that is not executable is missing.
+    programs: Mapping[str, str] = field(default_factory=dict)
+    # The major version of the machine's own containerd, where it is to run.
+    containerd_version: int | None = None
     # Those of RKE2's list of certificate folders (reference: static pods, SSL directories) that exist.
     ssl_directories: tuple[str, ...] = ()
     # The `etcd` user and group (profile cis and etcd), None when there is none.

@@ -18,6 +18,8 @@ CONTAINERD_STATE = "/run/k3s/containerd"
 CONTAINERD_SOCKET = f"{CONTAINERD_STATE}/containerd.sock"
 KUBELET_DIRECTORY = "/var/lib/kubelet"
 POD_LOGS = "/var/log/pods"
+# Where containerd, the kubelet and we ourselves look for the machine's own programs.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Rendered units are persistent and rank below /etc, which stays the administrator's.
 UNIT_DIRECTORY = "/usr/local/lib/systemd/system"
@@ -25,6 +27,8 @@ UNIT_DIRECTORY = "/usr/local/lib/systemd/system"
 STATE_DIRECTORY = "/var/lib/rke2-units"
 INSTALLATION_FILE = f"{STATE_DIRECTORY}/installation.json"
 WRITTEN_FILES = f"{STATE_DIRECTORY}/written-files.json"
+# Releases that are not built in, by name: what their image lists say.
+RELEASES_DIRECTORY = f"{STATE_DIRECTORY}/releases"
 RUNTIME_DIRECTORY = "/run/rke2-units"
 # The daemon holds a lock on this file while it stops its units, so that their pods stay (contract L4, L7).
 STOPPING_LOCK = f"{RUNTIME_DIRECTORY}/stopping.lock"

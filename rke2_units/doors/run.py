@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rke2_units.errors import UserError
+from rke2_units.names import SYSTEM_PATH
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = SYSTEM_PATH
 _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}
 
 # The Debian package that brings each program that we run or that the node's parts need.

@@ -11,15 +11,16 @@ import socket
 from collections.abc import Iterable, Mapping
 
 from rke2_units.config.config import Config
-from rke2_units.config.derived import data_directory
+from rke2_units.config.derived import data_directory, foreign_containerd, uses_host_content
 from rke2_units.config.settings import SETTINGS
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import NodeFacts
-from rke2_units.names import AUDIT_POLICY_FILE, NODE_ID_FILE, Paths, Role
+from rke2_units.names import AUDIT_POLICY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
+from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
 SSL_DIRECTORIES = (
@@ -33,7 +34,7 @@ RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 CAP_SYS_RESOURCE = 24
 # Where containerd looks for shims, and where NVIDIA's operator puts its toolkit.
-RUNTIME_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/nvidia/toolkit"
+RUNTIME_PATH = f"{SYSTEM_PATH}:/usr/local/nvidia/toolkit"
 
 # Addresses of documentation: connecting a UDP socket asks the kernel for its route and sends nothing.
 _SOMEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -59,6 +60,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
     paths = Paths(data_directory(config))
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
     machine = os.uname().machine
+    own_programs = programs(config)
     return NodeFacts(
         hostname=_hostname(config),
         node_ips=addresses,
@@ -72,6 +74,8 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         cpus=len(os.sched_getaffinity(0)),
         resolv_conf=usable_resolv_conf(),
         runtimes=runtimes(),
+        programs=own_programs,
+        containerd_version=_containerd_version(config, own_programs),
         ssl_directories=tuple(path for path in SSL_DIRECTORIES if os.path.isdir(path)),
         etcd_user=etcd_user(),
         environment=for_pods_and_containerd(environment),
@@ -85,6 +89,32 @@ def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:
     """The container runtimes that RKE2 knows, those whose program is on this machine."""
     found = {name: shutil.which(program, path=path) for name, program in RUNTIME_PROGRAMS.items()}
     return {name: program for name, program in found.items() if program}
+
+
+def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
+    """Of the machine's own programs that this configuration asks for, those that can be executed."""
+    wanted = [config.text("kubelet-path")] if config.is_set("kubelet-path") else []
+    if uses_host_content(config):
+        wanted += [*CONTAINERD_PROGRAMS, KUBELET]
+    found = {name: shutil.which(name, path=path) for name in wanted}
+    return {name: program for name, program in found.items() if program}
+
+
+def _containerd_version(config: Config, found: Mapping[str, str]) -> int | None:
+    """Asked only where the machine's own containerd is to run with a configuration of ours."""
+    if "containerd" not in found or foreign_containerd(config):
+        return None
+    try:
+        said = run([found["containerd"], "--version"], check=False, timeout=10).output
+    except UserError:
+        return None
+    return major_version(said)
+
+
+def major_version(said: str) -> int | None:
+    """Of "containerd github.com/containerd/containerd/v2 v2.1.3 c787fb98" it is 2; None for none."""
+    version = re.search(r"\sv?(\d+)\.\d+", said)
+    return int(version[1]) if version else None
 
 
 def _hostname(config: Config) -> str:

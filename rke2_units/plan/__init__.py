@@ -10,6 +10,7 @@ from rke2_units.plan import (
     etcd,
     kubelet,
     program_settings,
+    programs,
     server_files,
     static_pods,
     sysctl,
@@ -25,7 +26,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     paths = Paths(derived.data_directory(config))
     node_name = derived.node_name(config, facts)
     runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)
-    content_directory = images.content_directory_name(runtime_image)
+    own_content = not derived.uses_host_content(config)
+    node_programs = programs.programs(config, facts, release)
     components = static_pods.components(role, config, release)
     pods = [static_pods.manifest(component, config, facts, release) for component in components]
     hardened = config.text("profile") in ("cis", "etcd")
@@ -59,7 +61,9 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 node_name=node_name,
                 release=release,
                 runtime_image=runtime_image,
-                content_directory=content_directory,
+                content_directory=programs.content_directory(config, release),
+                containerd_socket=derived.containerd_socket(config),
+                ctr=node_programs.ctr,
                 pause_image=images.image(config, release, "pause-image"),
                 snapshotter=config.text("snapshotter"),
                 static_pods=pods,
@@ -70,10 +74,10 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         paths,
         facts,
         release,
-        content_directory=content_directory,
+        programs=node_programs,
+        own_content=own_content,
         containerd_arguments=containerd.arguments(config, facts, release),
         kubelet_arguments=kubelet.arguments(config, facts, release),
-        kubelet_program=config.text("kubelet-path") or None,
         others=files,
     )
     etcd_owner = (facts.etcd_user or (0, 0)) if hardened else (0, 0)
@@ -82,8 +86,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         directories=directories(paths, role, etcd_owner),
         files=tuple(files),
         units=(
-            names.CONTENT_UNIT,
-            names.CONTAINERD_UNIT,
+            *([names.CONTENT_UNIT] if own_content else []),
+            *([names.CONTAINERD_UNIT] if node_programs.containerd else []),
             names.IMAGES_UNIT,
             names.KUBELET_UNIT,
             *(names.static_pod_unit(component) for component in components),

@@ -12,7 +12,7 @@ from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import cgroups, environment, toml
+from rke2_units.plan import cgroups, environment, programs, toml
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
@@ -43,8 +43,15 @@ RUNTIME_PROGRAMS = _OCI_PROGRAMS | {
 
 
 def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
-    """config.toml, crictl's configuration, and the environment, which can hold a proxy's password."""
+    """config.toml, crictl's configuration, and the environment, which can hold a proxy's password.
+
+    Of a containerd that is there already, crictl's alone: its configuration is its owner's.
+    """
     paths = Paths(derived.data_directory(config))
+    endpoint = f"unix://{derived.containerd_socket(config)}"
+    crictl = File(paths.crictl_config, f"runtime-endpoint: {endpoint}\n", 0o600)
+    if derived.foreign_containerd(config):
+        return [crictl]
     return [
         File(
             paths.containerd_config,
@@ -59,7 +66,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             restarts=(names.CONTAINERD_UNIT,),
             secret=True,
         ),
-        File(paths.crictl_config, f"runtime-endpoint: unix://{names.CONTAINERD_SOCKET}\n", 0o600),
+        crictl,
     ]
 
 
@@ -83,7 +90,7 @@ def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
 def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
     """The content of config.toml as data."""
     paths = Paths(derived.data_directory(config))
-    version = release.containerd_config
+    version = programs.containerd_config_version(config, facts, release)
     plugins = _plugins_version_2 if version == 2 else _plugins_version_3
     drop_ins = "config.toml.d" if version == 2 else f"config-v{version}.toml.d"
     return {

@@ -18,7 +18,6 @@ from rke2_units.plan import addresses, cgroups, environment, yaml_text
 from rke2_units.release import features, images
 from rke2_units.release.model import Release
 
-_ENDPOINT = f"unix://{names.CONTAINERD_SOCKET}"
 _STUB_RESOLV_CONF = "nameserver 8.8.8.8\nnameserver 2001:4860:4860::8888\n"
 # klog's, which RKE2 takes out too; v and vmodule stay.
 _LOG_FLAGS = frozenset(
@@ -79,7 +78,7 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "cgroupDriver": "systemd" if cgroups.systemd_driver(facts) else "cgroupfs",
         "clusterDNS": list(derived.cluster_dns(config, facts)),
         "clusterDomain": config.text("cluster-domain"),
-        "containerRuntimeEndpoint": _ENDPOINT,
+        "containerRuntimeEndpoint": f"unix://{derived.containerd_socket(config)}",
         "cpuManagerReconcilePeriod": "10s",
         "evictionHard": {"imagefs.available": "5%", "nodefs.available": "5%"},
         "evictionMinimumReclaim": {"imagefs.available": "10%", "nodefs.available": "10%"},
@@ -134,8 +133,8 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
         "config": paths.kubelet_config,
         "config-dir": paths.kubelet_etc,
         "container-runtime": "remote",
-        "container-runtime-endpoint": _ENDPOINT,
-        "containerd": names.CONTAINERD_SOCKET,
+        "container-runtime-endpoint": f"unix://{derived.containerd_socket(config)}",
+        "containerd": derived.containerd_socket(config),
         "hostname-override": derived.node_name(config, facts),
         "kubeconfig": paths.kubelet_kubeconfig,
         # Without it the kubelet looks its own name up, which takes 20 s where no DNS answers.

@@ -56,6 +56,8 @@ def text(
     release: Release,
     runtime_image: str,
     content_directory: str,
+    containerd_socket: str,
+    ctr: str,
     pause_image: str,
     snapshotter: str,
     static_pods: Sequence[StaticPod],
@@ -66,7 +68,8 @@ def text(
         "data_directory": paths.data,
         "node_name": node_name,
         "release": release.name,
-        "containerd_socket": names.CONTAINERD_SOCKET,
+        "containerd_socket": containerd_socket,
+        "ctr": ctr,
         "namespace": "k8s.io",
         "snapshotter": snapshotter,
         "content": {

@@ -7,6 +7,7 @@ from rke2_units import names
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import systemd_options
+from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
 from rke2_units.release.model import Release
 
@@ -36,24 +37,27 @@ def files(
     facts: NodeFacts,
     release: Release,
     *,
-    content_directory: str,
+    programs: Programs,
+    own_content: bool,
     containerd_arguments: Sequence[str],
     kubelet_arguments: Sequence[str],
-    kubelet_program: str | None,
     others: Sequence[File],
 ) -> list[File]:
     """All units and drop-ins but the role's own, which the package ships.
 
-    `others` are the plan's other files: those that name a unit in `restarts` are part of its digest.
+    `own_content`: the programs come out of the runtime image. `others` are the plan's other files: those
+    that name a unit in `restarts` are part of its digest.
     """
-    bin_directory = f"{paths.content_directory(content_directory)}/bin"
+    own_containerd = bool(programs.containerd)
     common = {
         "python": PYTHON,
         "settings": systemd_options.quote(paths.program_settings),
         "content_unit": names.CONTENT_UNIT,
         "containerd_unit": names.CONTAINERD_UNIT,
         "kubelet_unit": names.KUBELET_UNIT,
-        "bin": bin_directory,
+        "own_content": own_content,
+        "own_containerd": own_containerd,
+        "search_path": programs.search_path,
         "release": release.name,
     }
 
@@ -81,18 +85,19 @@ def files(
             paths.kubelet_kubeconfig,
         )
     }
+    containerd = process(
+        names.CONTAINERD_UNIT,
+        [programs.containerd, *containerd_arguments],
+        paths.containerd_environment,
+        {},
+    )
     return [
-        unit(names.CONTENT_UNIT),
-        process(
-            names.CONTAINERD_UNIT,
-            [f"{bin_directory}/containerd", *containerd_arguments],
-            paths.containerd_environment,
-            {},
-        ),
+        *([unit(names.CONTENT_UNIT)] if own_content else []),
+        *([containerd] if own_containerd else []),
         unit(names.IMAGES_UNIT),
         process(
             names.KUBELET_UNIT,
-            [kubelet_program or f"{bin_directory}/kubelet", *kubelet_arguments],
+            [programs.kubelet, *kubelet_arguments],
             paths.kubelet_environment,
             kubelet_material,
         ),

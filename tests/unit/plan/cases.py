@@ -14,6 +14,17 @@ MACHINE = NodeFacts(
     ssl_directories=("/etc/ssl/certs", "/usr/share/ca-certificates"),
     etcd_member_name="node1-1a2b3c4d",
 )
+HOST_MACHINE = replace(
+    MACHINE,
+    programs={
+        "containerd": "/usr/bin/containerd",
+        "containerd-shim-runc-v2": "/usr/bin/containerd-shim-runc-v2",
+        "ctr": "/usr/bin/ctr",
+        "kubelet": "/usr/local/bin/kubelet",
+        "runc": "/usr/sbin/runc",
+    },
+    containerd_version=1,
+)
 AGENT = {"server": "https://server.example:9345", "token": "secret"}
 
 
@@ -61,6 +72,11 @@ CASES = {
             resolv_conf=None,
             etcd_member_name=None,
         ),
+    ),
+    # The machine's own programs, and a containerd that is there already.
+    "server-host-content": Case(Role.SERVER, {"content": "host"}, HOST_MACHINE),
+    "server-foreign-containerd": Case(
+        Role.SERVER, {"container-runtime-endpoint": "unix:///run/containerd/containerd.sock"}
     ),
     "server-with-everything": Case(
         Role.SERVER,
