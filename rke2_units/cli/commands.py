@@ -60,19 +60,32 @@ _config_file = click.option(
 )
 
 
+def _image_lists(option: str) -> Callable[[_Function], _Function]:
+    return click.option(
+        option,
+        "image_lists",
+        metavar="FILE",
+        multiple=True,
+        help="Take the release's images from this file (rke2-images-NAME.linux-ARCH.txt, one reference a "
+        "line) and fetch nothing; may be given several times.",
+    )
+
+
 @command.command()
 @click.option("--role", type=_ROLES, required=True, help="What this node is to be.")
 @_release
+@_image_lists("--image-list")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def install(role: str, release: str | None, dry_run: bool) -> int:
+def install(role: str, release: str | None, image_lists: tuple[str, ...], dry_run: bool) -> int:
     """Check this machine and write all of a node's files.
 
     The role's unit is enabled, and nothing is started. Run again, it brings the files up to date with the
-    configuration; the release stays as it is unless --release says otherwise.
+    configuration; the release stays as it is unless --release says otherwise. The image lists of one that is
+    not known here are fetched.
     """
     from rke2_units.cli.install import install as run
 
-    return run(Role(role), release, dry_run=dry_run)
+    return run(Role(role), release, image_lists, dry_run=dry_run)
 
 
 @command.command()
@@ -116,6 +129,70 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     text = unified(changes(prepared.plan))
     click.echo(text, nl=False)
     return 1 if text else 0
+
+
+@command.group(cls=_Group)
+def release() -> None:
+    """List, show and fetch releases."""
+
+
+@release.command("list")
+def release_list() -> int:
+    """List the releases that this node knows, and where each comes from."""
+    from rke2_units.cli.releases import show_all
+
+    show_all()
+    return 0
+
+
+@release.command("show")
+@click.argument("version", required=False)
+@_config_file
+def release_show(version: str | None, config_file: str | None) -> int:
+    """Show a release's versions, images and image lists.
+
+    Without VERSION, those of the release that this node is to run.
+    """
+    from rke2_units.cli.releases import show
+
+    show(version, config_file)
+    return 0
+
+
+@release.command("fetch")
+@click.argument("version")
+@_image_lists("--from")
+@_config_file
+def release_fetch(version: str, image_lists: tuple[str, ...], config_file: str | None) -> int:
+    """Get the image lists of a release that is not built in, and keep them.
+
+    They come from release-artifact-url (config.yaml), and are checked against the checksums there.
+    """
+    from rke2_units.cli.releases import fetch
+
+    fetch(version, image_lists, config_file)
+    return 0
+
+
+@command.group(cls=_Group)
+def images() -> None:
+    """List and bundle the images that a node needs."""
+
+
+@images.command("list")
+@_role(help="The role (default: the installed one, else server).")
+@_release
+@_config_file
+def images_list(role: str | None, release: str | None, config_file: str | None) -> int:
+    """Print what a registry has to hold for this node, one reference a line.
+
+    The node's own images and, on a server, those of the charts of its network plugin, ingress controller and
+    the core. The registry that system-default-registry names is left out.
+    """
+    from rke2_units.cli.images import show
+
+    show(Role(role) if role else None, release, config_file)
+    return 0
 
 
 @command.command()

@@ -1,20 +1,28 @@
 """rke2-units install: checks, plan, files, systemd."""
 
+from collections.abc import Sequence
+
 import click
 
-from rke2_units.cli.planning import make_plan_here, refuse_other_role
-from rke2_units.errors import UserError
+from rke2_units.cli.planning import Chosen, make_plan_here, refuse_other_role
+from rke2_units.cli.releases import fetch_release
+from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import checks
+from rke2_units.node import checks, releases
 from rke2_units.node.apply import Change, Kind, apply, changes, set_kernel_parameters
 from rke2_units.node.checks import Severity
 from rke2_units.node.diff import unified
+from rke2_units.node.installation import read as read_installation
+from rke2_units.node.releases import Fetched
+from rke2_units.release.model import Release
+from rke2_units.release.table import RELEASES
 
 
-def install(role: Role, release: str | None, *, dry_run: bool) -> int:
+def install(role: Role, release: str | None, image_lists: Sequence[str], *, dry_run: bool) -> int:
     """Makes this machine a node of the role, not yet started; returns the exit status."""
     refuse_other_role(role)
-    prepared = make_plan_here(role, release)
+    fetched: list[Fetched] = []
+    prepared = make_plan_here(role, release, find=lambda chosen: _release(chosen, image_lists, fetched))
     plan, installation = prepared.plan, prepared.installation
     for warning in prepared.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -27,16 +35,38 @@ def install(role: Role, release: str | None, *, dry_run: bool) -> int:
             f"this machine cannot be a node yet: {failed} of the checks above failed",
             hint="nothing was changed",
         )
+    before = read_installation()
+    for each in fetched:
+        releases.keep(each)
     changed = apply(plan, installation=installation)
     for problem in set_kernel_parameters(plan):
         click.echo(f"warning: {problem}", err=True)
     _enable(plan.enabled)
     click.echo(_summary(changed))
-    click.echo(
-        f"{prepared.release} is installed, {plan.enabled} enabled; "
-        f"start it: systemctl start {plan.enabled.removesuffix('.service')}"
-    )
+    click.echo(_what_next(before.release if before else None, installation.release, plan.enabled))
     return 0
+
+
+def _release(chosen: Chosen, image_lists: Sequence[str], fetched: list[Fetched]) -> Release:
+    """The release to install; one that is new here is fetched, and put into `fetched` to be kept."""
+    name, configured = chosen.release, chosen.config.text("release")
+    if configured and name != configured:
+        raise ConfigurationError(
+            f"--release {name}, but {chosen.config.source('release')} says release: {configured}",
+            hint="the next start would go by that; change or remove it there",
+        )
+    if image_lists:
+        fetched.append(releases.of_files(name, image_lists))
+    elif name not in RELEASES and releases.read(name) is None:
+        fetched.append(fetch_release(chosen))
+    return fetched[0].release if fetched else releases.find(name)
+
+
+def _what_next(before: str | None, release: str, unit: str) -> str:
+    unit = unit.removesuffix(".service")
+    if before in (None, release):
+        return f"{release} is installed, {unit}.service enabled; start it: systemctl start {unit}"
+    return f"{release} is installed in place of {before}; it comes with: systemctl restart {unit}"
 
 
 def _check(role: Role, data_directory: str) -> int:

@@ -1,19 +1,22 @@
 """From config files, this machine's facts and a release to the plan, for the commands that use it."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from rke2_units.config.config import Config
 from rke2_units.config.derived import data_directory
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Role
-from rke2_units.node import installation
+from rke2_units.node import installation, releases
 from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
 from rke2_units.plan import make_plan
-from rke2_units.release.table import DEFAULT, release
+from rke2_units.release.model import Release
+from rke2_units.release.table import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,45 @@ class Prepared:
         return self.installation.release
 
 
-def make_plan_here(role: Role | None, release_name: str | None, config_file: str | None = None) -> Prepared:
-    """The plan for this machine.
+@dataclass(frozen=True)
+class Chosen:
+    """What this machine is asked to be: the role, its settings, and the name of the release."""
 
-    What is not given is taken from the node's installation; without one the role is server and the release
-    the default.
+    role: Role
+    config: Config
+    release: str
+    # Where settings and proxies are looked for beside config.yaml.
+    environment: dict[str, str]
+
+
+def choose(role: Role | None, release_name: str | None, config_file: str | None = None) -> Chosen:
+    """What is not given is taken from config.yaml (`release`) and the node's installation.
+
+    Without an installation the role is server and the release the default.
     """
     installed = installation.read()
     role = role or (installed.role if installed else Role.SERVER)
-    chosen = release(release_name or (installed.release if installed else DEFAULT))
     environment = command_environment(role, dict(os.environ))
     config = load(role, config_file=config_file, environment=environment)
-    plan = make_plan(role, config, gather(role, config, environment=environment), chosen)
-    return Prepared(plan, Installation(role, chosen.name, data_directory(config)), config.warnings)
+    pinned = installed.release if installed else DEFAULT
+    return Chosen(role, config, release_name or config.text("release") or pinned, environment)
+
+
+def make_plan_here(
+    role: Role | None,
+    release_name: str | None,
+    config_file: str | None = None,
+    *,
+    find: Callable[[Chosen], Release] = lambda chosen: releases.find(chosen.release),
+) -> Prepared:
+    """The plan for this machine; what is not given is chosen as `choose` does, `find` has the release."""
+    chosen = choose(role, release_name, config_file)
+    release = find(chosen)
+    config = chosen.config
+    plan = make_plan(
+        chosen.role, config, gather(chosen.role, config, environment=chosen.environment), release
+    )
+    return Prepared(plan, Installation(chosen.role, release.name, data_directory(config)), config.warnings)
 
 
 def refuse_other_role(role: Role) -> None:

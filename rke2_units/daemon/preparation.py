@@ -16,12 +16,10 @@ from rke2_units.doors.dbus import Systemd
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
-from rke2_units.node import apply, facts, installation
+from rke2_units.node import apply, facts, installation, pods, releases
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.installation import Installation
-from rke2_units.plan import make_plan, program_settings
-from rke2_units.release import images
-from rke2_units.release.table import release as find_release
+from rke2_units.plan import make_plan, program_settings, programs
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,10 @@ class Prepared:
     plan: Plan
     paths: Paths
     content_directory: str
+    # The socket of a containerd that is there already, "" for our own.
+    foreign_containerd: str
+    # What is allowed in the configuration but not wise, one line each.
+    warnings: tuple[str, ...]
     static_pods: tuple[str, ...]
     # The planned digest of each process that carries one (containerd, the kubelet).
     digests: Mapping[str, str]
@@ -57,10 +59,12 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
             hint=f"stop it first: systemctl disable --now {role.other.unit}",
         )
     config = load(role, environment=os.environ)
-    release = find_release(installed.release)
+    # Never fetched here: a start must not depend on the network, nor on who answers there.
+    release = releases.find(config.text("release") or installed.release)
     paths = Paths(derived.data_directory(config))
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
+    pods.refuse_to_leave(installed.data_directory, derived.containerd_socket(config))
     ensure(certificate_request(role, config, gathered), datetime.now(UTC))
     # Again, with the digests of what is there now.
     again = facts.gather(role, config, environment=os.environ)
@@ -77,13 +81,14 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     return Prepared(
         plan=plan,
         paths=paths,
-        content_directory=images.content_directory_name(
-            images.reference(config, release, images.RUNTIME_IMAGE)
-        ),
+        content_directory=programs.content_directory(config, release),
+        foreign_containerd=derived.foreign_containerd(config),
+        warnings=config.warnings,
         static_pods=components,
         digests={
             unit: units.planned_digest(plan.file(f"{names.UNIT_DIRECTORY}/{unit}").content)
             for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
+            if unit in plan.units
         },
         facts={
             name: asked[name]

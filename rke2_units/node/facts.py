@@ -59,12 +59,11 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         )
     paths = Paths(data_directory(config))
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
-    machine = os.uname().machine
     own_programs = programs(config)
     return NodeFacts(
         hostname=_hostname(config),
         node_ips=addresses,
-        architecture=ARCHITECTURES.get(machine, machine),
+        architecture=architecture(),
         systemd_version=systemd_version() or NodeFacts.systemd_version,
         kernel=kernel_version(os.uname().release),
         cgroup_version=cgroup_version(),
@@ -83,6 +82,12 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         node_id=_node_id(),
         etcd_member_name=member_name.strip() or None if member_name else None,
     )
+
+
+def architecture() -> str:
+    """This machine's, by Go's name for it: amd64, arm64."""
+    machine = os.uname().machine
+    return ARCHITECTURES.get(machine, machine)
 
 
 def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:

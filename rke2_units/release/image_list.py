@@ -19,7 +19,7 @@ _FILE = re.compile(r"rke2-images(?:-(?P<name>[a-z0-9-]+))?\.linux-(?P<architectu
 _ETCD = re.compile(r"v([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?![0-9])")
 
 # The images that a node cannot do without, and the keys that each of them serves.
-_ESSENTIAL: Mapping[str, tuple[str, ...]] = {
+_ESSENTIAL: dict[str, tuple[str, ...]] = {
     "rke2-runtime": (images.RUNTIME_IMAGE,),
     "hardened-kubernetes": tuple(
         f"{component}-image"
@@ -33,7 +33,7 @@ _ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     "hardened-etcd": (f"{names.ETCD}-image",),
     "mirrored-pause": ("pause-image",),
 }
-_OPTIONAL: Mapping[str, tuple[str, ...]] = {
+_OPTIONAL: dict[str, tuple[str, ...]] = {
     "rke2-cloud-provider": (f"{names.CLOUD_CONTROLLER_MANAGER}-image",),
 }
 # Names that were other ones in early releases.
