@@ -142,6 +142,8 @@ class Paths:
         self.kubelet_log = f"{self.agent}/logs/kubelet.log"
         # What the programs that units start need to know (rke2_units.programs.settings).
         self.program_settings = f"{self.agent_etc}/rke2-units.json"
+        # registries.yaml as those programs read it.
+        self.program_registries = f"{self.agent_etc}/rke2-units-registries.json"
 
     def content_directory(self, name: str) -> str:
         return f"{self.content}/{name}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rke2_units.config import grammar
+from rke2_units.config.registries import Registries
 from rke2_units.config.settings import BY_NAME, Kind
 from rke2_units.config.values import Item
 from rke2_units.errors import ConfigurationError
@@ -17,13 +18,15 @@ class Config:
     """Settings by RKE2's names. Asking for a name that is not in the table is a KeyError.
 
     `given` holds what the user set, in checked and uniform texts (booleans as "true" and "false", one item
-    per value of a list). `warnings` are lines for the user about what is allowed but not wise.
+    per value of a list). `warnings` are lines for the user about what is allowed but not wise. `registries`
+    is the content of the file that private-registry names.
     """
 
     role: Role
     # Not in repr: there are secrets in it.
     given: Mapping[str, tuple[Item, ...]] = field(repr=False)
     warnings: tuple[str, ...] = ()
+    registries: Registries = field(default_factory=Registries, repr=False)
 
     def text(self, name: str) -> str:
         """The value, its default when it is not set; "" when it has none."""

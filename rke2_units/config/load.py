@@ -5,9 +5,10 @@ import stat
 from collections.abc import Mapping, Sequence
 
 from rke2_units import names
-from rke2_units.config import check, consistency, yaml_file
+from rke2_units.config import check, consistency, registries, yaml_events, yaml_file
 from rke2_units.config.config import Config
 from rke2_units.config.merge import merge
+from rke2_units.config.registries import Registries
 from rke2_units.config.settings import Kind, find
 from rke2_units.config.values import Given, Item, text_value
 from rke2_units.config.yaml_file import Entry
@@ -29,7 +30,8 @@ def load(
     The file is `config_file`, else `config` of the arguments (key and value each), else RKE2_CONFIG_FILE,
     else /etc/rancher/rke2/config.yaml; only the last of these may be missing. Every *.yaml and *.yml of the
     folder FILE.d follows, in the byte order of their names. Token files are read as well: their content is
-    the setting `token` or `agent-token`.
+    the setting `token` or `agent-token`; and so is the file of registries, which may be missing where
+    private-registry is not set.
     """
     path, named_by = _config_file(config_file, environment, arguments)
     warnings: list[str] = []
@@ -40,7 +42,8 @@ def load(
     for name in ("token", "agent-token"):
         if config.is_set(f"{name}-file"):
             given[name] = (_token(config, name, warnings),)
-    return Config(role, given, tuple(warnings))
+    found = _registries(config, warnings)
+    return Config(role, given, tuple(warnings), found)
 
 
 def make_config(role: Role, values: Mapping[str, object]) -> Config:
@@ -102,7 +105,7 @@ def _read_all(path: str, named_by: str | None, warnings: list[str]) -> list[list
     files = []
     for found in paths:
         content, mode = _read(
-            found, f"{named_by}: config" if found == path and named_by else found, yaml_file.LARGEST_FILE
+            found, f"{named_by}: config" if found == path and named_by else found, yaml_events.LARGEST_FILE
         )
         entries = yaml_file.parse(content, found)
         secrets = [name for entry in entries if (name := _secret(entry))]
@@ -142,6 +145,27 @@ def _token(config: Config, name: str, warnings: list[str]) -> Item:
     if not text:
         raise ConfigurationError(f"{source}: {name}-file {path} is empty", hint="write the token into it")
     return check.settle(config.role, {name: text_value(text, path)})[name][0]
+
+
+def _registries(config: Config, warnings: list[str]) -> Registries:
+    path = config.text("private-registry")
+    named = config.is_set("private-registry")
+    if not named and not os.path.lexists(path):
+        return Registries()
+    about = f"{config.source('private-registry')}: private-registry" if named else path
+    content, mode = _read(path, about, yaml_events.LARGEST_FILE)
+    found = registries.parse(content, path, _problem_of_pem_file)
+    if mode & stat.S_IROTH and any(host.auth for host in found.configs.values()):
+        warnings.append(f"{path} holds credentials and can be read by everyone (chmod 600 {path})")
+    return found
+
+
+def _problem_of_pem_file(path: str) -> str | None:
+    try:
+        content, _ = _read(path, path, yaml_events.LARGEST_FILE)
+    except ConfigurationError as error:
+        return error.message.removeprefix(f"{path} ")
+    return None if b"-----BEGIN " in content else "is not a PEM file"
 
 
 def _read(path: str, source: str, limit: int) -> tuple[bytes, int]:

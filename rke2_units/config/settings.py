@@ -63,9 +63,6 @@ _EXTERNAL_DATASTORE = (
 )
 _SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
 _RESET = "rke2-units cannot reset or restore a cluster yet"
-_CONTENT = (
-    "rke2-units takes images only from archives in agent/images yet, not from registries of its own settings"
-)
 _CHARTS = "rke2-units does not install charts yet"
 _JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
 _SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
@@ -701,8 +698,8 @@ def _images_and_security() -> tuple[Setting, ...]:
             "release",
             Kind.TEXT,
             "everything",
-            "The release of RKE2 that runs here. The node moves to it when the role's unit is restarted. One "
-            "that is not built in has to be fetched first: rke2-units release fetch.",
+            "The release of RKE2 that runs here. The node moves to it when the role's unit is restarted. "
+            "One that is not built in has to be fetched first: rke2-units release fetch.",
             default_note="the one that rke2-units install pinned",
             environment="RKE2_RELEASE",
             check=grammar.release,
@@ -712,8 +709,8 @@ def _images_and_security() -> tuple[Setting, ...]:
             "release-artifact-url",
             Kind.TEXT,
             "rke2-units install, rke2-units release fetch",
-            "Where the image lists of releases are fetched from: URL/VERSION/rke2-images*.linux-ARCH.txt, and "
-            "sha256sum-ARCH.txt beside them.",
+            "Where the image lists of releases are fetched from: "
+            "URL/VERSION/rke2-images*.linux-ARCH.txt, and sha256sum-ARCH.txt beside them.",
             default="https://github.com/rancher/rke2/releases/download",
             environment="RKE2_RELEASE_ARTIFACT_URL",
             check=grammar.artifact_url,
@@ -826,8 +823,8 @@ def _images_and_security() -> tuple[Setting, ...]:
             "content",
             Kind.TEXT,
             "units",
-            "Whose programs run: those of RKE2's runtime image (rke2), or the machine's own containerd, runc, "
-            "ctr and kubelet (host).",
+            "Whose programs run: those of RKE2's runtime image (rke2), or the machine's own containerd, "
+            "runc, ctr and kubelet (host).",
             default=RKE2_CONTENT,
             choices=(RKE2_CONTENT, HOST_CONTENT),
             own=True,
@@ -944,9 +941,9 @@ def _node() -> tuple[Setting, ...]:
             "container-runtime-endpoint",
             Kind.TEXT,
             "kubelet",
-            "The socket (a path, or unix:///PATH) of a containerd that is there already: pods run in it, and "
-            "there is no rke2-containerd.service. Its folder is that containerd's state directory. No other "
-            "container runtime can be used.",
+            "The socket (a path, or unix:///PATH) of a containerd that is there already: pods run in it, "
+            "and there is no rke2-containerd.service. Its folder is that containerd's state directory. "
+            "No other container runtime can be used.",
             default_note="rke2-containerd.service's own",
             check=grammar.containerd_socket,
         ),
@@ -969,11 +966,10 @@ def _node() -> tuple[Setting, ...]:
         Setting(
             "private-registry",
             Kind.TEXT,
-            "containerd",
-            "The file that configures registries.",
+            "containerd, content",
+            "The file that configures registries: their mirrors, credentials and TLS (see REGISTRIES).",
             default=names.REGISTRIES_FILE,
             check=grammar.absolute_path,
-            refused=_CONTENT,
         ),
         Setting(
             "airgap-extra-registry",
@@ -981,15 +977,14 @@ def _node() -> tuple[Setting, ...]:
             "images",
             "Give imported images names of these registries too.",
             hidden=True,
-            refused=_CONTENT,
+            check=grammar.registry,
         ),
         Setting(
             "disable-default-registry-endpoint",
             Kind.BOOLEAN,
-            "containerd",
-            "Do not fall back to the registry that an image names.",
+            "containerd, content",
+            "Where registries.yaml names mirrors, do not fall back to the registry that an image names.",
             default="false",
-            refused=_CONTENT,
         ),
         Setting(
             "nonroot-devices",

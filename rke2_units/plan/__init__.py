@@ -11,6 +11,7 @@ from rke2_units.plan import (
     kubelet,
     program_settings,
     programs,
+    registries,
     server_files,
     static_pods,
     sysctl,
@@ -35,6 +36,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     files: list[File] = [
         *sysctl.files(config, facts),
         *containerd.files(config, facts, release),
+        *registries.files(config, release),
         *kubelet.files(config, facts, release),
     ]
     if config.boolean("with-node-id"):
@@ -61,11 +63,13 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 node_name=node_name,
                 release=release,
                 runtime_image=runtime_image,
+                runtime_image_to_pull=images.image(config, release, images.RUNTIME_IMAGE),
                 content_directory=programs.content_directory(config, release),
                 containerd_socket=derived.containerd_socket(config),
                 ctr=node_programs.ctr,
                 pause_image=images.image(config, release, "pause-image"),
                 snapshotter=config.text("snapshotter"),
+                extra_registries=config.items("airgap-extra-registry"),
                 static_pods=pods,
             ),
         )
@@ -83,7 +87,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     etcd_owner = (facts.etcd_user or (0, 0)) if hardened else (0, 0)
     return Plan(
         role=role,
-        directories=directories(paths, role, etcd_owner),
+        directories=(*directories(paths, role, etcd_owner), *registries.directories(config)),
         files=tuple(files),
         units=(
             *([names.CONTENT_UNIT] if own_content else []),

@@ -12,7 +12,7 @@ from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import cgroups, environment, programs, toml
+from rke2_units.plan import cgroups, environment, programs, registries, toml
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
@@ -45,7 +45,8 @@ RUNTIME_PROGRAMS = _OCI_PROGRAMS | {
 def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     """config.toml, crictl's configuration, and the environment, which can hold a proxy's password.
 
-    Of a containerd that is there already, crictl's alone: its configuration is its owner's.
+    config.toml has the credentials of registries. Of a containerd that is there already, crictl's alone: its
+    configuration is its owner's.
     """
     paths = Paths(derived.data_directory(config))
     endpoint = f"unix://{derived.containerd_socket(config)}"
@@ -58,6 +59,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             toml.text(settings(config, facts, release)),
             0o600,
             restarts=(names.CONTAINERD_UNIT,),
+            secret=bool(registries.credentials(config)),
         ),
         File(
             paths.containerd_environment,
@@ -117,7 +119,7 @@ def _plugins_version_2(
             # Debian's containerd 1.7 is built with other folders in mind.
             "cni": {"bin_dir": "/opt/cni/bin", "conf_dir": "/etc/cni/net.d"},
             "containerd": {**_snapshots(config), **_runtimes(config, facts)},
-            "registry": _registry(paths),
+            "registry": _registry(config, paths),
         }
     }
 
@@ -135,7 +137,7 @@ def _plugins_version_3(
             **_snapshots(config),
             "use_local_image_pull": True,
             "pinned_images": {"sandbox": images.image(config, release, "pause-image")},
-            "registry": _registry(paths),
+            "registry": _registry(config, paths),
         },
     }
 
@@ -182,5 +184,9 @@ def _runtimes(config: Config, facts: NodeFacts) -> dict[str, object]:
     return {**({"default_runtime_name": default} if default else {}), "runtimes": runtimes}
 
 
-def _registry(paths: Paths) -> dict[str, object]:
-    return {"config_path": f"{paths.containerd_etc}/certs.d"}
+def _registry(config: Config, paths: Paths) -> dict[str, object]:
+    configs = registries.credentials(config)
+    return {
+        "config_path": f"{paths.containerd_etc}/certs.d",
+        **({"configs": configs} if configs else {}),
+    }

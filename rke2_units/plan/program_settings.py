@@ -55,11 +55,13 @@ def text(
     node_name: str,
     release: Release,
     runtime_image: str,
+    runtime_image_to_pull: str,
     content_directory: str,
     containerd_socket: str,
     ctr: str,
     pause_image: str,
     snapshotter: str,
+    extra_registries: Sequence[str],
     static_pods: Sequence[StaticPod],
 ) -> str:
     """The settings file's content."""
@@ -72,13 +74,19 @@ def text(
         "ctr": ctr,
         "namespace": "k8s.io",
         "snapshotter": snapshotter,
+        "registries": paths.program_registries,
         "content": {
             "image": runtime_image,
+            "pull": runtime_image_to_pull,
             "directory": content_directory,
             "archives": paths.images,
         },
         # No pod starts without the pause image.
-        "images": {"archives": paths.images, "first": [pause_image]},
+        "images": {
+            "archives": paths.images,
+            "first": [pause_image],
+            "extra_registries": list(extra_registries),
+        },
         "static_pods": {
             pod.component: {
                 "image": pod.image,

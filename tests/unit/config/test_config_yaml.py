@@ -2,7 +2,7 @@
 
 import pytest
 
-from rke2_units.config import check, yaml_file
+from rke2_units.config import check, yaml_events
 from rke2_units.config.merge import merge
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
@@ -89,7 +89,7 @@ def test_deep_nesting_is_an_error_like_any_other(opening: str) -> None:
 
 
 def test_a_file_that_is_too_large_is_no_configuration() -> None:
-    assert "larger than" in message(b"#" * (yaml_file.LARGEST_FILE + 1))
+    assert "larger than" in message(b"#" * (yaml_events.LARGEST_FILE + 1))
 
 
 @pytest.mark.parametrize(

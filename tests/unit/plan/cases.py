@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
+from rke2_units.config.registries import parse
 from rke2_units.model import NodeFacts
 from rke2_units.names import Role
 
@@ -33,9 +34,11 @@ class Case:
     role: Role
     values: dict[str, object] = field(default_factory=dict)
     facts: NodeFacts = MACHINE
+    registries: str = ""
 
     def config(self) -> Config:
-        return make_config(self.role, self.values)
+        config = make_config(self.role, self.values)
+        return replace(config, registries=parse(self.registries, "registries.yaml"))
 
 
 _ARGUMENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
@@ -77,6 +80,26 @@ CASES = {
     "server-host-content": Case(Role.SERVER, {"content": "host"}, HOST_MACHINE),
     "server-foreign-containerd": Case(
         Role.SERVER, {"container-runtime-endpoint": "unix:///run/containerd/containerd.sock"}
+    ),
+    "server-with-registries": Case(
+        Role.SERVER,
+        {"disable-default-registry-endpoint": True, "system-default-registry": "registry.example.com:5000"},
+        registries="""
+            mirrors:
+              docker.io:
+                endpoint: [https://registry.example.com:5000, http://10.0.0.5:5000/hub/v2]
+              ghcr.io:
+              "*":
+                endpoint: [cache.example.com]
+            configs:
+              registry.example.com:5000:
+                auth: {username: puller, password: geheim}
+                tls: {ca_file: /etc/ssl/registry-ca.pem}
+              cache.example.com:
+                auth: {identity_token: token}
+                tls: {cert_file: /etc/ssl/node.pem, key_file: /etc/ssl/node.key}
+              10.0.0.5:5000: {tls: {insecure_skip_verify: yes}}
+        """,
     ),
     "server-with-everything": Case(
         Role.SERVER,
