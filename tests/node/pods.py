@@ -8,7 +8,13 @@ IMAGE = "docker.io/rancher/mirrored-library-busybox:1.36.1"
 
 
 def manifest(
-    node: Node, name: str, script: str, *, grace: int = 30, volumes: bool = False
+    node: Node,
+    name: str,
+    script: str,
+    *,
+    grace: int = 30,
+    volumes: bool = False,
+    image: str = IMAGE,
 ) -> dict[str, object]:
     """A pod that runs a shell script; with `volumes` it has one of each kind that is mounted on the host."""
     mounts = [{"name": "host", "mountPath": "/host"}]
@@ -30,8 +36,8 @@ def manifest(
             "containers": [
                 {
                     "name": "main",
-                    "image": IMAGE,
-                    "imagePullPolicy": "Never",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
                     "command": ["/bin/sh", "-c", script],
                     "volumeMounts": mounts,
                 }

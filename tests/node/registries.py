@@ -1,8 +1,10 @@
 """Real registries on a node's loopback: Debian's docker-registry, each a systemd unit of its own."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.nodes import placement
 from tests.nodes.content import Content
 from tests.nodes.debian import command
 from tests.nodes.machine import Node
@@ -49,9 +51,9 @@ class Registry:
         port = self.address.rpartition(":")[2]
         self.node.wait_for(self.unit, ["sh", "-c", f"ss -Htln | grep -q ':{port} '"], timeout=20)
 
-    def asked_for(self, path: str, since: str) -> bool:
-        """Whether somebody has asked for a path that begins so, as the registry's own log tells."""
-        return f'"GET {path}' in self.node.journal(self.unit, since=since)
+    def asked_for(self, path: str, since: str) -> list[str]:
+        """The paths that begin so and that somebody has asked for, as its own log tells."""
+        return re.findall(rf'"GET ({re.escape(path)}\S*)', self.node.journal(self.unit, since=since))
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,14 @@ class FaultyRegistry(Registry):
     def be(self, fault: str) -> None:
         self.node.write(_fault_file(self.address), fault + "\n")
 
+    def fault(self) -> str:
+        return self.node.read(_fault_file(self.address)).strip()
+
 
 def prepare(node: NspawnNode, content: Content) -> None:
-    """Give a node what its registries serve."""
+    """Give a node its network and what its registries serve; no archive of an image."""
+    node.copy_in(content.cni_plugins, "/opt/cni/bin")
+    node.write(placement.CONFLIST_PATH, placement.BRIDGE_CONFLIST)
     target = node.root / _STORAGE.lstrip("/")
     # Registries that write have storage of their own, so links do for what all nodes share.
     command("cp", "--archive", "--link", registry_storage(content), target)

@@ -12,8 +12,8 @@ from tests.nodes.cache import cached, progress, recipe_hash
 from tests.nodes.content import Content
 from tests.nodes.debian import command
 
-# The release of the second tags.
-ANOTHER_RELEASE = "v1.20.2+rke2r3"
+# The release of the second tags. From 1.20.9 on RKE2 has kube-proxy as a static pod, as the content has.
+ANOTHER_RELEASE = "v1.20.9+rke2r9"
 
 # $1 root of a node, $2 storage, $3 archives; the rest: ARCHIVE NAME... The root is shared, so read-only.
 _FILL = """\
@@ -74,12 +74,15 @@ def _fill(storage: Path, content: Content, template: Path) -> None:
 
 def _images(content: Content, release: str) -> list[tuple[Path, str]]:
     """Each archive and the name that its image has in the release."""
-    old, new = (f"-{name.split('+')[1]}" for name in (content.release, release))
+    (version, build), (new_version, new_build) = (name.split("+") for name in (content.release, release))
     found = []
     for archive in sorted(content.images.glob("*.tar")):
         [image] = json.loads(
             command("tar", "--extract", f"--file={archive}", "--to-stdout", "manifest.json")
         )
         [name] = image["RepoTags"]
-        found.append((archive, name.removesuffix(old) + new if name.endswith(old) else name))
+        repository, tag = name.rsplit(":", 1)
+        if tag.endswith(f"-{build}"):
+            tag = tag.replace(version, new_version).removesuffix(build) + new_build
+        found.append((archive, f"{repository}:{tag}"))
     return found

@@ -1,0 +1,238 @@
+"""The content, and the image of a static pod, from a registry that fails in each way that registries do.
+
+On a node without Kubernetes: after a first start that fails, the units that rke2-server starts are started
+alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.node import product, registries
+from tests.node.failing import failing_start
+from tests.node.product import BASIC_CONFIG, CONTAINERD, KUBELET, SERVER, state
+from tests.node.registries import FaultyRegistry
+from tests.nodes.content import content
+from tests.nodes.machine import Node
+from tests.nodes.nspawn import NspawnNode
+
+CONTENT = "rke2-content.service"
+ETCD = product.pod_unit("etcd")
+DATA = "/var/lib/rancher/rke2"
+RUNTIME_IMAGE = "rancher/rke2-runtime:v1.20.2-rke2r1"
+ETCD_IMAGE = "rancher/hardened-etcd:v3.4.23-rke2r1"
+# What is said about each fault of the registry.
+TELLS = {
+    "401": "401",
+    "404": "404",
+    "429": "429",
+    "500": "500",
+    "cut": "cut",
+    "altered": "digest",
+}
+# Complete versions have the marker; what DATA/bin leads to is one of them.
+_HALF_DONE = f"""\
+cd {DATA}
+for version in data/v*/; do
+    [ -e "$version" ] || continue
+    [ -e "$version/.extracted" ] || echo "$version"
+done
+if [ -L bin ]; then
+    [ -e "$(readlink bin)/../.extracted" ] || readlink bin
+fi
+"""
+
+
+@pytest.fixture(scope="module")
+def node(deb: Path) -> Iterator[Node]:
+    """A node that has been told to take its images from a registry, and could not do it."""
+    made = content("bookworm")
+    with NspawnNode.boot("faults", "bookworm", replace=True) as booted:
+        registries.prepare(booted, made)
+        product.install(booted, deb, made.release)
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def registry(node: Node) -> FaultyRegistry:
+    """The node's registry, after the first start of rke2-server, which has written what its units need."""
+    faulty = registries.run_faulty(5001, registries.run(node, 5000))
+    node.write(product.CONFIG, f"{BASIC_CONFIG}system-default-registry: {faulty.address}\n")
+    faulty.stop()
+    start = failing_start(node)
+    start.tells("content", RUNTIME_IMAGE, faulty.address, "refuse")
+    node.systemctl("stop", SERVER)
+    faulty.start()
+    return faulty
+
+
+@contextmanager
+def no_content(node: Node) -> Iterator[None]:
+    """Nothing has been pulled; and in the end nothing is half done, and an undisturbed start completes."""
+    node.systemctl("stop", CONTENT, check=False)
+    node.systemctl("reset-failed", CONTENT, check=False)
+    node.sh(f"rm -rf {DATA}/data/* {DATA}/data/.??* {DATA}/bin")
+    yield
+    node.systemctl("start", CONTENT)
+    assert node.sh(_HALF_DONE).stdout == ""
+    assert node.run(f"{DATA}/bin/kubelet", "--version").stdout.startswith("Kubernetes v1.20.2")
+    # Not a trace of what was begun and not finished.
+    assert [name for name in left_in_data(node) if not name.startswith("v") and name != ".lock"] == []
+
+
+def left_in_data(node: Node) -> list[str]:
+    return node.sh(f"ls -A {DATA}/data").stdout.split()
+
+
+def failing_content(node: Node) -> str:
+    """Start rke2-content, which fails; what the journal has of it."""
+    since = node.now()
+    assert node.systemctl("start", CONTENT, check=False).returncode != 0
+    assert node.sh(_HALF_DONE).stdout == ""
+    said = node.journal(CONTENT, since=since)
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.contract("L9")
+def test_a_registry_that_is_down_is_named_by_the_server_and_by_the_unit(
+    node: Node, registry: FaultyRegistry
+) -> None:
+    with no_content(node):
+        registry.stop()
+        said = failing_content(node)
+        registry.start()
+    assert RUNTIME_IMAGE in said and registry.address in said and "refuse" in said
+
+
+@pytest.mark.parametrize("fault", TELLS)
+def test_a_registry_that_fails_is_named_with_the_image_and_the_cause(
+    node: Node, registry: FaultyRegistry, fault: str
+) -> None:
+    with no_content(node):
+        registry.be(fault)
+        said = failing_content(node)
+        registry.be("")
+    assert RUNTIME_IMAGE in said and registry.address in said and TELLS[fault] in said
+
+
+def test_a_connection_that_is_cut_once_does_not_end_the_pull(node: Node, registry: FaultyRegistry) -> None:
+    with no_content(node):
+        registry.be("cut once")
+        node.systemctl("start", CONTENT)
+    assert registry.fault() == ""
+
+
+# The image is smaller than the first, and extracted it is larger than the second.
+@pytest.mark.parametrize("size", ["30m", "200m"], ids=["while pulling", "while extracting"])
+def test_a_disk_that_gets_full_is_named_and_more_room_is_all_that_a_start_needs(
+    node: Node, registry: FaultyRegistry, size: str
+) -> None:
+    with no_content(node):
+        node.sh(f"mount -t tmpfs -o size={size},mode=0755 tmpfs {DATA}/data")
+        try:
+            said = failing_content(node)
+            node.sh(f"mount -o remount,size=2g {DATA}/data")
+            node.systemctl("start", CONTENT)
+            assert node.sh(_HALF_DONE).stdout == ""
+        finally:
+            node.systemctl("stop", CONTENT)
+            node.sh(f"umount {DATA}/data; rm -f {DATA}/bin")
+    assert RUNTIME_IMAGE in said and "space left on device" in said.lower()
+
+
+# The image is some 70 MB, its programs are 230 MB: at 20 the registry holds it, the others are in between.
+@pytest.mark.parametrize(
+    ("fault", "megabytes"), [("held", 20), ("", 100), ("", 200)], ids=["pulling", "extracting", "later"]
+)
+def test_killed_in_the_middle_it_leaves_nothing_that_is_used_and_begins_anew(
+    node: Node, registry: FaultyRegistry, fault: str, megabytes: int
+) -> None:
+    with no_content(node):
+        registry.be(fault)
+        # Looked for in the node, as it takes less than a second.
+        node.sh(
+            f"systemctl start --no-block {CONTENT}; mkdir -p {DATA}/data;"
+            f' until [ "$(du -sm {DATA}/data | cut -f1)" -ge {megabytes} ]; do sleep 0.01; done;'
+            f" systemctl kill --signal=KILL {CONTENT}",
+            timeout=60,
+        )
+        node.wait_for("the unit to fail", lambda: state(node, CONTENT) == "failed", timeout=10)
+        assert node.sh(_HALF_DONE).stdout == ""
+        registry.be("")
+
+
+def test_of_two_starts_at_once_one_pulls_and_the_other_waits_for_it(
+    node: Node, registry: FaultyRegistry
+) -> None:
+    with no_content(node):
+        since = node.now()
+        # Two jobs for one unit are one: so what the unit starts is started twice.
+        node.sh(
+            "command=$(sed -n 's/^ExecStart=//p' /usr/local/lib/systemd/system/rke2-content.service);"
+            " $command & first=$!; $command & second=$!; wait $first; wait $second"
+        )
+        assert node.sh(_HALF_DONE).stdout == ""
+        blobs = registry.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
+        assert blobs and len(blobs) == len(set(blobs))
+
+
+def test_a_start_with_everything_in_place_asks_no_registry_and_takes_no_time(
+    node: Node, registry: FaultyRegistry
+) -> None:
+    registry.stop()
+    node.systemctl("restart", CONTENT)
+    shown = node.unit(CONTENT)
+    registry.start()
+    took = int(shown["ActiveEnterTimestampMonotonic"]) - int(shown["InactiveExitTimestampMonotonic"])
+    # Microseconds; most of it is the start of an interpreter.
+    assert took < 500_000
+
+
+# -- the image gate of a static pod ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gate(node: Node, registry: FaultyRegistry) -> Iterator[FaultyRegistry]:
+    """containerd runs, and no image is there; the kubelet, which the next gate waits for, does not."""
+    node.systemctl("start", CONTENT, CONTAINERD)
+    node.systemctl("stop", KUBELET)
+    yield registry
+    node.systemctl("stop", ETCD, CONTAINERD, check=False)
+
+
+def failing_gate(node: Node) -> str:
+    since = node.now()
+    assert node.systemctl("start", ETCD, check=False).returncode != 0
+    return node.journal(ETCD, since=since)
+
+
+def images(node: Node) -> str:
+    return node.ctr("images", "ls").stdout
+
+
+@pytest.mark.parametrize("fault", ["404", "cut", "altered"])
+def test_an_image_of_a_static_pod_that_cannot_be_pulled_is_named_with_the_registry(
+    node: Node, gate: FaultyRegistry, fault: str
+) -> None:
+    gate.be(fault)
+    said = failing_gate(node)
+    gate.be("")
+    assert ETCD_IMAGE in said and gate.address in said and TELLS[fault] in said
+    assert ETCD_IMAGE not in images(node)
+
+
+def test_an_image_that_a_static_pod_needs_is_pulled_and_pinned_before_its_gate_opens(
+    node: Node, gate: FaultyRegistry
+) -> None:
+    gate.be("cut once")
+    node.systemctl("start", "--no-block", ETCD)
+    node.wait_for("the image", lambda: ETCD_IMAGE in images(node), timeout=60)
+    node.wait_for(
+        "the gate to wait", lambda: "waiting for kubelet" in node.unit(ETCD)["StatusText"], timeout=10
+    )
+    [line] = [line for line in images(node).splitlines() if ETCD_IMAGE in line]
+    assert "io.cri-containerd.pinned=pinned" in line
+    node.systemctl("stop", ETCD)

@@ -1,0 +1,233 @@
+"""A node with no archive of an image takes everything from registries: plain, private, mirrored.
+
+In the order of the file, one node goes through all of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.node import pods, product, registries
+from tests.node.failing import failing_start
+from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
+from tests.node.registries import AUTHORITY, HOST, PASSWORD, USER, Registry
+from tests.nodes.content import content
+from tests.nodes.machine import Node
+from tests.nodes.nspawn import NspawnNode
+from tests.nodes.registry_storage import image_list
+
+DATA = "/var/lib/rancher/rke2"
+REGISTRIES = "/etc/rancher/rke2/registries.yaml"
+ARCHIVES = f"{DATA}/agent/images"
+DEAD = "https://127.0.0.1:5009"
+PINNED = "io.cri-containerd.pinned=pinned"
+SLEEP = "while :; do sleep 1; done"
+
+
+@dataclass(frozen=True)
+class Registries:
+    """A node's registries; they all have the same images.
+
+    plain: http, on loopback. private: TLS from a private CA, user and password. through: what it is asked for
+    it asks `plain` for.
+    """
+
+    node: Node
+    plain: Registry
+    private: Registry
+    through: Registry
+
+
+@pytest.fixture(scope="module")
+def registry(deb: Path) -> Iterator[Registries]:
+    """A server that has never had an archive, started with nothing but system-default-registry."""
+    made = content("bookworm")
+    with NspawnNode.boot("registry", "bookworm", replace=True) as node:
+        registries.prepare(node, made)
+        plain = registries.run(node, 5000)
+        private = registries.run(node, 5001, tls=True, authenticated=True)
+        through = registries.run(node, 5002, mirrored=plain)
+        config = f"{BASIC_CONFIG}system-default-registry: {plain.address}\n"
+        product.install(node, deb, made.release, config)
+        product.start(node)
+        product.wait_until_running(node, timeout=120)
+        yield Registries(node, plain, private, through)
+
+
+def forget_everything(node: Node) -> None:
+    node.run("rke2-units", "killall", timeout=120)
+    node.sh(f"rm -rf /var/lib/rancher /var/lib/kubelet {REGISTRIES}")
+
+
+def images(node: Node) -> dict[str, str]:
+    """containerd's images by name, each with its line of `ctr images ls`."""
+    lines = node.ctr("images", "ls").stdout.splitlines()[1:]
+    return {line.split()[0]: line for line in lines}
+
+
+def wait_until_ready(node: Node) -> None:
+    node.wait_for(
+        "the node to be Ready",
+        lambda: " Ready " in node.kubectl("get", "nodes", "--no-headers", check=False).stdout,
+        timeout=120,
+    )
+
+
+def test_a_node_comes_up_with_nothing_but_a_default_registry(registry: Registries) -> None:
+    node = registry.node
+    wait_until_ready(node)
+    assert node.sh(f"ls {ARCHIVES}/*.tar* 2>/dev/null || true").stdout == ""
+    found = images(node)
+    for name in image_list(content("bookworm"), content("bookworm").release):
+        own = name.replace("docker.io", registry.plain.address)
+        # The runtime image is no container's, and nobody has asked for busybox.
+        assert (own in found) == ("rke2-runtime" not in own and "busybox" not in own), own
+        assert name not in found
+
+
+def test_its_pods_take_images_from_that_registry(registry: Registries) -> None:
+    node = registry.node
+    image = pods.IMAGE.replace("docker.io", registry.plain.address)
+    assert image not in images(node)
+    pods.apply(node, pods.manifest(node, "plain", SLEEP, image=image))
+    pods.wait_until_running(node, "plain")
+    assert image in images(node)
+    pods.remove(node, "plain")
+
+
+def test_rewrites_that_its_containerd_would_ignore_are_refused_with_their_place(
+    registry: Registries,
+) -> None:
+    node = registry.node
+    node.systemctl("stop", SERVER)
+    node.write(
+        REGISTRIES,
+        "mirrors:\n  docker.io:\n    endpoint: [https://registry.example]\n"
+        '    rewrite:\n      "^rancher/(.*)": "mirror/$1"\n',
+        mode=0o600,
+    )
+    failing_start(node).tells(REGISTRIES, "rewrite")
+    assert node.unit(SERVER)["ActiveState"] == "failed"
+    node.run("rm", REGISTRIES)
+    product.start(node)
+    product.wait_until_running(node, timeout=60)
+
+
+# -- registries.yaml ---------------------------------------------------------------------------------
+
+_PRIVATE = f"""\
+mirrors:
+  docker.io:
+    endpoint:
+      - {DEAD}
+      - https://{HOST}:5001
+configs:
+  {HOST}:5001:
+    auth:
+      username: {USER}
+      password: "{PASSWORD}"
+    tls:
+      ca_file: {AUTHORITY}
+"""
+_LISTED = "docker.io/rancher/hardened-etcd:v3.4.23-rke2r9"
+
+
+@pytest.fixture(scope="module")
+def private(registry: Registries) -> tuple[Registries, str]:
+    """The node, which knows of a dead and of a private registry now; and the time of its start."""
+    node = registry.node
+    forget_everything(node)
+    node.write(f"{ARCHIVES}/more.txt", f"{_LISTED}\n")
+    node.write(CONFIG, BASIC_CONFIG)
+    node.write(REGISTRIES, _PRIVATE, mode=0o600)
+    since = node.now()
+    product.start(node)
+    product.wait_until_running(node, timeout=120)
+    return registry, since
+
+
+def test_a_node_comes_up_from_the_second_endpoint_when_the_first_is_dead(
+    private: tuple[Registries, str],
+) -> None:
+    registry, since = private
+    wait_until_ready(registry.node)
+    for repository in ("rke2-runtime", "hardened-kubernetes", "hardened-etcd", "mirrored-pause"):
+        assert registry.private.asked_for(f"/v2/rancher/{repository}/", since), repository
+    said = registry.node.journal("rke2-content.service", since=since)
+    assert DEAD.removeprefix("https://") in said and "refuse" in said
+    assert not registry.plain.asked_for("/v2/rancher/", since)
+
+
+def test_images_that_a_list_names_are_pulled_and_pinned(private: tuple[Registries, str]) -> None:
+    node = private[0].node
+    assert PINNED in images(node)[_LISTED]
+
+
+def test_the_kubelet_pulls_a_pods_image_with_the_same_password(private: tuple[Registries, str]) -> None:
+    registry, _ = private
+    assert pods.IMAGE not in images(registry.node)
+    since = registry.node.now()
+    pods.apply(registry.node, pods.manifest(registry.node, "private", SLEEP))
+    pods.wait_until_running(registry.node, "private")
+    assert registry.private.asked_for("/v2/rancher/mirrored-library-busybox/blobs/", since)
+
+
+def test_the_password_is_in_no_log_and_in_no_file_that_others_may_read(
+    private: tuple[Registries, str],
+) -> None:
+    node = private[0].node
+    assert PASSWORD not in node.journal()
+    search = f"-xdev -type f -print0 2>/dev/null | xargs -0 grep -l '{PASSWORD}'"
+    places = f"{DATA}/agent/etc {DATA}/server /etc/rancher /run /tmp /var/tmp /var/lib/rke2-units"
+    found = node.sh(f"find {places} {search}").stdout.split()
+    assert REGISTRIES in found and len(found) > 1
+    assert node.run("stat", "--format=%a", *found).stdout.split() == ["600"] * len(found)
+
+
+def test_a_pull_through_mirror_serves_what_the_registry_behind_it_has(
+    private: tuple[Registries, str],
+) -> None:
+    registry, _ = private
+    node = registry.node
+    node.write(
+        REGISTRIES,
+        f"mirrors:\n  docker.io:\n    endpoint: ['http://{registry.through.address}']\n",
+        mode=0o600,
+    )
+    image = "docker.io/rancher/rke2-runtime:v1.20.9-rke2r9"
+    node.write(f"{ARCHIVES}/more.txt", f"{_LISTED}\n{image}\n")
+    since = node.now()
+    with product.containers_live_on(node):
+        node.systemctl("restart", SERVER)
+        product.wait_until_running(node, timeout=60)
+    node.wait_for("the image", lambda: image in images(node), timeout=60)
+    assert registry.through.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
+    assert registry.plain.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
+    assert not registry.private.asked_for("/v2/rancher/", since)
+
+
+# -- from a registry to a node without one ------------------------------------------------------------
+
+_BUNDLE = "/root/rke2-images.linux-amd64.tar.zst"
+
+
+def test_a_node_with_no_network_at_all_comes_up_from_a_bundle(private: tuple[Registries, str]) -> None:
+    registry, _ = private
+    node = registry.node
+    node.write(REGISTRIES, _PRIVATE, mode=0o600)
+    listed = node.run("rke2-units", "images", "list").stdout.split()
+    assert set(listed) <= set(image_list(content("bookworm"), content("bookworm").release))
+    node.run("rke2-units", "images", "bundle", "--output", _BUNDLE, timeout=300)
+    forget_everything(node)
+    for each in (registry.plain, registry.private, registry.through):
+        each.stop()
+    # Whatever would leave the node is refused.
+    node.sh("iptables -I OUTPUT -o host0 -j REJECT; ip6tables -I OUTPUT -o host0 -j REJECT")
+    node.write(CONFIG, BASIC_CONFIG)
+    node.sh(f"mkdir -p {ARCHIVES}; mv {_BUNDLE} {ARCHIVES}/")
+    product.start(node)
+    product.wait_until_running(node, timeout=120)
+    wait_until_ready(node)
+    assert set(listed) - set(images(node)) == {name for name in listed if "rke2-runtime" in name}
