@@ -18,11 +18,14 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import UnitState
 from rke2_units.names import Role
-from rke2_units.node import causes
+from rke2_units.node import causes, foreign_containerd
 from rke2_units.programs import image_store
+from rke2_units.programs import settings as program_settings
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
+# A containerd that is there already may be starting at the same time, when the machine boots.
+FOREIGN_CONTAINERD_TIMEOUT = 60.0
 # A kubelet that runs beside an apiserver that answers, and yet does not register its node, needs a person.
 REGISTRATION_TIMEOUT = 100.0
 
@@ -57,6 +60,8 @@ class NodeDaemon:
         try:
             self._say("preparing: certificates, manifests and units")
             prepared = prepare(self._role, self._systemd)
+            for warning in prepared.warnings:
+                journal.log(Level.WARNING, warning)
             self._bring_up(prepared)
         except (StopRequested, ConfigurationError):
             # The one is no failure, the other is not tried again.
@@ -95,6 +100,9 @@ class NodeDaemon:
         if names.CONTENT_UNIT in wanted:
             units.start_content(systemd, paths, prepared.content_directory, states[names.CONTENT_UNIT])
             self._wait_until_active([names.CONTENT_UNIT])
+        if prepared.foreign_containerd:
+            self._wait_for_foreign_containerd(prepared)
+        units.stop_unwanted(systemd, prepared.plan.units, states)
         units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
         if states[names.KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)
@@ -110,6 +118,16 @@ class NodeDaemon:
             if (unit := names.static_pod_unit(component)) in wanted:
                 units.start_static_pod(systemd, paths, component, states[unit])
         self._wait_until_ready(prepared, wanted, before)
+
+    def _wait_for_foreign_containerd(self, prepared: Prepared) -> None:
+        """Return when it serves this node: it is no unit of ours whose state would tell."""
+        settings = program_settings.read(prepared.paths.program_settings)
+        deadline = time.monotonic() + FOREIGN_CONTAINERD_TIMEOUT
+        while lacking := foreign_containerd.waiting_for(settings):
+            if time.monotonic() > deadline:
+                raise StartFailed(f"waited in vain for {lacking}", hint="is its service running?")
+            self._say(f"{self._starting}: waiting for {lacking}")
+            self._events.wait(1.0)
 
     def _wait_until_active(self, wanted: Sequence[str]) -> None:
         while True:
@@ -181,12 +199,15 @@ class NodeDaemon:
     def _watch(self, prepared: Prepared) -> None:
         wanted = list(prepared.plan.units)
         stopped = memory.stopped_by_hand()
-        containerd = {names.CONTAINERD_UNIT: self._systemd.restarts(names.CONTAINERD_UNIT)}
+        containerd = {
+            unit: self._systemd.restarts(unit) for unit in (names.CONTAINERD_UNIT,) if unit in wanted
+        }
         retries = Retries()
         while True:
             states = self._systemd.states(wanted)
-            if self._restarts(containerd)[names.CONTAINERD_UNIT] or (
-                states[names.CONTAINERD_UNIT].sub == "auto-restart"
+            if any(
+                count or states[unit].sub == "auto-restart"
+                for unit, count in self._restarts(containerd).items()
             ):
                 raise UserError(
                     f"{names.CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",

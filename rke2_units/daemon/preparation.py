@@ -16,7 +16,7 @@ from rke2_units.doors.dbus import Systemd
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
-from rke2_units.node import apply, facts, installation, pods, releases
+from rke2_units.node import apply, facts, foreign_containerd, installation, releases
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.installation import Installation
 from rke2_units.plan import make_plan, program_settings, programs
@@ -64,7 +64,7 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     paths = Paths(derived.data_directory(config))
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
-    pods.refuse_to_leave(installed.data_directory, derived.containerd_socket(config))
+    foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
     ensure(certificate_request(role, config, gathered), datetime.now(UTC))
     # Again, with the digests of what is there now.
     again = facts.gather(role, config, environment=os.environ)

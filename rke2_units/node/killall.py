@@ -16,7 +16,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import cgroups, firewall, installation, mounts, network
+from rke2_units.node import cgroups, firewall, installation, mounts, network, pods
 from rke2_units.node.processes import Process, read_ours, read_processes
 
 _MOUNTS = ("/run/k3s/", f"{names.KUBELET_DIRECTORY}/pods/")
@@ -31,9 +31,10 @@ def kill_all() -> Iterator[str]:
         raise UserError("killall ends processes of root", hint="run it as root")
     paths = installed_paths()
     yield from _stop_units()
+    foreign = _mounts_of_foreign_pods(paths)
     yield from _end_processes(paths)
     yield from _remove_manifests(paths)
-    if count := mounts.unmount(_MOUNTS):
+    if count := mounts.unmount([*_MOUNTS, *foreign]):
         yield f"{count} mounts removed"
     running = read_processes()
     if count := network.remove_namespaces(running):
@@ -105,6 +106,20 @@ def _end_processes(paths: Paths) -> Iterator[str]:
         time.sleep(0.05)
     if ended:
         yield f"{len(ended)} processes ended"
+
+
+def _mounts_of_foreign_pods(paths: Paths) -> list[str]:
+    """What a containerd that is not ours has mounted for our pods: it waits for a kubelet to unmount it."""
+    settings = pods.foreign(paths)
+    if settings is None:
+        return []
+    identifiers = {task.identifier for task in pods.containers(settings)}
+    state = os.path.dirname(settings.containerd_socket)
+    return [
+        point
+        for point in mounts.below(mounts.read_mount_points(), [f"{os.path.realpath(state)}/"])
+        if identifiers & set(point.split("/"))
+    ]
 
 
 def _remove_manifests(paths: Paths) -> Iterator[str]:

@@ -8,8 +8,7 @@ from rke2_units import names
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths
-from rke2_units.node import causes, installation
-from rke2_units.programs import settings as program_settings
+from rke2_units.node import causes, installation, pods
 from rke2_units.programs.containers import Containers
 from rke2_units.programs.pod_logs import PodLog, most_telling
 from rke2_units.programs.probe import Probe
@@ -86,14 +85,11 @@ def gather() -> Status:
             "the status asks with keys that only root may read",
             hint="sudo rke2-units status; systemctl status",
         )
-    settings = _settings(Paths(installed.data_directory))
+    settings = pods.planned_settings(Paths(installed.data_directory))
     components = tuple(settings.static_pods) if settings else ()
     wanted = (
         installed.role.unit,
-        names.CONTENT_UNIT,
-        names.CONTAINERD_UNIT,
-        names.IMAGES_UNIT,
-        names.KUBELET_UNIT,
+        *_planned_units(),
         *(names.static_pod_unit(component) for component in components),
     )
     shown = parse_show(_show(wanted))
@@ -108,12 +104,11 @@ def gather() -> Status:
     return Status(installed.role.value, installed.release, tuple(units))
 
 
-def _settings(paths: Paths) -> Settings | None:
-    """None when there is no plan on disk."""
-    try:
-        return program_settings.read(paths.program_settings)
-    except UserError:
-        return None
+def _planned_units() -> tuple[str, ...]:
+    """This node's units but for static pods: with a containerd that was there already, say, it has none."""
+    written = installation.written_files()
+    every = (names.CONTENT_UNIT, names.CONTAINERD_UNIT, names.IMAGES_UNIT, names.KUBELET_UNIT)
+    return tuple(unit for unit in every if f"{names.UNIT_DIRECTORY}/{unit}" in written)
 
 
 def _show(units: tuple[str, ...]) -> str:

@@ -51,13 +51,14 @@ class Containers:
     def tasks(self, component: str) -> list[Task]:
         """The running containers of this component's pods, sandboxes first; each knows its pod's UID."""
         pod = f"{component}-{self._settings.node_name}"
-        found = [task for task in self._tasks() if task.namespace == "kube-system" and task.pod == pod]
+        found = [task for task in self.all() if task.namespace == "kube-system" and task.pod == pod]
         uids = {task.identifier: task.uid for task in found if task.is_sandbox}
         for task in found:
             task.uid = uids.get(task.sandbox, "")
         return sorted(found, key=lambda task: not task.is_sandbox)
 
-    def _tasks(self) -> list[Task]:
+    def all(self) -> list[Task]:
+        """Every running container in our namespace; one that is no pod's has no `sandbox`."""
         try:
             names = os.listdir(self._settings.bundles)
         except FileNotFoundError:
@@ -125,8 +126,8 @@ def ctr(
     stdin: int | None = None,
     tick: Callable[[], None] | None = None,
 ) -> processes.Finished:
-    """Runs ctr of the staged content on our containerd and namespace."""
-    command = [f"{settings.data_directory}/bin/ctr", "--address", settings.containerd_socket]
+    """Runs ctr on the node's containerd and namespace."""
+    command = [settings.ctr, "--address", settings.containerd_socket]
     return processes.run(
         [*command, "--namespace", settings.namespace, *arguments],
         timeout=timeout,

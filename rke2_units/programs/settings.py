@@ -72,6 +72,7 @@ class Settings:
         self.data_directory = table.text("data_directory")
         self.node_name = table.text("node_name")
         self.containerd_socket = table.text("containerd_socket", CONTAINERD_SOCKET)
+        self.ctr = table.text("ctr", f"{self.data_directory}/bin/ctr")
         self.namespace = table.text("namespace", "k8s.io")
         # Where containerd keeps a directory for each running container.
         state = os.path.dirname(self.containerd_socket)

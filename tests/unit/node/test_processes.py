@@ -1,12 +1,22 @@
 """Our processes are told from others by program, ancestry, container and unit."""
 
+import json
 import os
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.node.processes import Process, ancestors, descendants, ours, read_processes
+from rke2_units.doors import files
+from rke2_units.names import Paths
+from rke2_units.node.processes import (
+    Process,
+    ancestors,
+    container_ids,
+    descendants,
+    ours,
+    read_processes,
+)
 
 CONTENT = "/var/lib/rancher/rke2/data"
 BIN = f"{CONTENT}/v1.36.4-rke2r1-0123456789ab/bin"
@@ -51,8 +61,45 @@ def test_a_command_that_runs_inside_a_pod_of_ours_does_not_end_itself() -> None:
     assert 12 in found
 
 
-def test_another_data_directory_is_another_node() -> None:
-    assert ours(NODE, "/srv/other/data", [], 32) == {10, 11, 16}  # by their units
+def test_what_descends_from_the_machines_own_shim_in_our_unit_is_ours() -> None:
+    unit = "0::/system.slice/rke2-containerd.service"
+    host = table(
+        process(1, 0, "/lib/systemd/systemd"),
+        process(10, 1, "/usr/bin/containerd", unit),
+        process(11, 1, "/usr/bin/containerd-shim-runc-v2", unit),
+        process(12, 11, "/bin/moved", "0::/elsewhere"),
+        process(20, 1, "/usr/bin/containerd", "0::/system.slice/containerd.service"),
+        process(21, 1, "/usr/bin/containerd-shim-runc-v2", "0::/system.slice/containerd.service"),
+        process(22, 21, "/bin/foreign", "0::/default/foreign"),
+        process(30, 1, "/bin/sh"),
+    )
+    assert ours(host, CONTENT, [], 30) == {10, 11, 12}
+
+
+def test_pods_in_a_foreign_containerd_are_ours_and_its_other_containers_are_not(tmp_path: Path) -> None:
+    paths = Paths(os.fspath(tmp_path / "data"))
+    socket = tmp_path / "containerd/containerd.sock"
+    settings = {
+        "data_directory": paths.data,
+        "node_name": "node1",
+        "containerd_socket": os.fspath(socket),
+        "content": {"image": "x", "directory": "v1", "archives": paths.images},
+        "images": {"archives": paths.images},
+        "static_pods": {},
+        "facts": {},
+    }
+    files.write_atomic(paths.program_settings, json.dumps(settings), 0o644)
+    annotations = {"5a5a": {"io.kubernetes.cri.sandbox-id": "5a5a"}, "f0f0": {}}
+    for identifier, found in annotations.items():
+        bundle = socket.parent / "io.containerd.runtime.v2.task/k8s.io" / identifier
+        bundle.mkdir(parents=True)
+        (bundle / "config.json").write_text(json.dumps({"annotations": found}))
+    assert "5a5a" in container_ids(paths)
+    assert "f0f0" not in container_ids(paths)
+
+
+def test_of_another_data_directory_only_what_our_units_run_is_ours() -> None:
+    assert ours(NODE, "/srv/other/data", [], 32) == {10, 11, 12, 13, 14, 16}
 
 
 @given(st.dictionaries(st.integers(1, 30), st.integers(0, 30)), st.integers(1, 30))

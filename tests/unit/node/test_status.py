@@ -15,7 +15,7 @@ from rke2_units.cli.status_text import as_json, as_tree
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import Paths, Role
+from rke2_units.names import UNIT_DIRECTORY, Paths, Role
 from rke2_units.node import causes, installation, status
 from rke2_units.node.installation import Installation
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
@@ -159,11 +159,25 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
     monkeypatch.setattr(
         installation, "read", lambda: Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data)
     )
+    written = [f"{UNIT_DIRECTORY}/{name}" for name in units]
+    monkeypatch.setattr(installation, "written_files", lambda: written)
     return units
 
 
 def problems(found: Status) -> dict[str, str]:
     return {unit.name: unit.problem for unit in found.units if unit.problem}
+
+
+def test_units_that_the_plan_does_not_have_are_not_missed(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("rke2-content.service", "rke2-containerd.service"):
+        del node[name]
+    written = [f"{UNIT_DIRECTORY}/{name}" for name in node]
+    monkeypatch.setattr(installation, "written_files", lambda: written)
+    found = gather()
+    assert found.well
+    assert [unit.name for unit in found.units] == list(node)
 
 
 def test_a_node_that_is_well_says_so(node: dict[str, dict[str, str]]) -> None:

@@ -1,0 +1,82 @@
+"""A containerd that is there already (container-runtime-endpoint): whether it can serve this node."""
+
+import os
+import re
+import socket
+
+from rke2_units.errors import ConfigurationError
+from rke2_units.names import Paths
+from rke2_units.node import pods, processes
+from rke2_units.programs.containers import ctr
+from rke2_units.programs.settings import Settings
+
+_KEY = "container-runtime-endpoint"
+_PATIENCE = 5.0
+# What gRPC says of a server without containerd's services, and of one that does not speak gRPC.
+_NOT_CONTAINERD = re.compile(r"Unimplemented|unknown service|server preface|http2")
+_OK = "ok"
+
+
+def waiting_for(settings: Settings) -> str:
+    """What has to come up before it serves this node, in one phrase; "" when it does.
+
+    ConfigurationError for what only a person can mend. What it is asked for is its list of plugins: no other
+    runtime has one, and it tells whether Kubernetes can use this containerd.
+    """
+    path = settings.containerd_socket
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_PATIENCE)
+            probe.connect(path)
+    except OSError as error:
+        return f"the containerd behind {path} ({error.strerror or error})"
+    finished = ctr(
+        settings, "--connect-timeout", f"{_PATIENCE:.0f}s", "plugins", "ls", timeout=2 * _PATIENCE
+    )
+    if finished.code != 0:
+        if _NOT_CONTAINERD.search(finished.errors):
+            raise ConfigurationError(
+                f"{_KEY}: what answers behind {path} is no containerd: {finished.last_words}",
+                hint="other container runtimes (CRI-O, Docker) cannot be used",
+            )
+        return f"the containerd behind {path} ({finished.last_words})"
+    if (state := cri_state(finished.output)) != _OK:
+        raise ConfigurationError(
+            f"{_KEY}: the containerd behind {path} does not serve Kubernetes: its CRI plugin is {state}",
+            hint="see disabled_plugins in /etc/containerd/config.toml, and its log; then restart it",
+        )
+    if not os.path.isdir(os.path.dirname(settings.bundles)):
+        raise ConfigurationError(
+            f"{_KEY}: the containerd behind {path} has its state directory elsewhere",
+            hint=f"have its configuration say: state = {os.path.dirname(path)!r}",
+        )
+    return ""
+
+
+def refuse_to_leave(paths: Paths, containerd: str) -> None:
+    """ConfigurationError when pods still run in another containerd than the one behind this socket.
+
+    Nobody would stop them there, and the new ones would find their ports taken. `paths` are those of the
+    last plan.
+    """
+    settings = pods.planned_settings(paths)
+    if settings is None or settings.containerd_socket == containerd:
+        return
+    running = processes.read_processes().values()
+    for task in pods.containers(settings):
+        # What a dead containerd leaves on disk does not count.
+        if any(task.identifier in process.cgroups for process in running):
+            raise ConfigurationError(
+                f"{_KEY} cannot change while pods run: {task.namespace}/{task.pod} is in the containerd "
+                f"behind {settings.containerd_socket}",
+                hint="run rke2-units killall, then start again",
+            )
+
+
+def cri_state(plugins: str) -> str:
+    """The state of the CRI plugin in the output of `ctr plugins ls`: ok, skip, error, or disabled."""
+    for line in plugins.splitlines():
+        words = line.split()
+        if words[:2] == ["io.containerd.grpc.v1", "cri"]:
+            return words[-1]
+    return "disabled"
