@@ -3,6 +3,7 @@
 On the server that tests share, beside the archives that it has.
 """
 
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,8 @@ def folder(server: Node, tmp_path: Path) -> Iterator[Node]:
     for suffix, program in FORMATS.items():
         place(server, tmp_path, suffix, program, suffix * 1000)
     whole = tmp_path / "probe.tar"
-    write_archive(image("damaged", "x" * 200_000), whole)
+    # Random, or half of it would be next to nothing.
+    write_archive(image("damaged", random.Random(1).randbytes(200_000).hex()), whole)
     content = subprocess.run(["gzip", "--stdout", whole], capture_output=True, check=True).stdout
     (tmp_path / "damaged").write_bytes(content[: len(content) // 2])
     server.copy_in(tmp_path / "damaged", f"{ARCHIVES}/probe-damaged.tar.gz")

@@ -30,8 +30,8 @@ SLEEP = "while :; do sleep 1; done"
 class Registries:
     """A node's registries; they all have the same images.
 
-    plain: http, on loopback. private: TLS from a private CA, user and password. through: what it is asked for
-    it asks `plain` for.
+    plain: http, on loopback. private: TLS from a private CA, user and password. through: a mirror of `plain`
+    that pulls when it is asked.
     """
 
     node: Node
