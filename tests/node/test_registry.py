@@ -17,6 +17,7 @@ from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.nodes.registry_storage import image_list
+from tests.package import build_deb
 
 DATA = "/var/lib/rancher/rke2"
 REGISTRIES = "/etc/rancher/rke2/registries.yaml"
@@ -231,3 +232,19 @@ def test_a_node_with_no_network_at_all_comes_up_from_a_bundle(private: tuple[Reg
     product.wait_until_running(node, timeout=120)
     wait_until_ready(node)
     assert set(listed) - set(images(node)) == {name for name in listed if "rke2-runtime" in name}
+
+
+@pytest.mark.long
+def test_a_node_with_a_newer_containerd_and_a_newer_skopeo_comes_up_from_a_private_registry() -> None:
+    made = content("trixie")
+    with NspawnNode.boot("registry-trixie", "trixie", replace=True) as node:
+        registries.prepare(node, made)
+        private = registries.run(node, 5001, tls=True, authenticated=True)
+        node.write(REGISTRIES, _PRIVATE, mode=0o600)
+        product.install(node, build_deb("trixie"), made.release)
+        product.start(node)
+        product.wait_until_running(node, timeout=120)
+        wait_until_ready(node)
+        pods.apply(node, pods.manifest(node, "private", SLEEP))
+        pods.wait_until_running(node, "private")
+        assert private.asked_for("/v2/rancher/mirrored-library-busybox/blobs/", "today")

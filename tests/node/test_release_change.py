@@ -126,3 +126,20 @@ def test_rewrites_act_where_our_own_pull_finds_the_content(registry: Registry) -
     assert_runs(node, NEW, "-rke2r9")
     assert registry.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
     assert image in node.journal("rke2-content.service", since=since)
+
+
+def test_content_is_what_a_digest_names(registry: Registry) -> None:
+    node = registry.node
+    name = f"{registry.address}/rancher/rke2-runtime"
+    shown = node.run(
+        *("skopeo", "--insecure-policy", "inspect", "--tls-verify=false", "--format={{.Digest}}"),
+        f"docker://{name}:v1.20.2-rke2r1",
+    )
+    digest = shown.stdout.strip()
+    node.write(
+        CONFIG,
+        f"{BASIC_CONFIG}system-default-registry: {registry.address}\nruntime-image: {name}@{digest}\n",
+    )
+    move(node, content("bookworm").release)
+    hexadecimal = digest.removeprefix("sha256:")
+    assert node.run("readlink", f"{DATA}/bin").stdout.strip() == f"{DATA}/data/{hexadecimal}/bin"
