@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping, Sequence
 
 from rke2_units import names
-from rke2_units.config import check, consistency, registries, yaml_events, yaml_file
+from rke2_units.config import check, consistency, derived, registries, yaml_events, yaml_file
 from rke2_units.config.config import Config
 from rke2_units.config.merge import merge
 from rke2_units.config.registries import Registries
@@ -157,6 +157,11 @@ def _registries(config: Config, warnings: list[str]) -> Registries:
     found = registries.parse(content, path, _problem_of_pem_file)
     if mode & stat.S_IROTH and any(host.auth for host in found.configs.values()):
         warnings.append(f"{path} holds credentials and can be read by everyone (chmod 600 {path})")
+    if (socket := derived.foreign_containerd(config)) and (found.mirrors or found.configs):
+        warnings.append(
+            f"{path} acts where rke2-units itself pulls; the containerd behind {socket} "
+            "(container-runtime-endpoint) pulls as its own configuration says"
+        )
     return found
 
 

@@ -181,3 +181,20 @@ def test_loading_imports_nothing_slow() -> None:
         "pystemd",
     }
     assert not slow & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("endpoint", ["", "container-runtime-endpoint: /run/containerd/containerd.sock\n"])
+def test_registries_that_a_foreign_containerd_does_not_hear_of_are_warned_of(
+    tmp_path: Path, endpoint: str
+) -> None:
+    registries = write(tmp_path / "registries.yaml", "mirrors: {docker.io: {endpoint: [https://a.example]}}")
+    path = write(tmp_path / "config.yaml", f"private-registry: {registries}\n{endpoint}")
+    warnings = load(Role.SERVER, config_file=path, environment={}).warnings
+    assert [warning for warning in warnings if "/run/containerd/containerd.sock" in warning] == (
+        [
+            f"{registries} acts where rke2-units itself pulls; the containerd behind "
+            "/run/containerd/containerd.sock (container-runtime-endpoint) pulls as its own configuration says"
+        ]
+        if endpoint
+        else []
+    )

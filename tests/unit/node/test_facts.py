@@ -11,6 +11,48 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.names import Role
 from rke2_units.node import facts
 
+
+def program(path: Path, mode: int = 0o755) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+    return os.fspath(path)
+
+
+def test_the_machines_own_programs_are_looked_for_only_when_they_are_asked_for(tmp_path: Path) -> None:
+    found = {name: program(tmp_path / name) for name in ("containerd", "ctr", "kubelet", "other")}
+    assert facts.programs(make_config(Role.SERVER, {}), os.fspath(tmp_path)) == {}
+    host = facts.programs(make_config(Role.SERVER, {"content": "host"}), os.fspath(tmp_path))
+    assert host == {name: found[name] for name in ("containerd", "ctr", "kubelet")}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o644])
+def test_a_kubelet_counts_when_it_can_be_executed(tmp_path: Path, mode: int) -> None:
+    path = program(tmp_path / "far/kubelet", mode=mode)
+    for named in (path, "kubelet"):
+        config = make_config(Role.SERVER, {"kubelet-path": named})
+        found = facts.programs(config, os.fspath(tmp_path / "far"))
+        assert found == ({named: path} if mode == 0o755 else {})
+    assert facts.programs(make_config(Role.SERVER, {"kubelet-path": f"{path}-2"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "major"),
+    [
+        ("containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3", 1),
+        ("containerd containerd.io 1.7.27 05044ec0a9a75232cad458027ca83437aae3f4da", 1),
+        (
+            "containerd github.com/containerd/containerd/v2 v2.1.3 c787fb98911740dd3ff2d0e45ce88cdf01410486",
+            2,
+        ),
+        ("containerd github.com/containerd/containerd/v2 2.0.0~rc.2+ds1", 2),
+        ("containerd: error while loading shared libraries", None),
+    ],
+)
+def test_containerd_tells_its_major_version(said: str, major: int | None) -> None:
+    assert facts.major_version(said) == major
+
+
 STATUS = "Name:\tpython3\nCapInh:\t0000000000000000\nCapEff:\t{}\nCapBnd:\t000001ffffffffff\n"
 
 
