@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rke2_units.config.config import Config
 from rke2_units.config.load import load
+from rke2_units.config.registries import Mirror, Registries
+from rke2_units.config.settings import BY_NAME
 from rke2_units.errors import ConfigurationError
 from rke2_units.names import Role
 
@@ -192,9 +195,75 @@ def test_registries_that_a_foreign_containerd_does_not_hear_of_are_warned_of(
     warnings = load(Role.SERVER, config_file=path, environment={}).warnings
     assert [warning for warning in warnings if "/run/containerd/containerd.sock" in warning] == (
         [
-            f"{registries} acts where rke2-units itself pulls; the containerd behind "
-            "/run/containerd/containerd.sock (container-runtime-endpoint) pulls as its own configuration says"
+            f"{registries} acts where rke2-units itself pulls; the containerd behind /run/containerd/"
+            "containerd.sock (container-runtime-endpoint) pulls as its own configuration says"
         ]
         if endpoint
         else []
     )
+
+
+@pytest.fixture
+def registries_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The usual place of registries.yaml, in a folder of the test's own."""
+    path = tmp_path / "registries.yaml"
+    setting = replace(BY_NAME["private-registry"], default=str(path))
+    monkeypatch.setitem(BY_NAME, "private-registry", setting)
+    return path
+
+
+def test_the_usual_file_of_registries_may_be_missing(tmp_path: Path, registries_file: Path) -> None:
+    base = write(tmp_path / "config.yaml", "")
+    assert load(Role.SERVER, config_file=base, environment={}).registries == Registries()
+    write(registries_file, "mirrors: {a: {endpoint: [b]}}")
+    found = load(Role.SERVER, config_file=base, environment={}).registries
+    assert found.mirrors == {"a": Mirror(("https://b/v2",))}
+
+
+def test_a_file_of_registries_that_was_named_must_be_there(tmp_path: Path, registries_file: Path) -> None:
+    for named in (tmp_path / "other.yaml", registries_file):
+        base = write(tmp_path / "config.yaml", f"private-registry: {named}")
+        assert message(base) == (
+            f"{base}:1: private-registry {named} cannot be read: No such file or directory"
+        )
+    write(registries_file, "mirrors: {a: {endpoint: b}}")
+    assert message(base) == f"{registries_file}:1: mirrors.a.endpoint must be a list of texts, got text"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("a certificate", "is not a PEM file"),
+    ],
+)
+def test_tls_files_of_registries_are_looked_at(
+    tmp_path: Path, registries_file: Path, content: str | None, problem: str
+) -> None:
+    authority = tmp_path / "ca.pem"
+    if content is not None:
+        write(authority, content)
+    base = write(tmp_path / "config.yaml", "")
+    write(registries_file, f"configs:\n  a:\n    tls: {{ca_file: {authority}}}")
+    assert message(base) == f"{registries_file}:3: configs.a.tls.ca_file {authority} {problem}"
+    write(authority, "-----BEGIN CERTIFICATE-----\n")
+    assert load(Role.SERVER, config_file=base, environment={}).registries.configs["a"].tls
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "warned"),
+    [
+        ("configs: {a: {auth: {username: u, password: p}}}", 0o644, True),
+        ("configs: {a: {auth: {username: u, password: p}}}", 0o640, False),
+        ("mirrors: {a: {endpoint: [b]}}", 0o644, False),
+    ],
+)
+def test_credentials_that_everyone_can_read_are_warned_of(
+    tmp_path: Path, registries_file: Path, content: str, mode: int, warned: bool
+) -> None:
+    base = write(tmp_path / "config.yaml", "")
+    write(registries_file, content, mode)
+    warning = (
+        f"{registries_file} holds credentials and can be read by everyone (chmod 600 {registries_file})"
+    )
+    assert load(Role.SERVER, config_file=base, environment={}).warnings == ((warning,) if warned else ())

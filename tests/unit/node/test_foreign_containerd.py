@@ -9,7 +9,7 @@ import pytest
 
 from rke2_units.errors import ConfigurationError
 from rke2_units.names import Paths
-from rke2_units.node import foreign_containerd
+from rke2_units.node import foreign_containerd, processes
 from rke2_units.node.processes import Process
 from rke2_units.programs.settings import Settings
 from tests.unit.programs.pods import add_pod
@@ -113,7 +113,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     os.rename(tmp_path / "settings.json", paths.program_settings)
     add_pod(settings, "etcd", "x")
     living = {7: Process(7, 1, "etcd", "/etcd", "0::/kubepods/cri-containerd-container-etcd-x.scope")}
-    monkeypatch.setattr(foreign_containerd.processes, "read_processes", lambda: living)
+    monkeypatch.setattr(processes, "read_processes", lambda: living)
     return settings
 
 
@@ -130,7 +130,7 @@ def test_another_containerd_is_refused_while_pods_run_in_the_old_one(planned: Se
 def test_bundles_whose_containers_have_ended_hold_nothing_up(
     planned: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign_containerd.processes, "read_processes", dict)
+    monkeypatch.setattr(processes, "read_processes", dict)
     foreign_containerd.refuse_to_leave(Paths(planned.data_directory), "/run/other.sock")
 
 
