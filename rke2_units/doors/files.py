@@ -147,6 +147,21 @@ def make_directory(path: str, mode: int = 0o755, user: int = 0, group: int = 0) 
         return changed
 
 
+def remove_empty_directory(path: str) -> bool:
+    """Removes the folder; False when there was none, or something is in it."""
+    with _explained("remove", path):
+        try:
+            os.rmdir(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            raise
+        _synchronise_directory(os.path.dirname(path))
+    return True
+
+
 def clean(directory: str) -> list[str]:
     """Removes from the folder the temporary files whose process has ended; returns their paths."""
     with _explained("read", directory):

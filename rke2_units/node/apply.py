@@ -81,6 +81,7 @@ def apply(plan: Plan, root: str = "/", installation: Installation | None = None)
         write(plan, root, installation)
         for path in _unwanted(plan, root):
             files.remove(files.below(root, path))
+            _remove_left_folder(plan, path, root)
         record_written(wanted, root)
         return found
 
@@ -130,6 +131,17 @@ def _wanted(plan: Plan, root: str, installation: Installation | None) -> Sequenc
 def _unwanted(plan: Plan, root: str) -> list[str]:
     wanted = {file.path for file in plan.files}
     return [path for path in written_files(root) if path not in wanted]
+
+
+def _remove_left_folder(plan: Plan, path: str, root: str) -> None:
+    """The folder of a removed file goes too, if it is empty and lies in a folder that is the plan's.
+
+    To containerd an empty folder of a registry says something: that the default does not count for it.
+    """
+    ours = {directory.path for directory in plan.directories}
+    folder = os.path.dirname(path)
+    if folder not in ours and os.path.dirname(folder) in ours:
+        files.remove_empty_directory(files.below(root, folder))
 
 
 def _is_so(directory: Directory, root: str) -> bool:

@@ -85,6 +85,30 @@ def test_what_we_wrote_and_no_longer_want_is_removed_and_nothing_else(tmp_path: 
     assert recorded(tmp_path) == set(NEW_FILES)
 
 
+def test_a_folder_goes_with_its_last_file_where_it_was_made_for_it(tmp_path: Path) -> None:
+    written = ("/certs.d/a/hosts.toml", "/certs.d/b/hosts.toml", "/etc/x/y.conf", "/certs.d/z")
+    folders = ("/certs.d", "/certs.d/a", "/certs.d/b")
+    apply(plan(dict.fromkeys(written, ""), folders=folders), str(tmp_path))
+    (tmp_path / "certs.d/b/ca.crt").write_text("the administrator's")
+    apply(plan({}, folders=("/certs.d",)), str(tmp_path))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!r]*") if path.is_dir()) == [
+        "certs.d",
+        "certs.d/b",
+        "etc",
+        "etc/x",
+        "var",
+        "var/lib",
+    ]
+    assert contents(tmp_path) == {"/certs.d/b/ca.crt": "the administrator's"}
+
+
+def test_a_folder_that_a_killed_run_left_empty_goes_with_the_next(tmp_path: Path) -> None:
+    apply(plan({"/certs.d/a/hosts.toml": ""}, folders=("/certs.d", "/certs.d/a")), str(tmp_path))
+    (tmp_path / "certs.d/a/hosts.toml").unlink()
+    apply(plan({}, folders=("/certs.d",)), str(tmp_path))
+    assert not (tmp_path / "certs.d/a").exists()
+
+
 def test_a_mode_alone_is_a_change(tmp_path: Path) -> None:
     apply(plan({"/etc/a": "a"}, folders=("/var/a",)), str(tmp_path))
     os.chmod(tmp_path / "var/a", 0o755)
