@@ -238,8 +238,11 @@ def _tls(host: Section, problem_of_file: Callable[[str], str | None]) -> Tls:
     section = host.section("tls", (*files, "insecure_skip_verify"))
     paths = {key: section.text(key) for key in files}
     for key, path in paths.items():
-        if path and not path.startswith("/"):
-            raise section.error(key, "must be an absolute path")
+        try:
+            if path:
+                grammar.absolute_path(path)
+        except ValueError as error:
+            raise section.error(key, f"must be {error}") from None
         problem = problem_of_file(path) if path else None
         if problem is not None:
             raise section.error(key, f"{path} {problem}")
