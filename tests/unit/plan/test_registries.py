@@ -48,7 +48,7 @@ def resolved(of: Config) -> dict[str, Any]:
 
 
 def asked_by_containerd(of: Config, registry: str) -> list[str]:
-    """The URLs that containerd asks for an image, in order (its remotes/docker/config/hosts.go, 1.6 to 2.3)."""
+    """The URLs that containerd asks for an image, in order (remotes/docker/config/hosts.go)."""
     files = hosts(of)
     file = files.get(registry, files.get("_default", {}))
     asked = [
