@@ -164,7 +164,7 @@ def release_show(version: str | None, config_file: str | None) -> int:
 @_image_lists("--from")
 @_config_file
 def release_fetch(version: str, image_lists: tuple[str, ...], config_file: str | None) -> int:
-    """Get the image lists of a release that is not built in, and keep them.
+    """Get and keep the image lists of a release that is not built in.
 
     They come from release-artifact-url (config.yaml), and are checked against the checksums there.
     """
@@ -192,6 +192,45 @@ def images_list(role: str | None, release: str | None, config_file: str | None) 
     from rke2_units.cli.images import show
 
     show(Role(role) if role else None, release, config_file)
+    return 0
+
+
+@images.command("bundle")
+@click.option(
+    "--output",
+    metavar="FILE",
+    required=True,
+    help="The archive: FILE.tar.zst (.tzst), FILE.tar.gz (.tgz) or FILE.tar.",
+)
+@_role(help="The role (default: the installed one, else server).")
+@_release
+@click.option(
+    "--image", "references", metavar="REF", multiple=True, help="Take this image only (and others so named)."
+)
+@click.option(
+    "--image-list",
+    "image_lists",
+    metavar="FILE",
+    multiple=True,
+    help="Take the images of this list only (one reference a line), as images list prints it.",
+)
+@_config_file
+def images_bundle(
+    output: str,
+    role: str | None,
+    release: str | None,
+    references: tuple[str, ...],
+    image_lists: tuple[str, ...],
+    config_file: str | None,
+) -> int:
+    """Make an archive for agent/images of a node without network.
+
+    It holds all images that images list prints, or those that are named. They are pulled as a node with this
+    configuration would pull them: registries.yaml and system-default-registry count.
+    """
+    from rke2_units.cli.images import bundle
+
+    bundle(output, Role(role) if role else None, release, references, image_lists, config_file)
     return 0
 
 

@@ -3,8 +3,11 @@
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import IO
 
 from rke2_units.errors import UserError
 from rke2_units.names import SYSTEM_PATH
@@ -15,6 +18,7 @@ _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}
 # The Debian package that brings each program that we run or that the node's parts need.
 PACKAGES = {
     "conntrack": "conntrack",
+    "gzip": "gzip",
     "ip": "iproute2",
     "ip6tables": "iptables",
     "iptables": "iptables",
@@ -22,9 +26,11 @@ PACKAGES = {
     "modprobe": "kmod",
     "mount": "mount",
     "rm": "coreutils",
+    "skopeo": "skopeo",
     "sysctl": "procps",
     "systemctl": "systemd",
     "umount": "mount",
+    "zstd": "zstd",
 }
 _LAST_LINES = 5
 
@@ -43,6 +49,18 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=_PATH)
 
 
+def require(program: str) -> str:
+    """The path of the program; UserError, with the package that brings it, when it is not installed."""
+    path = find(program)
+    if path is None:
+        package = PACKAGES.get(program)
+        raise UserError(
+            f"the program {program} is not installed",
+            hint=f"apt install {package}" if package else f"looked for in {_PATH}",
+        )
+    return path
+
+
 def run(
     command: Sequence[str],
     *,
@@ -56,13 +74,7 @@ def run(
     `environment` is added to ours (PATH and LANG, nothing of the caller's), `timeout` is in seconds. A
     missing program, one that takes too long and, with `check`, one that fails raise UserError.
     """
-    program = find(command[0])
-    if program is None:
-        package = PACKAGES.get(command[0])
-        raise UserError(
-            f"the program {command[0]} is not installed",
-            hint=f"apt install {package}" if package else f"looked for in {_PATH}",
-        )
+    program = require(command[0])
     try:
         ended = subprocess.run(
             [program, *command[1:]],
@@ -80,8 +92,36 @@ def run(
     except OSError as error:
         raise UserError(f"cannot run {program}: {error.strerror or error}") from error
     if check and ended.returncode != 0:
-        lines = [line.strip() for line in (ended.stderr or ended.stdout).splitlines() if line.strip()]
-        how = f"exit status {ended.returncode}" if ended.returncode > 0 else f"signal {-ended.returncode}"
-        said = " | ".join(lines[-_LAST_LINES:])
-        raise UserError(f"{shlex.join(command)} failed ({how})" + (f": {said}" if said else ""))
+        raise _failed(command, ended.returncode, ended.stderr or ended.stdout)
     return Completed(ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextmanager
+def through(command: Sequence[str], output: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A file to write to: what is written goes through the program into `output`.
+
+    UserError when the program is missing or fails.
+    """
+    program = require(command[0])
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [program, *command[1:]], stdin=subprocess.PIPE, stdout=output, stderr=errors, env=_ENVIRONMENT
+        )
+        try:
+            with suppress(BrokenPipeError), process.stdin as source:  # type: ignore[union-attr]
+                # A program that ended early is told by its status.
+                yield source
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if status != 0:
+            errors.seek(0)
+            raise _failed(command, status, errors.read().decode(errors="replace"))
+
+
+def _failed(command: Sequence[str], status: int, said: str) -> UserError:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    how = f"exit status {status}" if status > 0 else f"signal {-status}"
+    last = " | ".join(lines[-_LAST_LINES:])
+    return UserError(f"{shlex.join(command)} failed ({how})" + (f": {last}" if last else ""))

@@ -114,19 +114,25 @@ def fetch(name: str, url: str, architecture: str, tell: Callable[[str], None]) -
 def of_files(name: str, paths: Sequence[str]) -> Fetched:
     """The release out of files with RKE2's image lists; what a file holds is told by its name, else all."""
     _refuse_built_in(name)
-    texts = []
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                content = file.read(_LARGEST + 1)
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-        if len(content) > _LARGEST:
-            raise ConfigurationError(f"{path} is no image list: it is larger than {_LARGEST} bytes")
-        list_name = image_list.list_name(os.path.basename(path)) or ALL
-        texts.append((list_name, _text(content, path), path))
+    texts = [(image_list.list_name(os.path.basename(path)) or ALL, _read(path), path) for path in paths]
     source = ", ".join(os.path.abspath(path) for path in paths)
     return Fetched(source, image_list.release(name, _parsed(texts)))
+
+
+def read_list(path: str) -> tuple[str, ...]:
+    """The images of a list on this machine, qualified; ConfigurationError for a file that is none."""
+    return image_list.parse(_read(path), path)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > _LARGEST:
+        raise ConfigurationError(f"{path} is no image list: it is larger than {_LARGEST} bytes")
+    return _text(content, path)
 
 
 def _refuse_built_in(name: str) -> None:

@@ -44,6 +44,17 @@ def needed(role: Role, config: Config, release: Release) -> Needed:
     return Needed(tuple(sorted(found)), tuple(unlisted))
 
 
+def source(config: Config, release: Release, image: str) -> str:
+    """Where a node with these settings pulls one of its images from.
+
+    That is behind system-default-registry, but for an image that a setting of its own names.
+    """
+    registry = derived.default_registry(config)
+    given = {image_list.canonical(config.text(key)) for key in release.images if config.text(key)}
+    host, _, path = image.partition("/")
+    return f"{registry}/{path}" if registry and host == images.DOCKER_HUB and image not in given else image
+
+
 def _of_charts(release: Release, listed: tuple[str, ...]) -> set[str]:
     """What is in a list beside the images that nodes themselves run, which follow the configuration."""
     own = {image_list.canonical(written) for written in release.images.values()}
