@@ -27,11 +27,11 @@ def packaged(bare_node: Node) -> Iterator[Node]:
     bare_node.run("rm", "-rf", Paths().content)
 
 
-def render(node: Node, role: Role, release: str) -> str:
+def render(node: Node, role: Role, release: str, more: str = "") -> str:
     """The folder of the rendered units, with the programs that they name in the place of the content."""
-    root = f"/root/rendered-{role}-{release}"
+    root = f"/root/rendered-{role}-{release}-{len(more)}"
     config = f"/root/{role}.yaml"
-    node.write(config, CONFIG[role])
+    node.write(config, CONFIG[role] + more)
     options = {"--role": role, "--release": release, "--root": root, "--config": config}
     node.run("rke2-units", "render", *[word for pair in options.items() for word in pair])
     units = f"{root}{UNIT_DIRECTORY}"
@@ -42,10 +42,10 @@ def render(node: Node, role: Role, release: str) -> str:
     return units
 
 
-def verify(node: Node, role: Role, units: str) -> str:
-    """What systemd-analyze says about all units of the folder and the role's own."""
+def verify(node: Node, role: Role, units: str, number: int = 5) -> str:
+    """What systemd-analyze says about all units of the folder, so many, and the role's own."""
     files = node.sh(f"ls {units}/*.service").stdout.split()
-    assert len(files) == 5
+    assert len(files) == number
     said = node.run(
         *("systemd-analyze", "verify", "--man=no", role.unit),
         *(file.replace("@.service", "@etcd.service") for file in files),
@@ -61,6 +61,29 @@ def test_systemd_has_nothing_to_say_about_any_rendered_unit(
     packaged: Node, role: Role, release: str
 ) -> None:
     assert verify(packaged, role, render(packaged, role, release)) == ""
+
+
+@pytest.fixture
+def with_programs(packaged: Node) -> Iterator[Node]:
+    """The packaged node with a containerd, runc and kubelet of its own."""
+    packaged.sh("ln -s /root/programs/* /usr/local/bin/")
+    yield packaged
+    packaged.sh("find /usr/local/bin -lname '/root/programs/*' -delete")
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(
+    ("more", "number"),
+    [
+        ("content: host\n", 4),
+        ("container-runtime-endpoint: /run/containerd/containerd.sock\n", 4),
+        ("content: host\ncontainer-runtime-endpoint: /run/containerd/containerd.sock\n", 3),
+    ],
+)
+def test_systemd_has_nothing_to_say_about_units_of_the_machines_own_programs(
+    with_programs: Node, role: Role, more: str, number: int
+) -> None:
+    assert verify(with_programs, role, render(with_programs, role, DEFAULT, more), number) == ""
 
 
 @pytest.mark.parametrize("unit", ["rke2-kubelet.service", "rke2-static-pod@.service"])
