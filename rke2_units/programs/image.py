@@ -28,16 +28,17 @@ def program(settings: Settings, arguments: list[str]) -> None:
     name = normalise(reference)
     if name in image_store.stored(settings, f"name=={name}"):
         return
-    console.say(f"pulling {reference}")
+    from rke2_units.programs import image_pull
+
     try:
-        image_store.pull(settings, reference)
+        image_pull.bring(settings, reference)
     except UserError as error:
         # An archive that has it may be damaged, or the disk full.
         if cause := _import_failure():
             raise UserError(f"{arguments[0]}: {cause}; {error.message}") from None
         raise UserError(
             f"{arguments[0]}: its image is in no archive in {settings.image_archives}, and {error.message}",
-            hint="put the archive there, or make its registry reachable",
+            hint="put the archive there, or make a registry reachable",
         ) from None
 
 
@@ -50,22 +51,26 @@ def _import_failure() -> str:
 
 
 def _is_brought(reference: str) -> bool:
-    """Whether rke2-images.service has brought the image; returns when it has, or is done without it."""
+    """Whether rke2-images.service has brought the image; returns when it has, or will not."""
     name = normalise(reference)
     waiting = console.Waiting()
     began = time.monotonic()
     look = began + _FIRST_LOOK
     while True:
         present = image_store.read_present()
-        if present is not None and name in present:
+        if present is not None and name in present.images:
             return True
+        if present is not None and name not in present.pending:
+            # It brings others; this one would be waited for in vain.
+            return False
         now = time.monotonic()
         if now >= look:
             look = now + _LOOK
             state = systemd.unit_state(names.IMAGES_UNIT)
             if state.active != "activating" and (present is not None or now - began > _PATIENCE):
                 # It may have ended between the two looks.
-                return name in (image_store.read_present() or [])
+                present = image_store.read_present()
+                return present is not None and name in present.images
         waiting.report(f"the image {reference}", f"{names.IMAGES_UNIT} is at work")
         time.sleep(_INTERVAL)
 

@@ -9,7 +9,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rke2_units.errors import UserError
 from rke2_units.programs.archives import reader
@@ -56,14 +57,15 @@ class Image:
         self.entries: dict[str, Entry] = {}
 
     def add_layer(self, layer: Part, diff_id: str) -> None:
-        """Puts the next layer (a tar, perhaps with gzip) on those before; checks it against its digest."""
-        digest = _Digest(_uncompressed(layer))
+        """Puts the next layer (a tar, plain or with gzip or zstd) on those before; checks its digest."""
         added: dict[str, Entry] = {}
         hidden: list[str] = []
-        with tarfile.open(fileobj=digest, mode="r|", bufsize=1 << 20) as archive:
-            for member in archive:
-                self._add_member(archive, member, added, hidden)
-        digest.read_rest()
+        with _uncompressed(layer) as read:
+            digest = _Digest(read)
+            with tarfile.open(fileobj=digest, mode="r|", bufsize=1 << 20) as archive:
+                for member in archive:
+                    self._add_member(archive, member, added, hidden)
+            digest.read_rest()
         if digest.hexdigest() != diff_id.removeprefix("sha256:"):
             raise ValueError("a layer's content does not match its digest")
         # A file takes the place of a directory, and a directory that of a file.
@@ -149,15 +151,53 @@ def covers(hidden: str, path: str) -> bool:
     return path.startswith(below) or path == hidden
 
 
-def _uncompressed(layer: Part) -> Callable[[int], bytes]:
+@contextmanager
+def _uncompressed(layer: Part) -> Iterator[Callable[[int], bytes]]:
     magic = layer.peek(4)
     if magic.startswith(b"\x1f\x8b"):
         import gzip
 
-        return gzip.GzipFile(fileobj=layer).read
-    if magic == b"\x28\xb5\x2f\xfd":
-        raise UserError("the image's layers are zstd", hint="`docker save` leaves them plain")
-    return layer.read
+        yield gzip.GzipFile(fileobj=layer).read
+    elif magic == b"\x28\xb5\x2f\xfd":
+        with _without_zstd(layer) as read:
+            yield read
+    else:
+        yield layer.read
+
+
+@contextmanager
+def _without_zstd(layer: Part) -> Iterator[Callable[[int], bytes]]:
+    """A layer with zstd, which Python's library lacks, through the program. Its digest tells of damage."""
+    import subprocess
+    import threading
+
+    try:
+        process = subprocess.Popen(
+            ["zstd", "-dcq", "--long=27"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+    except FileNotFoundError:
+        raise UserError("the image's layers need the program zstd", hint="apt install zstd") from None
+    packed, unpacked = process.stdin, process.stdout
+    if packed is None or unpacked is None:
+        raise TypeError("both are pipes")
+
+    def feed() -> None:
+        try:
+            with packed:
+                shutil.copyfileobj(layer, packed, 1 << 20)
+        except BrokenPipeError:
+            # zstd has ended: the layer is damaged.
+            pass
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        with unpacked:
+            yield unpacked.read
+    finally:
+        process.kill()
+        feeder.join()
+        process.wait()
 
 
 class _Digest(io.BufferedIOBase):

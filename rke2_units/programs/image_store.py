@@ -1,24 +1,26 @@
 """The images that containerd has, and what this start has found out about them."""
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs.containers import ctr
-from rke2_units.programs.references import normalise
 from rke2_units.programs.settings import Settings
 
 # What images.py has seen in containerd since it was started last; gone with the machine's memory.
 PRESENT_FILE = f"{names.RUNTIME_DIRECTORY}/images.json"
 # The kubelet's image collection leaves these alone (the first is RKE2's, the second containerd's); the
 # third is what containerd's CRI plugin gives to images that it may use.
+_PIN = "io.cattle.k3s.pinned"
 LABELS = {
-    "io.cattle.k3s.pinned": "pinned",
+    _PIN: "pinned",
     "io.cri-containerd.pinned": "pinned",
     "io.cri-containerd.image": "managed",
 }
-_PULL_TIMEOUT = 600.0
 # By this those who wait for an image know what is said about its archive.
 NOT_IMPORTED = "cannot be imported"
 
@@ -28,11 +30,10 @@ class StoredImage:
 
     def __init__(self, digest: str, labels: str) -> None:
         self.digest = digest
-        self.labels = labels
-
-    @property
-    def is_labelled(self) -> bool:
-        return all(f"{key}={value}" in self.labels.split(",") for key, value in LABELS.items())
+        found = set(labels.split(","))
+        self.is_labelled = {f"{key}={value}" for key, value in LABELS.items()} <= found
+        # By RKE2 or by us, not by containerd itself.
+        self.is_pinned = f"{_PIN}={LABELS[_PIN]}" in found
 
 
 def stored(settings: Settings, *filters: str) -> dict[str, StoredImage]:
@@ -54,34 +55,45 @@ def stored(settings: Settings, *filters: str) -> dict[str, StoredImage]:
 
 def label(settings: Settings, name: str) -> None:
     """Keeps an image from being collected."""
-    pairs = [f"{key}={value}" for key, value in LABELS.items()]
-    finished = ctr(settings, "images", "label", name, *pairs, timeout=60)
+    _change(settings, name, "label", name, *(f"{key}={value}" for key, value in LABELS.items()))
+
+
+def unpin(settings: Settings, name: str) -> None:
+    """Leaves an image to the kubelet's collection again."""
+    _change(settings, name, "label", name, *(f"{key}=" for key in LABELS if key.endswith(".pinned")))
+
+
+def tag(settings: Settings, name: str, other: str) -> None:
+    """Gives an image another name, whatever image had it."""
+    _change(settings, name, "tag", "--force", name, other)
+
+
+def _change(settings: Settings, name: str, *arguments: str) -> None:
+    finished = ctr(settings, "images", *arguments, timeout=60)
     if finished.code != 0:
-        raise UserError(f"{name} cannot be labelled: {finished.last_words}")
+        raise UserError(f"the image {name} cannot be given labels or names: {finished.last_words}")
 
 
-def pull(settings: Settings, reference: str) -> None:
-    """Pulls an image through the registries that containerd is configured for; UserError with the reason."""
-    hosts = f"{settings.data_directory}/agent/etc/containerd/certs.d"
-    options = ["--hosts-dir", hosts] if os.path.isdir(hosts) else []
-    name = normalise(reference)
-    finished = ctr(
-        settings,
-        "images",
-        "pull",
-        "--snapshotter",
-        settings.snapshotter,
-        *options,
-        name,
-        timeout=_PULL_TIMEOUT,
-    )
-    if finished.code != 0:
-        raise UserError(f"the image {reference} cannot be pulled: {finished.last_words}")
+class Present:
+    """What has been found out since the start: the images that are there, and those on their way."""
+
+    def __init__(self, images: list[str], pending: list[str]) -> None:
+        self.images = images
+        self.pending = pending
 
 
-def write_present(images: list[str], path: str = PRESENT_FILE) -> None:
-    """Notes which images (normalised names) are in containerd, for those who wait for one of them."""
-    write_json(path, sorted(images))
+def write_present(images: list[str], pending: list[str], path: str = PRESENT_FILE) -> None:
+    """Notes (normalised names), for those who wait for an image, what is there and what is being brought."""
+    with _locked(path):
+        write_json(path, {"images": sorted(images), "pending": sorted(pending)})
+
+
+def note_present(name: str, path: str = PRESENT_FILE) -> None:
+    """Notes one more image that is there, for others who need it; nothing before the first note."""
+    with _locked(path):
+        present = read_present(path)
+        if present is not None and name not in present.images:
+            write_json(path, {"images": [*present.images, name], "pending": present.pending})
 
 
 def forget_present(path: str = PRESENT_FILE) -> None:
@@ -91,14 +103,22 @@ def forget_present(path: str = PRESENT_FILE) -> None:
         pass
 
 
-def read_present(path: str = PRESENT_FILE) -> list[str] | None:
+def read_present(path: str = PRESENT_FILE) -> Present | None:
     """What has been noted since the last start; None when nothing has."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-    except (FileNotFoundError, ValueError):
+        return Present([str(name) for name in found["images"]], [str(name) for name in found["pending"]])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return [str(name) for name in found] if isinstance(found, list) else None
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(f"{path}.lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: str, value: object) -> None:

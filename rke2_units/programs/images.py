@@ -8,6 +8,7 @@ of it by digest. A damaged archive is named, the others are imported all the sam
 import json
 import os
 import time
+from collections.abc import Iterable
 
 from rke2_units import names
 from rke2_units.errors import UserError
@@ -27,10 +28,8 @@ def program(settings: Settings, arguments: list[str]) -> None:
     image_store.forget_present()
     began = time.monotonic()
     memory = Memory(_MEMORY)
-    stored = image_store.stored(settings)
     failures: list[str] = []
-    archived: set[str] = set()
-    pending: list[tuple[str, list[Wanted]]] = []
+    wanted: list[tuple[str, list[Wanted]]] = []
     for path in archive_files.archives(settings.image_archives):
         try:
             images = [image for image in memory.images(path) if not _is_content(settings, image)]
@@ -38,36 +37,94 @@ def program(settings: Settings, arguments: list[str]) -> None:
             failures.append(path)
             console.say(str(error), console.ERROR)
             continue
-        archived.update(name for image in images for name in image.names)
-        if not all(memory.is_stored(image, stored) for image in images):
-            pending.append((path, images))
-    pending.sort(key=lambda item: _rank(settings, item[1]))
-    outdated = {name for _, images in pending for image in images for name in image.names}
-    _settle(settings, stored, archived - outdated, outdated)
+        wanted.append((path, images))
+    store = _Store(settings, {name for _, images in wanted for image in images for name in image.names})
+    pending = [(path, images) for path, images in wanted if not memory.are_stored(images, store.images)]
+    pending.sort(key=lambda item: _rank(settings, [name for image in item[1] for name in image.names]))
+    store.outdated = {name for _, images in pending for image in images for name in image.names}
+    listed = _listed(settings)
+    store.settle(pending=store.outdated | {name for name in listed if name not in store.images})
     for number, (path, images) in enumerate(pending, 1):
-        if all(memory.is_stored(image, stored) for image in images):
-            # Another archive has brought the same.
-            continue
+        archived = {name for image in images for name in image.names}
         try:
-            _import(settings, path, f"{number} of {len(pending)}")
+            # Another archive may have brought the same.
+            if not memory.are_stored(images, store.images):
+                _import(settings, path, f"{number} of {len(pending)}")
+                store.look()
+                memory.remember(images, store.images)
+            store.outdated -= archived
         except UserError as error:
             failures.append(path)
             console.say(str(error), console.ERROR)
-            continue
-        stored = image_store.stored(settings)
-        memory.remember(images, stored)
-        imported = {name for image in images for name in image.names}
-        outdated -= imported
-        _settle(settings, stored, imported, outdated)
+        store.settle(pending=store.pending - archived)
     memory.save()
-    failures += _pull_listed(settings, stored)
+    failures += _pull(settings, store, listed)
     if failures:
         raise UserError(
-            f"images could not be brought into containerd from: {', '.join(failures)}",
+            f"images could not be brought into containerd from: {', '.join(dict.fromkeys(failures))}",
             hint="each has its reason above; the others are there",
         )
+    store.unpin_others({*listed, *(normalise(reference) for reference in settings.images_first)})
     took = time.monotonic() - began
     console.say(f"{len(pending)} archives imported, the others were there ({took:.1f} s)")
+
+
+class _Store:
+    """containerd's images, and what those who wait for one are told.
+
+    `archived` are the names in archives, `outdated` those that do not lead to what their archive has, and
+    `pending` those that may still be brought.
+    """
+
+    def __init__(self, settings: Settings, archived: set[str]) -> None:
+        self._settings = settings
+        self.archived = archived
+        self.outdated: set[str] = set()
+        self.pending: set[str] = set()
+        self.look()
+
+    def look(self) -> None:
+        self.images = image_store.stored(self._settings)
+
+    def settle(self, *, pending: set[str], ours: Iterable[str] = ()) -> None:
+        """Tells what is there now, and keeps from collection what archives have, and `ours`."""
+        self.pending = pending
+        image_store.write_present(
+            [name for name in self.images if name not in self.outdated], sorted(pending)
+        )
+        for name in sorted((self.archived - self.outdated).union(ours)):
+            if name in self.images:
+                self._keep(name)
+                if name in self.archived:
+                    self._name_elsewhere(name)
+
+    def _keep(self, name: str) -> None:
+        if not self.images[name].is_labelled:
+            image_store.label(self._settings, name)
+            self.images[name].is_labelled = True
+
+    def _name_elsewhere(self, name: str) -> None:
+        """Gives an archive's image the names of further registries (airgap-extra-registry)."""
+        image = self.images[name]
+        for other in _names_elsewhere(self._settings, name):
+            if other not in self.images or self.images[other].digest != image.digest:
+                image_store.tag(self._settings, name, other)
+                self.images[other] = image_store.StoredImage(image.digest, "")
+            self._keep(other)
+
+    def unpin_others(self, wanted: set[str]) -> None:
+        """Leaves to collection what neither an archive that is there nor anything in `wanted` names."""
+        wanted = wanted | self.archived
+        wanted |= {other for name in self.archived for other in _names_elsewhere(self._settings, name)}
+        for name, image in self.images.items():
+            if image.is_pinned and name not in wanted:
+                image_store.unpin(self._settings, name)
+                console.say(f"{name} is in no archive and no list any more: it may be collected")
+
+
+def _names_elsewhere(settings: Settings, name: str) -> list[str]:
+    path = name.partition("/")[2]
+    return [] if "@" in name else [f"{registry}/{path}" for registry in settings.extra_registries]
 
 
 class Wanted:
@@ -128,6 +185,9 @@ class Memory:
             digests.add(by_configuration.digest)
         return all(name in stored and stored[name].digest in digests for name in image.names)
 
+    def are_stored(self, images: list[Wanted], stored: dict[str, image_store.StoredImage]) -> bool:
+        return all(self.is_stored(image, stored) for image in images)
+
     def remember(self, images: list[Wanted], stored: dict[str, image_store.StoredImage]) -> None:
         for image in images:
             for name in image.names:
@@ -150,21 +210,10 @@ def _is_content(settings: Settings, image: Wanted) -> bool:
     return bool(image.names) and set(image.names) <= set(spellings(settings.content_image))
 
 
-def _rank(settings: Settings, images: list[Wanted]) -> int:
-    """The place of an archive in the queue: by the first of its images that a static pod waits for."""
+def _rank(settings: Settings, names_: list[str]) -> int:
+    """The place in the queue: by the first of these images that a static pod waits for."""
     first = [normalise(reference) for reference in settings.images_first]
-    places = [first.index(name) for image in images for name in image.names if name in first]
-    return min(places, default=len(first))
-
-
-def _settle(
-    settings: Settings, stored: dict[str, image_store.StoredImage], ours: set[str], outdated: set[str]
-) -> None:
-    """Tells those who wait what is there, and keeps our images from being collected."""
-    image_store.write_present([name for name in stored if name not in outdated])
-    for name in sorted(ours):
-        if name in stored and not stored[name].is_labelled:
-            image_store.label(settings, name)
+    return min((first.index(name) for name in names_ if name in first), default=len(first))
 
 
 def _import(settings: Settings, path: str, place: str) -> None:
@@ -193,23 +242,34 @@ def _import(settings: Settings, path: str, place: str) -> None:
             )
 
 
-def _pull_listed(settings: Settings, stored: dict[str, image_store.StoredImage]) -> list[str]:
-    """Pulls what the lists name and containerd lacks; the lists that could not be fulfilled."""
-    failures = []
+def _listed(settings: Settings) -> dict[str, list[str]]:
+    """The images (normalised names) of the lists, each with the lists that name it."""
+    found: dict[str, list[str]] = {}
     for path in archive_files.lists(settings.image_archives):
         with open(path, encoding="utf-8", errors="replace") as file:
-            wanted = [line.strip() for line in file if line.strip() and not line.startswith("#")]
-        for reference in wanted:
-            if normalise(reference) in stored:
-                continue
-            console.say(f"pulling {reference} ({path})")
-            console.status(f"pulling {reference}")
-            try:
-                image_store.pull(settings, reference)
-            except UserError as error:
-                failures.append(path)
-                console.say(f"{path}: {error}", console.ERROR)
-    return list(dict.fromkeys(failures))
+            lines = [line.strip() for line in file]
+        for line in lines:
+            if line and not line.startswith("#") and not _is_content(settings, Wanted("", normalise(line))):
+                found.setdefault(normalise(line), []).append(path)
+    return found
+
+
+def _pull(settings: Settings, store: _Store, listed: dict[str, list[str]]) -> list[str]:
+    """Pulls what the lists name and containerd lacks; returns the lists that could not be fulfilled."""
+    failures = []
+    missing = [name for name in listed if name not in store.images]
+    for name in sorted(missing, key=lambda name: _rank(settings, [name])):
+        from rke2_units.programs import image_pull
+
+        try:
+            image_pull.bring(settings, name)
+            store.look()
+        except UserError as error:
+            failures += listed[name]
+            console.say(f"{', '.join(listed[name])}: {error}", console.ERROR)
+        store.settle(pending=store.pending - {name})
+    store.settle(pending=set(), ours=listed)
+    return failures
 
 
 if __name__ == "__main__":

@@ -4,9 +4,13 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rke2_units.errors import UserError
+
+
+class TookTooLongError(UserError):
+    """The program was killed because its time was over."""
 
 
 class Finished:
@@ -31,10 +35,12 @@ def run(
     hint: str = "",
     stdin: int | None = None,
     tick: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Runs the command to its end; after `timeout` seconds it is killed and a UserError raised.
+    """Runs the command to its end; after `timeout` seconds it is killed and TookTooLongError raised.
 
-    `hint` says where the program comes from, for a machine that lacks it; `tick` is called every second.
+    `hint` says where the program comes from, for a machine that lacks it; `tick` is called every second,
+    and what it raises ends the program. `environment` takes the place of our own.
     """
     # Files in memory, not pipes: nothing has to be read while the program runs.
     output = os.memfd_create("output")
@@ -45,7 +51,7 @@ def run(
             process = os.posix_spawnp(
                 command[0],
                 command,
-                os.environ,
+                os.environ if environment is None else environment,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, nothing if stdin is None else stdin, 0),
                     (os.POSIX_SPAWN_DUP2, output, 1),
@@ -56,7 +62,8 @@ def run(
             raise UserError(f"the program {command[0]} is not there", hint=hint or None) from None
         code = _wait(process, timeout, tick)
         if code is None:
-            raise UserError(f"{os.path.basename(command[0])} {command[-1]} took more than {timeout:.0f} s")
+            program = os.path.basename(command[0])
+            raise TookTooLongError(f"{program} {command[-1]} took more than {timeout:.0f} s")
         return Finished(code, _content(output), _content(errors))
     finally:
         for descriptor in (output, errors, nothing):

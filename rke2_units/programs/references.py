@@ -19,7 +19,11 @@ def normalise(reference: str) -> str:
         registry = _DOCKER
     if registry == _DOCKER and "/" not in path:
         path = f"library/{path}"
-    if not digest_mark and ":" not in path.rpartition("/")[2]:
+    if digest_mark:
+        # Of a tag and a digest the digest counts, as for containerd.
+        folders, slash, last = path.rpartition("/")
+        path = f"{folders}{slash}{last.partition(':')[0]}"
+    elif ":" not in path.rpartition("/")[2]:
         path = f"{path}:latest"
     return f"{registry}/{path}{digest_mark}{digest}"
 

@@ -2,10 +2,14 @@
 
 {"data_directory": "/var/lib/rancher/rke2", "node_name": "node1",
  "containerd_socket": "/run/k3s/containerd/containerd.sock", "namespace": "k8s.io",
+ "ctr": "/var/lib/rancher/rke2/bin/ctr",                           (optional)
  "snapshotter": "overlayfs",                                       (optional)
+ "registries": "/var/lib/rancher/rke2/agent/etc/rke2-units-registries.json",    (optional)
  "content": {"image": "rancher/rke2-runtime:v1...", "directory": "v1...-0123456789ab",
+             "pull": "index.docker.io/rancher/rke2-runtime:v1...",              ("image" if left out)
              "archives": "/var/lib/rancher/rke2/agent/images"},
- "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"]},   ("first" is optional)
+ "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"],             (optional)
+            "extra_registries": ["registry.example.com"]},                          (optional)
  "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
                           "needs": ["kubelet"], "fact": "etcd"}},
  "facts": {"etcd": {"url": "http://127.0.0.1:2381/health", "contains": "true"},
@@ -14,11 +18,12 @@
            "kube-scheduler": {"url": "https://127.0.0.1:10259/healthz", "insecure": true}}}
 """
 
-import json
 import os
 
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import CONTAINERD_SOCKET
+from rke2_units.programs import json_table
+from rke2_units.programs.json_table import Table
 
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
@@ -30,7 +35,7 @@ class Fact:
     the scheduler and the controller-manager sign their own.
     """
 
-    def __init__(self, name: str, table: "_Table") -> None:
+    def __init__(self, name: str, table: Table) -> None:
         self.name = name
         self.url = table.text("url")
         self.contains = table.text("contains", "")
@@ -54,7 +59,7 @@ class Fact:
 class StaticPod:
     """One static pod: its manifest as staged, where the kubelet reads it, and what it needs first."""
 
-    def __init__(self, component: str, table: "_Table") -> None:
+    def __init__(self, component: str, table: Table) -> None:
         self.component = component
         self.image = table.text("image")
         self.staged = table.text("staged")
@@ -67,7 +72,7 @@ class StaticPod:
 class Settings:
     """What the programs know of this node."""
 
-    def __init__(self, table: "_Table") -> None:
+    def __init__(self, table: Table) -> None:
         self.file = table.where
         self.data_directory = table.text("data_directory")
         self.node_name = table.text("node_name")
@@ -78,12 +83,17 @@ class Settings:
         state = os.path.dirname(self.containerd_socket)
         self.bundles = f"{state}/io.containerd.runtime.v2.task/{self.namespace}"
         self.snapshotter = table.text("snapshotter", "overlayfs")
+        # How images are pulled (registries.py); "" leaves every image to its own registry.
+        self.registries = table.text("registries", "")
         content = table.table("content")
         self.content_image = content.text("image")
+        self.content_pull = content.text("pull", self.content_image)
         self.content_directory = content.text("directory")
         self.content_archives = content.text("archives")
         images = table.table("images")
         self.image_archives = images.text("archives")
+        # Images of archives get names of these registries as well (airgap-extra-registry).
+        self.extra_registries = images.texts("extra_registries")
         pods = table.table("static_pods")
         self.static_pods = {name: StaticPod(name, pods.table(name)) for name in pods.values}
         self.images_first = (*images.texts("first"), *(pod.image for pod in self.static_pods.values()))
@@ -106,53 +116,11 @@ class Settings:
         try:
             return self.facts[name]
         except KeyError:
-            raise ConfigurationError(f"{self.file}: no fact named {name!r}", hint=_REWRITE) from None
+            raise ConfigurationError(
+                f"{self.file}: no fact named {name!r}", hint=json_table.REWRITE
+            ) from None
 
 
 def read(path: str) -> Settings:
     """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}", hint=_REWRITE) from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: {error}", hint=_REWRITE) from None
-    return Settings(_Table(path, values))
-
-
-_REWRITE = "rke2-server (or rke2-agent) writes this file when it starts"
-
-
-class _Table:
-    """A JSON object whose members are taken out by type."""
-
-    def __init__(self, where: str, values: object) -> None:
-        self.where = where
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"{where}: not a table", hint=_REWRITE)
-        self.values: dict[str, object] = values
-
-    def wrong(self, key: str, expected: str) -> ConfigurationError:
-        return ConfigurationError(f"{self.where}: {key!r} is not {expected}", hint=_REWRITE)
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.values.get(key, default)
-        if not isinstance(value, str):
-            raise self.wrong(key, "a text")
-        return value
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.values.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.wrong(key, "a list of texts")
-        return tuple(value)
-
-    def boolean(self, key: str) -> bool:
-        value = self.values.get(key, False)
-        if not isinstance(value, bool):
-            raise self.wrong(key, "true or false")
-        return value
-
-    def table(self, key: str) -> "_Table":
-        return _Table(f"{self.where}: {key}", self.values.get(key, {}))
+    return Settings(json_table.read(path))

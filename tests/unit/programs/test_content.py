@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import UserError
-from rke2_units.programs import content, content_staging
+from rke2_units.programs import content, content_staging, pull
+from rke2_units.programs.registries import Registries
 from rke2_units.programs.settings import Settings
 from tests.unit.programs.values import (
     DIRECTORY,
@@ -23,6 +24,7 @@ from tests.unit.programs.values import (
     image_files,
     layer,
     make_settings,
+    pulled_files,
     runtime_archive,
 )
 
@@ -33,6 +35,29 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.uname()
     fake = os.uname_result((real.sysname, real.nodename, real.release, real.version, "x86_64"))
     monkeypatch.setattr(os, "uname", lambda: fake)
+
+
+class Registry:
+    """Pulls, in place of skopeo: each call of `fetch` is the next of `answers`."""
+
+    def __init__(self) -> None:
+        self.answers: list[Callable[[str, Path], object]] = []
+
+    def fetch(
+        self, registries: Registries, reference: str, directory: str, *, tell: object, progress: object
+    ) -> str:
+        if not self.answers:
+            raise UserError(f"{reference} cannot be pulled: https://registry-1.docker.io/v2: 404")
+        Path(directory).mkdir()
+        self.answers.pop(0)(reference, Path(directory))
+        return "https://registry-1.docker.io/v2"
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    made = Registry()
+    monkeypatch.setattr(pull, "fetch", made.fetch)
+    return made
 
 
 @pytest.fixture
@@ -94,7 +119,9 @@ def test_nothing_is_read_when_the_content_is_there(
 def test_an_image_that_no_archive_has_is_named_with_the_place(tmp_path: Path, settings: Settings) -> None:
     add_archive(tmp_path, runtime_archive(name="docker.io/rancher/rke2-runtime:v9"))
     with pytest.raises(
-        UserError, match=rf"{IMAGE} is in none of the archives.*1 archives in {tmp_path}/agent/images"
+        UserError,
+        match=rf"{IMAGE} is in none of the archives.*1 archives in {tmp_path}/agent/images.*"
+        f"and {IMAGE} cannot be pulled: https://registry-1.docker.io/v2: 404.*put the archive",
     ):
         content.program(settings, [])
     assert os.listdir(tmp_path / "data") == [".lock"]
@@ -272,3 +299,65 @@ def test_a_missing_decompressor_is_named_with_its_package(
     with pytest.raises(UserError, match=IMAGE):
         content.program(settings, [])
     assert "the program zstd is missing (apt install zstd)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, with_program("zstd", "-cq", "--long=27")])
+def test_what_no_archive_has_is_pulled(
+    tmp_path: Path, settings: Settings, registry: Registry, compress: Callable[[bytes], bytes]
+) -> None:
+    upper = layer(Member("bin/.wh.containerd"), Member("bin/kubelet", "kubelet" * 300000))
+    add_archive(tmp_path, b"nonsense", "a.tar")
+
+    def pulled(reference: str, directory: Path) -> None:
+        assert reference == f"registry.local/{IMAGE}"
+        # On the file system that the content goes to, and known by its name after SIGKILL.
+        assert directory.parent == tmp_path / "data" and directory.name.startswith(content._TEMPORARY)
+        pulled_files(directory, [compress(RUNTIME_LAYER), compress(upper)])
+
+    registry.answers.append(pulled)
+    values = {"image": IMAGE, "directory": DIRECTORY, "archives": f"{tmp_path}/agent/images"}
+    content.program(make_settings(tmp_path, content=values | {"pull": f"registry.local/{IMAGE}"}), [])
+    assert sorted(os.listdir(tmp_path / "bin/")) == ["helper", "kubelet"]
+    assert (tmp_path / "bin/kubelet").read_text() == "kubelet" * 300000
+    assert (tmp_path / f"data/{DIRECTORY}/.extracted").read_text() == f"{IMAGE}\n"
+    assert sorted(os.listdir(tmp_path / "data")) == [".lock", DIRECTORY]
+
+
+def test_what_was_pulled_for_another_machine_is_not_used(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    registry.answers.append(lambda _, directory: pulled_files(directory, [RUNTIME_LAYER], "arm64"))
+    with pytest.raises(
+        UserError, match="https://registry-1.docker.io/v2 is for arm64, this machine is amd64"
+    ):
+        content.program(settings, [])
+    assert os.listdir(tmp_path / "data") == [".lock"]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, with_program("zstd", "-cq")])
+@pytest.mark.parametrize("kept", [0.2, 0.9])
+def test_a_damaged_layer_that_was_pulled_leaves_nothing(
+    tmp_path: Path,
+    settings: Settings,
+    registry: Registry,
+    compress: Callable[[bytes], bytes],
+    kept: float,
+) -> None:
+    content_ = os.urandom(200000).hex()
+
+    def damaged(_: str, directory: Path) -> None:
+        pulled_files(directory, [compress(layer(Member("bin/kubelet", content_)))])
+        largest = max(directory.iterdir(), key=lambda path: path.stat().st_size)
+        os.truncate(largest, int(largest.stat().st_size * kept))
+
+    registry.answers.append(damaged)
+    with pytest.raises(UserError, match=f"{IMAGE} from https://registry-1.docker.io/v2 is damaged"):
+        content.program(settings, [])
+    assert os.listdir(tmp_path / "data") == [".lock"]
+
+
+def test_what_a_killed_pull_left_goes(tmp_path: Path, settings: Settings) -> None:
+    add_archive(tmp_path, runtime_archive())
+    (tmp_path / f"data/.rke2-units-{DIRECTORY}-pulled.work").mkdir(parents=True)
+    content.program(settings, [])
+    assert sorted(os.listdir(tmp_path / "data")) == [".lock", DIRECTORY]

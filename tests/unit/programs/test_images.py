@@ -5,15 +5,26 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rke2_units.errors import UserError
-from rke2_units.programs import image, image_store, images, systemd
+from rke2_units.programs import image, image_pull, image_store, images, pull, systemd
+from rke2_units.programs.references import normalise
+from rke2_units.programs.registries import Registries
 from rke2_units.programs.settings import Settings
 from rke2_units.programs.systemd import UnitState
-from tests.unit.programs.values import IMAGE, Member, archive_bytes, image_files, layer, make_settings
+from tests.unit.programs.values import (
+    IMAGE,
+    Member,
+    archive_bytes,
+    image_files,
+    layer,
+    make_settings,
+    pulled_files,
+)
 
 ETCD = "docker.io/rancher/hardened-etcd:v3"
 OTHER = "docker.io/rancher/other:v1"
@@ -34,15 +45,19 @@ if arguments[:2] == ["images", "ls"]:
             print(name, "application/vnd", digest, "1.0 MiB", "linux/amd64", ",".join(labels) or "-")
 elif arguments[:2] == ["images", "import"]:
     archive = tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()))
-    for entry in json.load(archive.extractfile("manifest.json")):
+    pulled = "index.json" in archive.getnames()
+    for entry in json.load(archive.extractfile("index.json"))["manifests"] if pulled else ():
+        images[entry["annotations"]["io.containerd.image.name"]] = [entry["digest"], []]
+    for entry in () if pulled else json.load(archive.extractfile("manifest.json")):
         content = b"".join(archive.extractfile(path).read() for path in [entry["Config"], *entry["Layers"]])
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
         for name in entry["RepoTags"]:
             images[name] = [digest, []]
 elif arguments[:2] == ["images", "label"]:
-    images[arguments[2]][1] = arguments[3:]
-elif arguments[:2] == ["images", "pull"] and os.path.exists(store + ".registry"):
-    images[arguments[-1]] = ["sha256:pulled", []]
+    labels = dict(item.split("=") for item in images[arguments[2]][1] + arguments[3:])
+    images[arguments[2]][1] = [f"{{key}}={{value}}" for key, value in labels.items() if value]
+elif arguments[:3] == ["images", "tag", "--force"]:
+    images[arguments[4]] = list(images[arguments[3]])
 else:
     sys.exit("ctr: failed to resolve reference")
 json.dump(images, open(store, "w"))
@@ -53,22 +68,65 @@ json.dump(images, open(store, "w"))
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     present = str(tmp_path / "run/images.json")
     monkeypatch.setattr(images, "_MEMORY", str(tmp_path / "state/image-archives.json"))
-    for function in (image_store.write_present, image_store.read_present, image_store.forget_present):
+    for function in (
+        image_store.write_present,
+        image_store.note_present,
+        image_store.read_present,
+        image_store.forget_present,
+    ):
         monkeypatch.setattr(function, "__defaults__", (present,))
+    monkeypatch.setattr(image_pull, "_LOCKS", str(tmp_path / "run/pulls"))
     monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("active", "exited"))
     monkeypatch.setattr(image, "_PATIENCE", 0.2)
     monkeypatch.setattr(image, "_FIRST_LOOK", 0.0)
     monkeypatch.setattr(image, "_LOOK", 0.1)
 
 
+class Registry:
+    """Pulls, in place of skopeo: what is in `images` is had, after `before` was called."""
+
+    def __init__(self) -> None:
+        self.images: set[str] = set()
+        self.asked: list[str] = []
+        self.before: Callable[[], object] = list
+
+    def fetch(
+        self, registries: Registries, reference: str, directory: str, *, tell: object, progress: object
+    ) -> str:
+        name = normalise(reference)
+        self.asked.append(name)
+        os.makedirs(directory)
+        self.before()
+        if name not in self.images:
+            raise UserError(f"{reference} cannot be pulled: https://registry-1.docker.io/v2: 404")
+        pulled_files(Path(directory), [layer(Member("file", name))])
+        return "https://registry-1.docker.io/v2"
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    made = Registry()
+    monkeypatch.setattr(pull, "fetch", made.fetch)
+    return made
+
+
+def present() -> list[str]:
+    found = image_store.read_present()
+    return found.images if found else []
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
+    return with_ctr(tmp_path)
+
+
+def with_ctr(tmp_path: Path, **changes: object) -> Settings:
     (tmp_path / "agent/images").mkdir(parents=True)
     (tmp_path / "bin").mkdir()
     ctr = tmp_path / "bin/ctr"
     ctr.write_text(CTR.format(store=str(tmp_path / "store.json"), calls=str(tmp_path / "calls")))
     ctr.chmod(0o755)
-    return make_settings(tmp_path)
+    return make_settings(tmp_path, **changes)
 
 
 def add(root: Path, name: str, *image_names: str, content: str = "x") -> Path:
@@ -98,7 +156,7 @@ def test_archives_are_imported_and_their_images_kept_from_collection(
     images.program(settings, [])
     assert set(stored(tmp_path)) == {ETCD, OTHER}
     assert all("io.cri-containerd.pinned=pinned" in str(labels) for _, labels in stored(tmp_path).values())
-    assert set(image_store.read_present() or []) == {ETCD, OTHER}
+    assert set(present()) == {ETCD, OTHER}
 
 
 def test_what_static_pods_wait_for_comes_first(
@@ -184,21 +242,70 @@ def test_a_damaged_archive_is_named_and_the_others_imported(
         images.program(settings, [])
     assert f"<3>{damaged} " in capsys.readouterr().err
     assert ETCD in stored(tmp_path)
-    assert image_store.read_present() == [ETCD]
+    assert present() == [ETCD]
 
 
 def test_a_list_is_pulled_and_what_cannot_be_had_is_named(
-    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, settings: Settings, registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "agent/images/list.txt").write_text(f"# core\n{ETCD}\n\nrancher/other:v1\n")
+    lists = tmp_path / "agent/images/list.txt"
+    lists.write_text(f"# core\n{ETCD}\n\nrancher/other:v1\n  rancher/third:v1\n{IMAGE}\n")
     add(tmp_path, "b.tar", ETCD)
+    registry.images.add("docker.io/rancher/third:v1")
     with pytest.raises(UserError, match="list.txt"):
         images.program(settings, [])
-    assert "<3>" in capsys.readouterr().err
-    assert calls(tmp_path, "pull") == [OTHER]
-    (tmp_path / "store.json.registry").touch()
+    assert f"<3>{lists}: {OTHER} cannot be pulled: https://registry-1.docker.io" in capsys.readouterr().err
+    # One that fails holds no other up, and the runtime image is not for containerd.
+    assert registry.asked == [OTHER, "docker.io/rancher/third:v1"]
+    assert "io.cri-containerd.pinned=pinned" in stored(tmp_path)["docker.io/rancher/third:v1"][1]  # type: ignore[operator]
+    registry.images.add(OTHER)
     images.program(settings, [])
     assert OTHER in stored(tmp_path)
+
+
+def test_what_a_static_pod_waits_for_is_pulled_before_the_rest_of_a_list(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    (tmp_path / "agent/images/list.txt").write_text(f"{OTHER}\n{ETCD}\n")
+    registry.images |= {ETCD, OTHER}
+    images.program(settings, [])
+    assert registry.asked == [ETCD, OTHER]
+
+
+def test_what_no_archive_and_no_list_has_any_more_may_be_collected(
+    tmp_path: Path, settings: Settings
+) -> None:
+    path = add(tmp_path, "a.tar", OTHER)
+    add(tmp_path, "b.tar", ETCD, content="y")
+    images.program(settings, [])
+    path.unlink()
+    damaged = tmp_path / "agent/images/c.tar"
+    damaged.write_bytes(b"nonsense")
+    with pytest.raises(UserError):
+        # What is in it is not known.
+        images.program(settings, [])
+    assert "io.cri-containerd.pinned=pinned" in str(stored(tmp_path)[OTHER])
+    damaged.unlink()
+    images.program(settings, [])
+    assert stored(tmp_path)[OTHER][1] == ["io.cri-containerd.image=managed"]
+    assert "io.cri-containerd.pinned=pinned" in str(stored(tmp_path)[ETCD])
+
+
+def test_images_of_archives_get_names_of_further_registries(tmp_path: Path) -> None:
+    settings = with_ctr(
+        tmp_path, images={"archives": f"{tmp_path}/agent/images", "extra_registries": ["reg.local:5000"]}
+    )
+    path = add(tmp_path, "a.tar", ETCD)
+    images.program(settings, [])
+    other = "reg.local:5000/rancher/hardened-etcd:v3"
+    assert stored(tmp_path)[other] == stored(tmp_path)[ETCD]
+    calls(tmp_path, "")
+    images.program(settings, [])
+    assert calls(tmp_path, "tag") == [] and "pinned" in str(stored(tmp_path)[other])
+    path.unlink()
+    add(tmp_path, "a.tar", ETCD, content="new")
+    images.program(settings, [])
+    assert stored(tmp_path)[other] == stored(tmp_path)[ETCD]
 
 
 def test_an_image_that_has_been_brought_needs_no_ctr(tmp_path: Path, settings: Settings) -> None:
@@ -222,16 +329,74 @@ def test_an_image_that_is_on_its_way_is_waited_for(
     thread.join()
 
 
-def test_an_image_that_somebody_else_brought_is_found(tmp_path: Path, settings: Settings) -> None:
+def test_an_image_that_is_not_on_its_way_is_not_waited_for(
+    settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("activating", "start"))
+    image_store.write_present([], [OTHER])
+    registry.images.add(ETCD)
+    image.program(settings, ["etcd"])
+    assert registry.asked == [ETCD]
+
+
+def test_an_image_that_somebody_else_brought_is_found(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
     (tmp_path / "store.json").write_text(json.dumps({ETCD: ["sha256:x", []]}))
     image.program(settings, ["etcd"])
-    assert calls(tmp_path, "pull") == []
+    assert registry.asked == []
 
 
-def test_an_image_that_no_archive_has_is_pulled(tmp_path: Path, settings: Settings) -> None:
-    (tmp_path / "store.json.registry").touch()
+def test_an_image_that_no_archive_has_is_pulled_as_it_is(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    registry.images.add(ETCD)
     image.program(settings, ["etcd"])
-    assert ETCD in stored(tmp_path)
+    digest, labels = stored(tmp_path)[ETCD]
+    # Not pinned: RKE2 leaves to the kubelet's collection what was pulled.
+    assert str(digest).startswith("sha256:") and labels == []
+    assert os.listdir(tmp_path / "agent/pulls") == []
+
+
+def test_an_image_that_several_wait_for_is_pulled_once(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    registry.images.add(ETCD)
+    registry.before = lambda: time.sleep(0.3)
+    image_store.write_present([], [])
+    threads = [threading.Thread(target=image.program, args=(settings, ["etcd"])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert registry.asked == [ETCD]
+    assert present() == [ETCD]
+
+
+def test_what_a_killed_pull_left_goes(tmp_path: Path, settings: Settings, registry: Registry) -> None:
+    for name in ("0123456789abcdef", "fedcba9876543210.work"):
+        (tmp_path / "agent/pulls" / name).mkdir(parents=True)
+    registry.images.add(ETCD)
+    image.program(settings, ["etcd"])
+    assert os.listdir(tmp_path / "agent/pulls") == []
+
+
+def test_a_pull_that_is_under_way_is_left_alone(
+    tmp_path: Path, settings: Settings, registry: Registry
+) -> None:
+    registry.images |= {ETCD, OTHER}
+    other = tmp_path / "agent/pulls"
+    inside: list[str] = []
+
+    def bring_another() -> None:
+        registry.before = list
+        inside.extend(os.listdir(other))
+        image_pull.bring(settings, OTHER)
+        assert set(inside) <= set(os.listdir(other))
+
+    registry.before = bring_another
+    image.program(settings, ["etcd"])
+    assert len(inside) == 1
 
 
 def test_an_image_that_is_nowhere_is_named_with_where_it_was_looked_for(
@@ -240,7 +405,7 @@ def test_an_image_that_is_nowhere_is_named_with_where_it_was_looked_for(
     place = f"{tmp_path}/agent/images"
     with pytest.raises(
         UserError,
-        match=rf"etcd: its image is in no archive in {place}, and the image .* cannot be pulled",
+        match=rf"etcd: its image is in no archive in {place}, and .*hardened-etcd:v3 cannot be pulled: https://registry-1",
     ):
         image.program(settings, ["etcd"])
 
@@ -254,6 +419,6 @@ def test_an_image_whose_archive_could_not_be_imported_is_named_with_the_reason(
         systemd, "journal_errors", lambda unit, word: [line for line in said if word in line]
     )
     with pytest.raises(
-        UserError, match="etcd: b.tar cannot be imported: no space left on device; the image"
+        UserError, match="etcd: b.tar cannot be imported: no space left on device; .* cannot be pulled"
     ):
         image.program(settings, ["etcd"])

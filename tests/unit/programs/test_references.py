@@ -15,7 +15,7 @@ from rke2_units.programs.references import normalise, spellings
         ("localhost/etcd:1", "localhost/etcd:1"),
         ("registry.local/path/rancher/etcd:1", "registry.local/path/rancher/etcd:1"),
         ("rancher/etcd@sha256:ab", "docker.io/rancher/etcd@sha256:ab"),
-        ("rancher/etcd:v1@sha256:ab", "docker.io/rancher/etcd:v1@sha256:ab"),
+        ("rancher/etcd:v1@sha256:ab", "docker.io/rancher/etcd@sha256:ab"),
     ],
 )
 def test_differently_written_names_of_an_image_are_one(written: str, full: str) -> None:

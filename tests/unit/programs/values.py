@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,11 +79,20 @@ def layer(*members: Member) -> bytes:
 
 
 def configuration(layers: Sequence[bytes], architecture: str = "amd64") -> bytes:
-    """An image's configuration; layers with gzip count by their content, as the specification has it."""
-    plain = [gzip.decompress(item) if item[:2] == b"\x1f\x8b" else item for item in layers]
-    digests = [f"sha256:{hashlib.sha256(item).hexdigest()}" for item in plain]
+    """An image's configuration; compressed layers count by their content, as the specification has it."""
+    digests = [f"sha256:{hashlib.sha256(_uncompressed(item)).hexdigest()}" for item in layers]
     value = {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": digests}}
     return json.dumps(value).encode()
+
+
+def _uncompressed(item: bytes) -> bytes:
+    if item[:2] == b"\x1f\x8b":
+        return gzip.decompress(item)
+    if item[:4] == b"\x28\xb5\x2f\xfd":
+        return subprocess.run(
+            ["zstd", "-dcq", "--long=27"], input=item, stdout=subprocess.PIPE, check=True
+        ).stdout
+    return item
 
 
 def image_files(
@@ -110,6 +120,25 @@ def archive_bytes(
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def pulled_files(directory: Path, layers: Sequence[bytes], architecture: str = "amd64") -> bytes:
+    """Writes an image as pull.py leaves it; returns the manifest."""
+
+    def blob(content: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(content).hexdigest()
+        (directory / digest).write_bytes(content)
+        return {"digest": f"sha256:{digest}", "size": len(content)}
+
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": blob(configuration(layers, architecture)),
+        "layers": [blob(item) for item in layers],
+    }
+    text = json.dumps(manifest).encode()
+    (directory / "manifest.json").write_bytes(text)
+    return text
 
 
 def runtime_archive(*layers: bytes, architecture: str = "amd64", name: str = f"docker.io/{IMAGE}") -> bytes:
