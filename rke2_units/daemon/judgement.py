@@ -59,6 +59,18 @@ def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
     return "waiting for the node to register"
 
 
+def unwanted(states: Mapping[str, UnitState], wanted: Sequence[str]) -> list[str]:
+    """What is to be stopped because the plan has it no longer: its file is gone, and yet it runs.
+
+    Static pods are not among them: they go with their pods.
+    """
+    return [
+        unit
+        for unit in (names.CONTAINERD_UNIT, names.CONTENT_UNIT)
+        if unit not in wanted and states[unit].active != "inactive"
+    ]
+
+
 def failure(
     states: Mapping[str, UnitState], restarts: Mapping[str, int], units: Sequence[str]
 ) -> Failure | None:

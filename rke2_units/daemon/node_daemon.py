@@ -102,7 +102,8 @@ class NodeDaemon:
             self._wait_until_active([names.CONTENT_UNIT])
         if prepared.foreign_containerd:
             self._wait_for_foreign_containerd(prepared)
-        units.stop_unwanted(systemd, prepared.plan.units, states)
+        for unit in judgement.unwanted(states, prepared.plan.units):
+            systemd.stop(unit)
         units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
         if states[names.KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)

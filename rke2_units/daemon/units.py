@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,13 +92,6 @@ def start_static_pod(systemd: Systemd, paths: Paths, component: str, state: Unit
         systemd.restart(unit)
     elif state.active != "active":
         systemd.start(unit)
-
-
-def stop_unwanted(systemd: Systemd, wanted: Sequence[str], states: Mapping[str, UnitState]) -> None:
-    """Stop what a change of config leaves without a place; static pods, which go with their pods, apart."""
-    for unit in (names.CONTAINERD_UNIT, names.CONTENT_UNIT):
-        if unit not in wanted and states[unit].active != "inactive":
-            systemd.stop(unit)
 
 
 def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 
+from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs import processes
 from rke2_units.programs.settings import Settings
@@ -60,10 +61,10 @@ class Containers:
     def all(self) -> list[Task]:
         """Every running container in our namespace; one that is no pod's has no `sandbox`."""
         try:
-            names = os.listdir(self._settings.bundles)
+            found = os.listdir(self._settings.bundles)
         except FileNotFoundError:
-            names = []
-        tasks = ((name, self._known.get(name) or self._read(name)) for name in names)
+            found = []
+        tasks = ((name, self._known.get(name) or self._read(name)) for name in found)
         self._known = {name: task for name, task in tasks if task is not None}
         return list(self._known.values())
 
@@ -105,7 +106,7 @@ class Containers:
             if finished.code != 0 and task.runs and "not found" not in finished.errors:
                 raise UserError(
                     f"a container of {task.pod} cannot be stopped: {finished.last_words}",
-                    hint="is rke2-containerd.service running?",
+                    hint=f"is {named(self._settings)} running?",
                 )
 
 
@@ -119,6 +120,13 @@ def _gone(tasks: list[Task], seconds: float) -> bool:
     return True
 
 
+def named(settings: Settings) -> str:
+    """containerd as an administrator knows it: our unit, or what is there already."""
+    if settings.containerd_socket == names.CONTAINERD_SOCKET:
+        return names.CONTAINERD_UNIT
+    return f"the containerd behind {settings.containerd_socket}"
+
+
 def ctr(
     settings: Settings,
     *arguments: str,
@@ -128,10 +136,11 @@ def ctr(
 ) -> processes.Finished:
     """Runs ctr on the node's containerd and namespace."""
     command = [settings.ctr, "--address", settings.containerd_socket]
+    of_content = settings.ctr.startswith(f"{settings.data_directory}/")
     return processes.run(
         [*command, "--namespace", settings.namespace, *arguments],
         timeout=timeout,
         stdin=stdin,
         tick=tick,
-        hint="rke2-content.service puts it there",
+        hint="rke2-content.service puts it there" if of_content else "apt install containerd",
     )

@@ -138,3 +138,21 @@ def test_pauses_grow_and_end_at_the_longest() -> None:
     pauses = [judgement.pause_before(count) for count in range(10)]
     assert pauses == sorted(pauses)
     assert pauses[0] == 0 and pauses[-1] == judgement.PAUSES[-1]
+
+
+@pytest.mark.parametrize(
+    ("missing", "changes", "stopped"),
+    [
+        ((), {}, []),
+        ((names.CONTENT_UNIT,), {}, [names.CONTENT_UNIT]),
+        ((names.CONTENT_UNIT, names.CONTAINERD_UNIT), {}, [names.CONTAINERD_UNIT, names.CONTENT_UNIT]),
+        ((names.CONTAINERD_UNIT,), {"containerd": ("inactive", "dead")}, []),
+        ((names.CONTAINERD_UNIT,), {"containerd": ("activating", "auto-restart")}, [names.CONTAINERD_UNIT]),
+        ((ETCD,), {}, []),
+    ],
+)
+def test_what_the_plan_has_no_longer_and_yet_runs_is_stopped(
+    missing: tuple[str, ...], changes: dict[str, tuple[str, str]], stopped: list[str]
+) -> None:
+    wanted = [unit for unit in UNITS if unit not in missing]
+    assert judgement.unwanted(states(**changes), wanted) == stopped

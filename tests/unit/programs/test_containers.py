@@ -1,11 +1,13 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from rke2_units.errors import UserError
-from rke2_units.programs.containers import Containers
+from rke2_units.names import CONTAINERD_SOCKET, CONTAINERD_UNIT
+from rke2_units.programs.containers import Containers, ctr, named
 from tests.unit.programs.pods import add_ctr, add_pod
 from tests.unit.programs.values import make_settings
 
@@ -92,7 +94,7 @@ def test_a_containerd_that_is_down_is_said(tmp_path: Path) -> None:
     ctr.write_text("#!/bin/sh\necho 'ctr: failed to dial' >&2\nexit 1\n")
     ctr.chmod(0o755)
     containers = Containers(settings)
-    with pytest.raises(UserError, match="ctr: failed to dial.*is rke2-containerd.service running"):
+    with pytest.raises(UserError, match="ctr: failed to dial.*is the containerd behind /.* running"):
         containers.stop(containers.tasks("etcd"))
 
 
@@ -102,3 +104,21 @@ def test_annotations_of_another_shape_are_survived(tmp_path: Path) -> None:
     bundle.mkdir(parents=True)
     (bundle / "config.json").write_text(json.dumps({"annotations": None}))
     assert Containers(settings).tasks("etcd") == []
+
+
+def test_containerd_is_named_as_its_administrator_knows_it(tmp_path: Path) -> None:
+    assert named(make_settings(tmp_path, containerd_socket=CONTAINERD_SOCKET)) == CONTAINERD_UNIT
+    foreign = make_settings(tmp_path, containerd_socket="/run/containerd/containerd.sock")
+    assert named(foreign) == "the containerd behind /run/containerd/containerd.sock"
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"), [("bin/ctr", "rke2-content.service"), ("../ctr", "apt install containerd")]
+)
+def test_a_missing_ctr_is_said_to_come_from_where_it_belongs(tmp_path: Path, place: str, hint: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    settings = make_settings(data, ctr=os.path.normpath(data / place))
+    with pytest.raises(UserError) as error:
+        ctr(settings, "version", timeout=5)
+    assert hint in str(error.value.hint)
