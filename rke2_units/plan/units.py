@@ -59,6 +59,8 @@ def files(
         "own_containerd": own_containerd,
         "search_path": programs.search_path,
         "release": release.name,
+        # Who pulls goes through the proxies of the node, and those of containerd before these.
+        "pull_environment": (paths.kubelet_environment, paths.containerd_environment),
     }
 
     def unit(name: str, **values: object) -> File:
