@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from rke2_units.cli.planning import Chosen, choose
+from rke2_units.config import grammar
 from rke2_units.errors import UserError
 from rke2_units.names import Role
 from rke2_units.node import installation, releases
@@ -56,7 +57,7 @@ def fetch(name: str, image_lists: Sequence[str], config_file: str | None) -> Non
 
 def fetch_release(chosen: Chosen) -> Fetched:
     """The chosen release, from where config.yaml says; not kept yet."""
-    url = chosen.config.text("release-artifact-url")
+    url = grammar.artifact_url(chosen.config.text("release-artifact-url"))
     return releases.fetch(chosen.release, url, architecture(), lambda line: click.echo(line, err=True))
 
 

@@ -33,19 +33,19 @@ class Fetched:
     release: Release
 
 
-def find(name: str, root: str = "/") -> Release:
+def find(name: str) -> Release:
     """The release of this name; ConfigurationError when it is neither built in nor kept here."""
-    kept = read(name, root) if name not in RELEASES else None
+    kept = read(name) if name not in RELEASES else None
     return kept.release if kept else built_in(name)
 
 
-def read(name: str, root: str = "/") -> Fetched | None:
+def read(name: str) -> Fetched | None:
     """The release of this name as it was fetched, None when it was not."""
     try:
         grammar.release(name)
     except ValueError:
         return None
-    path = _path(name, root)
+    path = _path(name)
     text = files.read_text(path)
     if text is None:
         return None
@@ -61,16 +61,16 @@ def read(name: str, root: str = "/") -> Fetched | None:
         ) from error
 
 
-def fetched_names(root: str = "/") -> tuple[str, ...]:
+def fetched_names() -> tuple[str, ...]:
     """The names of the releases that are kept, sorted."""
     try:
-        found = os.listdir(files.below(root, RELEASES_DIRECTORY))
+        found = os.listdir(RELEASES_DIRECTORY)
     except FileNotFoundError:
         return ()
     return tuple(sorted(name.removesuffix(".json") for name in found if name.endswith(".json")))
 
 
-def keep(fetched: Fetched, root: str = "/") -> bool:
+def keep(fetched: Fetched) -> bool:
     """Stores the release; False when just this was stored already."""
     content = {
         "release": fetched.release.name,
@@ -78,7 +78,7 @@ def keep(fetched: Fetched, root: str = "/") -> bool:
         "lists": dict(fetched.release.lists),
     }
     text = json.dumps(content, indent=1) + "\n"
-    return files.write_atomic(_path(fetched.release.name, root), text, 0o644)
+    return files.write_atomic(_path(fetched.release.name), text, 0o644)
 
 
 def fetch(name: str, url: str, architecture: str, tell: Callable[[str], None]) -> Fetched:
@@ -171,5 +171,5 @@ def _text(content: bytes, source: str) -> str:
         raise ConfigurationError(f"{source} is not plain text") from None
 
 
-def _path(name: str, root: str) -> str:
-    return files.below(root, f"{RELEASES_DIRECTORY}/{name}.json")
+def _path(name: str) -> str:
+    return f"{RELEASES_DIRECTORY}/{name}.json"
