@@ -137,15 +137,20 @@ _LISTED = "docker.io/rancher/hardened-etcd:v3.4.23-rke2r9"
 
 @pytest.fixture(scope="module")
 def private(registry: Registries) -> tuple[Registries, str]:
-    """The node, which knows of a dead and of a private registry now; and the time of its start."""
+    """The node, which knows of a dead and of a private registry now; and the time of its start.
+
+    The private one was down at first: by itself, when that is back, the node comes up.
+    """
     node = registry.node
     forget_everything(node)
     node.write(f"{ARCHIVES}/more.txt", f"{_LISTED}\n")
     node.write(CONFIG, BASIC_CONFIG)
     node.write(REGISTRIES, _PRIVATE, mode=0o600)
     since = node.now()
-    product.start(node)
-    product.wait_until_running(node, timeout=120)
+    registry.private.stop()
+    failing_start(node).tells("content", DEAD, f"https://{registry.private.address}")
+    registry.private.start()
+    product.wait_until_running(node, timeout=180)
     return registry, since
 
 

@@ -12,6 +12,7 @@ from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.nodes.qemu import QemuNode
+from tests.nodes.registry_storage import registry_storage
 from tests.nodes.root import root
 
 
@@ -19,7 +20,7 @@ def main() -> int:
     """Run one command; the exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m tests.nodes", description="throwaway real nodes")
     commands = parser.add_subparsers(dest="command", required=True)
-    prepare = commands.add_parser("prepare", help="build root and content (minutes, once)")
+    prepare = commands.add_parser("prepare", help="build roots, content and registries (minutes, once)")
     prepare.add_argument("--suite", choices=SUITES, action="append", help="only this suite")
     boot = commands.add_parser("boot", help="boot a node with the content of its suite")
     boot.add_argument("name")
@@ -47,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "prepare":
             for suite in arguments.suite or SUITES:
                 root(suite)
-                content(suite)
+                registry_storage(content(suite))
         case "boot":
             kind = QemuNode if arguments.qemu else NspawnNode
             booted = kind.boot(arguments.name, arguments.suite, content(arguments.suite))
