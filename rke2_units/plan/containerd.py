@@ -6,6 +6,7 @@ RKE2's config.toml.tmpl is a Go template and is not read.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rke2_units import names
 from rke2_units.config import derived
@@ -45,14 +46,21 @@ RUNTIME_PROGRAMS = _OCI_PROGRAMS | {
 def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     """config.toml, crictl's configuration, and the environment, which can hold a proxy's password.
 
-    config.toml has the credentials of registries. Of a containerd that is there already, crictl's alone: its
-    configuration is its owner's.
+    config.toml has the credentials of registries. A containerd that is there already has a configuration of
+    its owner's; the environment is then that of our own pulls alone.
     """
     paths = Paths(derived.data_directory(config))
     endpoint = f"unix://{derived.containerd_socket(config)}"
     crictl = File(paths.crictl_config, f"runtime-endpoint: {endpoint}\n", 0o600)
+    variables = File(
+        paths.containerd_environment,
+        environment.file_text(environment.containerd(config, facts)),
+        0o600,
+        restarts=(names.CONTAINERD_UNIT,),
+        secret=True,
+    )
     if derived.foreign_containerd(config):
-        return [crictl]
+        return [replace(variables, restarts=()), crictl]
     return [
         File(
             paths.containerd_config,
@@ -61,13 +69,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             restarts=(names.CONTAINERD_UNIT,),
             secret=bool(registries.credentials(config)),
         ),
-        File(
-            paths.containerd_environment,
-            environment.file_text(environment.containerd(config, facts)),
-            0o600,
-            restarts=(names.CONTAINERD_UNIT,),
-            secret=True,
-        ),
+        variables,
         crictl,
     ]
 

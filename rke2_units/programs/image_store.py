@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rke2_units import names
 from rke2_units.errors import UserError
-from rke2_units.programs.containers import ctr
+from rke2_units.programs.containers import ctr, named
 from rke2_units.programs.settings import Settings
 
 # What images.py has seen in containerd since it was started last; gone with the machine's memory.
@@ -42,7 +42,7 @@ def stored(settings: Settings, *filters: str) -> dict[str, StoredImage]:
     if finished.code != 0:
         raise UserError(
             f"containerd does not list its images: {finished.last_words}",
-            hint="is rke2-containerd.service running?",
+            hint=f"is {named(settings)} running?",
         )
     found = {}
     # REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS, below a line of headings.

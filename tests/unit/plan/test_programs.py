@@ -133,7 +133,7 @@ def test_a_kubelet_that_is_not_there_is_refused(named: str, where: str) -> None:
 def test_with_a_containerd_that_is_there_already_none_of_ours_is_planned(of: str) -> None:
     made = plan(FOREIGN, of=of)
     assert made.units[:3] == (CONTENT_UNIT, IMAGES_UNIT, KUBELET_UNIT)
-    assert not {PATHS.containerd_config, PATHS.containerd_environment} & paths_of(made)
+    assert PATHS.containerd_config not in paths_of(made)
     for name in (*made.units[:3], "rke2-static-pod@.service"):
         assert CONTAINERD_UNIT not in unit(made, name)
     assert made.file(PATHS.crictl_config).content == f"runtime-endpoint: unix://{SOCKET}\n"
