@@ -41,6 +41,8 @@ class NodeFacts:
     digests: Mapping[str, str] = field(default_factory=dict)
     # The node's id (8 hexadecimal digits): the one on disk, else a fresh one that the plan puts there.
     node_id: str = ""
+    # The content of names.DIGEST_KEY_FILE, "" before the first start.
+    digest_key: str = ""
     # etcd's member name (file db/etcd/name) once it has one.
     etcd_member_name: str | None = None
 

@@ -26,6 +26,8 @@ UNIT_DIRECTORY = "/usr/local/lib/systemd/system"
 # The role, the release and the list of files that we wrote: what must be known before config.yaml is read.
 STATE_DIRECTORY = "/var/lib/rke2-units"
 INSTALLATION_FILE = f"{STATE_DIRECTORY}/installation.json"
+# Random, 0600, made by the node's first start: what digests in units are keyed with.
+DIGEST_KEY_FILE = f"{STATE_DIRECTORY}/digest-key"
 WRITTEN_FILES = f"{STATE_DIRECTORY}/written-files.json"
 # Releases that are not built in, by name: what their image lists say.
 RELEASES_DIRECTORY = f"{STATE_DIRECTORY}/releases"

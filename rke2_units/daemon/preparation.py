@@ -66,7 +66,8 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
     ensure(certificate_request(role, config, gathered), datetime.now(UTC))
-    # Again, with the digests of what is there now.
+    installation.make_digest_key()
+    # Again, with the digests and the key of what is there now.
     again = facts.gather(role, config, environment=os.environ)
     gathered = replace(again, node_id=gathered.node_id)
     plan = make_plan(role, config, gathered, release)

@@ -17,7 +17,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import NodeFacts
-from rke2_units.names import AUDIT_POLICY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
+from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
@@ -80,6 +80,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         environment=for_pods_and_containerd(environment),
         digests=digests([*_key_material(paths), AUDIT_POLICY_FILE, *_named_by_settings(config)]),
         node_id=_node_id(),
+        digest_key=(files.read_text(DIGEST_KEY_FILE) or "") if os.geteuid() == 0 else "",
         etcd_member_name=member_name.strip() or None if member_name else None,
     )
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import File
-from rke2_units.names import INSTALLATION_FILE, RUNTIME_DIRECTORY, WRITTEN_FILES, Role
+from rke2_units.names import DIGEST_KEY_FILE, INSTALLATION_FILE, RUNTIME_DIRECTORY, WRITTEN_FILES, Role
 
 _LOCK = f"{RUNTIME_DIRECTORY}/apply.lock"
 _LOCK_PATIENCE = 20.0
@@ -65,6 +66,12 @@ def record_written(paths: Iterable[str], root: str = "/") -> bool:
     """Records the files; False when just these already were recorded."""
     content = json.dumps(sorted(set(paths)), indent=2) + "\n"
     return files.write_atomic(files.below(root, WRITTEN_FILES), content, 0o644)
+
+
+def make_digest_key() -> None:
+    """Makes this node's names.DIGEST_KEY_FILE unless it is there."""
+    if files.read_text(DIGEST_KEY_FILE) is None:
+        files.write_atomic(DIGEST_KEY_FILE, f"{secrets.token_hex(16)}\n", 0o600)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The units of a node, from unit_templates/, written for the systemd in front of them."""
 
-import hashlib
+import hmac
 from collections.abc import Iterable, Mapping, Sequence
 
 from rke2_units import names
@@ -18,12 +18,13 @@ CONTAINER_SCOPES = "cri-containerd-.scope.d/50-rke2-units.conf"
 KUBELET_WATCHDOG_SINCE = (1, 32)
 
 
-def digest_of(files: Iterable[File], unit: str, more: Mapping[str, str]) -> str:
+def digest_of(files: Iterable[File], unit: str, more: Mapping[str, str], key: str) -> str:
     """A digest over everything that a running process of this unit was started with.
 
-    `more` holds digests of files outside the plan (certificates), by path.
+    `more` holds digests of files outside the plan (certificates), by path. Anyone may read a unit, and some
+    of the files hold passwords: without the `key` nobody can try which password gives this digest.
     """
-    digest = hashlib.sha256()
+    digest = hmac.new(key.encode(), digestmod="sha256")
     for file in files:
         if unit in file.restarts:
             digest.update(f"{file.path}\0{file.content}\0".encode())
@@ -75,7 +76,9 @@ def files(
         watchdog = release.kubernetes >= KUBELET_WATCHDOG_SINCE
         draft = unit(name, digest="", watchdog=watchdog, **values)
         inputs = [*others, File(draft.path, draft.content, restarts=(name,))]
-        return unit(name, digest=digest_of(inputs, name, more), watchdog=watchdog, **values)
+        return unit(
+            name, digest=digest_of(inputs, name, more, facts.digest_key), watchdog=watchdog, **values
+        )
 
     kubelet_material = {
         path: facts.digests.get(path, "")
