@@ -4,6 +4,7 @@ On a node without Kubernetes: after a first start that fails, the units that rke
 alone.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +161,20 @@ def test_killed_in_the_middle_it_leaves_nothing_that_is_used_and_begins_anew(
             timeout=60,
         )
         node.wait_for("the unit to fail", lambda: state(node, CONTENT) == "failed", timeout=10)
+        assert node.sh(_HALF_DONE).stdout == ""
+        registry.be("")
+
+
+def test_a_pull_tells_how_far_it_is_and_can_be_stopped(node: Node, registry: FaultyRegistry) -> None:
+    with no_content(node):
+        registry.be("held")
+        node.systemctl("start", "--no-block", CONTENT)
+        progress = re.compile(
+            rf"pulling \S*{re.escape(RUNTIME_IMAGE)} from \S+: [1-9][0-9.]* of [0-9.]+ MiB"
+        )
+        node.wait_for("progress", lambda: progress.search(node.unit(CONTENT)["StatusText"]), timeout=30)
+        node.systemctl("stop", CONTENT)
+        assert state(node, CONTENT) == "inactive"
         assert node.sh(_HALF_DONE).stdout == ""
         registry.be("")
 
