@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from rke2_units.cli.planning import Chosen, choose
+from rke2_units.cli.planning import Chosen, choose, take_proxies
 from rke2_units.config.derived import data_directory
 from rke2_units.names import Paths, Role
 from rke2_units.node import image_bundle, releases
@@ -48,6 +48,7 @@ def bundle(
     # These would leave a folder as large as all images behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    take_proxies(chosen.environment)
     with _Progress() as shown:
         size = image_bundle.write(
             output, sources, _registries(chosen, release), tell=shown.tell, progress=shown.progress

@@ -1,7 +1,7 @@
 """From config files, this machine's facts and a release to the plan, for the commands that use it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rke2_units.config.config import Config
@@ -17,6 +17,8 @@ from rke2_units.node.installation import Installation
 from rke2_units.plan import make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT
+
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Chosen:
     config: Config
     release: str
     # Where settings and proxies are looked for beside config.yaml.
-    environment: dict[str, str]
+    environment: Mapping[str, str]
 
 
 def choose(role: Role | None, release_name: str | None, config_file: str | None = None) -> Chosen:
@@ -55,6 +57,14 @@ def choose(role: Role | None, release_name: str | None, config_file: str | None 
     config = load(role, config_file=config_file, environment=environment)
     pinned = installed.release if installed else DEFAULT
     return Chosen(role, config, release_name or config.text("release") or pinned, environment)
+
+
+def take_proxies(environment: Mapping[str, str]) -> None:
+    """Lets this process use the node's proxies, for each of its own that is not set."""
+    own = {name.lower() for name in os.environ}
+    for name, value in environment.items():
+        if name.lower() in _PROXIES and name.lower() not in own:
+            os.environ[name] = value
 
 
 def make_plan_here(

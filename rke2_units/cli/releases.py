@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from rke2_units.cli.planning import Chosen, choose
+from rke2_units.cli.planning import Chosen, choose, take_proxies
 from rke2_units.config import grammar
 from rke2_units.errors import UserError
 from rke2_units.names import Role
@@ -57,6 +57,7 @@ def fetch(name: str, image_lists: Sequence[str], config_file: str | None) -> Non
 
 def fetch_release(chosen: Chosen) -> Fetched:
     """The chosen release, from where config.yaml says; not kept yet."""
+    take_proxies(chosen.environment)
     url = grammar.artifact_url(chosen.config.text("release-artifact-url"))
     return releases.fetch(chosen.release, url, architecture(), lambda line: click.echo(line, err=True))
 

@@ -230,7 +230,10 @@ def test_the_program_ends_with_the_commands_status(monkeypatch: pytest.MonkeyPat
 
 WORDS = st.one_of(
     st.sampled_from(
-        [*COMMANDS[1:4], "--role", "server", "agent", "--release", "--config", "--root", "--json", "-h"]
+        [
+            *("render", "diff", "status", "release", "images", "list", "show", "bundle"),
+            *("--role", "server", "agent", "--release", "--config", "--root", "--json", "--output", "-h"),
+        ]
     ),
     st.text(max_size=20).filter(lambda word: "\0" not in word),
 )

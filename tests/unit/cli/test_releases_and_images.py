@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rke2_units.cli.invoke import invoke
+from rke2_units.cli.planning import take_proxies
 from rke2_units.errors import ExitCode
 from rke2_units.names import Role
 from rke2_units.node import facts, image_bundle, installation, releases
@@ -239,3 +240,12 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(
     assert message in printed.err.splitlines()[0]
     assert "Traceback" not in printed.err
     assert os.listdir(tmp_path) == ["config.yaml"]
+
+
+def test_the_nodes_proxies_are_used_where_the_command_has_none_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = {"https_proxy": "http://own:1", "PATH": "/bin"}
+    monkeypatch.setattr(os, "environ", own)
+    take_proxies({"HTTPS_PROXY": "http://node:2", "HTTP_PROXY": "http://node:3", "PATH": "/nowhere"})
+    assert own == {"https_proxy": "http://own:1", "PATH": "/bin", "HTTP_PROXY": "http://node:3"}
