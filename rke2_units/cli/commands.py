@@ -49,8 +49,19 @@ def _role(*, help: str) -> Callable[[_Function], _Function]:
     return click.option("--role", type=_ROLES, help=help)
 
 
+def _known_releases(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """For completion on the command line."""
+    from rke2_units.node.releases import fetched_names
+    from rke2_units.release.table import RELEASES
+
+    return [name for name in (*RELEASES, *fetched_names()) if name.startswith(incomplete)]
+
+
 _release = click.option(
-    "--release", metavar="VERSION", help="The release, such as v1.36.4+rke2r1 (default: the installed one)."
+    "--release",
+    metavar="VERSION",
+    shell_complete=_known_releases,
+    help="The release, such as v1.36.4+rke2r1 (default: release in config.yaml, else the installed one).",
 )
 _config_file = click.option(
     "--config",
@@ -146,7 +157,7 @@ def release_list() -> int:
 
 
 @release.command("show")
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=_known_releases)
 @_config_file
 def release_show(version: str | None, config_file: str | None) -> int:
     """Show a release's versions, images and image lists.

@@ -71,7 +71,7 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     again = facts.gather(role, config, environment=os.environ)
     gathered = replace(again, node_id=gathered.node_id)
     plan = make_plan(role, config, gathered, release)
-    # The data directory may have moved since the role was installed.
+    # The data directory and the release may have moved since the role was installed.
     apply.apply(plan, installation=Installation(role, release.name, paths.data))
     if systemd.needs_reload(plan.units):
         systemd.reload()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rke2_units.cli.commands import command
 from rke2_units.cli.invoke import invoke
 from rke2_units.cli.planning import take_proxies
 from rke2_units.errors import ExitCode
@@ -249,3 +250,16 @@ def test_the_nodes_proxies_are_used_where_the_command_has_none_of_its_own(
     monkeypatch.setattr(os, "environ", own)
     take_proxies({"HTTPS_PROXY": "http://node:2", "HTTP_PROXY": "http://node:3", "PATH": "/nowhere"})
     assert own == {"https_proxy": "http://own:1", "PATH": "/bin", "HTTP_PROXY": "http://node:3"}
+
+
+def test_releases_are_completed_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch(tmp_path)
+    capsys.readouterr()
+    monkeypatch.setenv("_RKE2_UNITS_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "rke2-units install --release v1.3")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    with pytest.raises(SystemExit):
+        command.main([], prog_name="rke2-units")
+    assert capsys.readouterr().out.split() == ["plain,v1.36.4+rke2r1", f"plain,{NAME}"]
