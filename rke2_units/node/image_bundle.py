@@ -141,7 +141,9 @@ def _save(name: str, directory: str, layers: str) -> _Saved:
         for blob, diff_id in zip(blobs, diff_ids, strict=True):
             if not os.path.exists(f"{layers}/{diff_id}"):
                 _unpack(f"{directory}/{blob}", f"{layers}/{diff_id}", diff_id)
-    except (UserError, ValueError, KeyError, TypeError, FileNotFoundError) as error:
+    except UserError as error:
+        raise UserError(f"{name} cannot be unpacked: {error.message}", hint=error.hint) from None
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise UserError(f"{name} is no image that an archive can hold: {error}") from None
     return _Saved(name, configuration, tuple(diff_ids))
 
