@@ -13,7 +13,7 @@ from rke2_units.config import grammar
 from rke2_units.config.derived import PRIME_REGISTRY
 from rke2_units.errors import ConfigurationError
 from rke2_units.release import images
-from rke2_units.release.model import ALL, CHART, CORE, STATIC_POD, Release
+from rke2_units.release.model import ALL, CHART, STATIC_POD, Release
 
 _FILE = re.compile(r"rke2-images(?:-(?P<name>[a-z0-9-]+))?\.linux-(?P<architecture>[a-z0-9]+)\.txt")
 _ETCD = re.compile(r"v([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})(?![0-9])")
@@ -95,7 +95,8 @@ def release(name: str, lists: Mapping[str, Iterable[str]]) -> Release:
     except ValueError as error:
         raise ConfigurationError(f"{name!r} must be {error}") from None
     kept = {key: tuple(lines) for key, lines in lists.items()}
-    found = _own_images(name, kept[CORE] if CORE in kept else kept.get(ALL, ()))
+    # In early releases the runtime image has a list of its own.
+    found = _own_images(name, sorted({line for lines in kept.values() for line in lines}))
     runtime_tag = found[images.RUNTIME_IMAGE].rpartition(":")[2]
     if runtime_tag != name.replace("+", "-"):
         raise ConfigurationError(

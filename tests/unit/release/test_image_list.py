@@ -130,6 +130,14 @@ def test_an_image_of_another_registry_is_not_taken_for_rke2s() -> None:
         made(core(etcd="registry.example.com/rancher/hardened-etcd:v3.6.5-k3s1"))
 
 
+def test_the_nodes_images_may_be_in_any_list() -> None:
+    lists = {
+        CORE: image_list.parse("\n".join(core(runtime="")), "list"),
+        "runtime": ("docker.io/rancher/rke2-runtime:v1.34.2-rke2r1",),
+    }
+    assert image_list.release(NAME, lists).images == made(core()).images
+
+
 def test_a_list_of_everything_does_where_there_is_no_core() -> None:
     lines = image_list.parse("\n".join(core()), "list")
     assert image_list.release(NAME, {ALL: lines}).images == made(core()).images
