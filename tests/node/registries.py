@@ -18,6 +18,7 @@ USER, PASSWORD = "mirror", "correct-horse-battery"
 _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuSnF5tLPqPFqc0z9CY0HcSLFbSRlL67u\n"
 _ETC = "/etc/registries"
 AUTHORITY = f"{_ETC}/ca.crt"
+CLIENT_CERTIFICATE, CLIENT_KEY = f"{_ETC}/client.crt", f"{_ETC}/client.key"
 _STORAGE = "/srv/registry"
 _UNIT = """\
 [Service]
@@ -29,8 +30,9 @@ _CERTIFICATES = f"""\
 cd {_ETC}
 new="-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30"
 openssl req $new -subj /CN=private-ca -keyout ca.key -out ca.crt
-openssl req $new -subj /CN={HOST} -keyout tls.key -out tls.crt -CA ca.crt -CAkey ca.key \\
-    -addext subjectAltName=DNS:{HOST} -addext basicConstraints=critical,CA:false
+signed="-CA ca.crt -CAkey ca.key -addext basicConstraints=critical,CA:false"
+openssl req $new $signed -subj /CN={HOST} -keyout tls.key -out tls.crt -addext subjectAltName=DNS:{HOST}
+openssl req $new $signed -subj /CN=node -keyout client.key -out client.crt
 """
 
 
@@ -88,12 +90,13 @@ def run(
 ) -> Registry:
     """Start a registry with the content's images, or one that is a pull-through mirror of another.
 
-    With `tls` its certificate is from a private CA (AUTHORITY) and for HOST; `authenticated`: it asks for
-    USER and PASSWORD.
+    With `tls` its certificate is from a private CA (AUTHORITY) and for HOST, and clients need one of that CA
+    (CLIENT_CERTIFICATE, CLIENT_KEY); `authenticated`: it asks for USER and PASSWORD.
     """
     lines = ["version: 0.1", "http:", f"  addr: 127.0.0.1:{port}"]
     if tls:
-        lines.append(f"  tls: {{certificate: {_ETC}/tls.crt, key: {_ETC}/tls.key}}")
+        files = f"certificate: {_ETC}/tls.crt, key: {_ETC}/tls.key, clientcas: [{AUTHORITY}]"
+        lines.append(f"  tls: {{{files}}}")
     if authenticated:
         lines.append(f"auth: {{htpasswd: {{realm: tests, path: {_ETC}/htpasswd}}}}")
     if mirrored is not None:

@@ -12,7 +12,15 @@ import pytest
 from tests.node import pods, product, registries
 from tests.node.failing import failing_start
 from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
-from tests.node.registries import AUTHORITY, HOST, PASSWORD, USER, Registry
+from tests.node.registries import (
+    AUTHORITY,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    HOST,
+    PASSWORD,
+    USER,
+    Registry,
+)
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
@@ -31,8 +39,8 @@ SLEEP = "while :; do sleep 1; done"
 class Registries:
     """A node's registries; they all have the same images.
 
-    plain: http, on loopback. private: TLS from a private CA, user and password. through: a mirror of `plain`
-    that pulls when it is asked.
+    plain: http, on loopback. private: TLS from a private CA, certificates of clients, user and password.
+    through: a mirror of `plain` that pulls when it is asked.
     """
 
     node: Node
@@ -131,6 +139,8 @@ configs:
       password: "{PASSWORD}"
     tls:
       ca_file: {AUTHORITY}
+      cert_file: {CLIENT_CERTIFICATE}
+      key_file: {CLIENT_KEY}
 """
 _LISTED = "docker.io/rancher/hardened-etcd:v3.4.23-rke2r9"
 
@@ -199,19 +209,25 @@ def test_a_pull_through_mirror_serves_what_the_registry_behind_it_has(
     node = registry.node
     node.write(
         REGISTRIES,
-        f"mirrors:\n  docker.io:\n    endpoint: ['http://{registry.through.address}']\n",
+        f"mirrors:\n  '*':\n    endpoint: ['http://{registry.through.address}']\n",
         mode=0o600,
     )
-    image = "docker.io/rancher/rke2-runtime:v1.20.9-rke2r9"
-    node.write(f"{ARCHIVES}/more.txt", f"{_LISTED}\n{image}\n")
+    listed = "docker.io/rancher/hardened-kubernetes:v1.20.9-rke2r9"
+    node.write(f"{ARCHIVES}/more.txt", f"{_LISTED}\n{listed}\n")
     since = node.now()
     with product.containers_live_on(node):
         node.systemctl("restart", SERVER)
         product.wait_until_running(node, timeout=60)
-    node.wait_for("the image", lambda: image in images(node), timeout=60)
-    assert registry.through.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
-    assert registry.plain.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
+    # There is no shell in it, but it can be pulled.
+    of_pod = "docker.io/rancher/rke2-runtime:v1.20.9-rke2r9"
+    pods.apply(node, pods.manifest(node, "through", SLEEP, image=of_pod))
+    for image in (listed, of_pod):
+        node.wait_for(f"the image {image}", lambda image=image: image in images(node), timeout=60)  # type: ignore[misc]
+        repository = image.removeprefix("docker.io/").partition(":")[0]
+        for each in (registry.through, registry.plain):
+            assert each.asked_for(f"/v2/{repository}/blobs/", since)
     assert not registry.private.asked_for("/v2/rancher/", since)
+    pods.remove(node, "through")
 
 
 # -- from a registry to a node without one ------------------------------------------------------------
