@@ -263,3 +263,38 @@ def test_releases_are_completed_on_the_command_line(
     with pytest.raises(SystemExit):
         command.main([], prog_name="rke2-units")
     assert capsys.readouterr().out.split() == ["plain,v1.36.4+rke2r1", f"plain,{NAME}"]
+
+
+def test_an_install_keeps_the_release_moves_the_pin_and_says_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[Installation] = []
+
+    def apply(plan: object, *, installation: Installation) -> list[object]:
+        written.append(installation)
+        return []
+
+    for name, replacement in (
+        ("apply", apply),
+        ("set_kernel_parameters", lambda plan: []),
+        ("_check", lambda *_: 0),
+        ("_enable", lambda unit: None),
+    ):
+        monkeypatch.setattr(f"rke2_units.cli.install.{name}", replacement)
+    monkeypatch.setattr("rke2_units.cli.install.read_installation", lambda: installation.read())
+    (tmp_path / "list.txt").write_text(LIST)
+    arguments = ["install", "--role", "server", "--release", NAME]
+
+    assert invoke([*arguments, "--image-list", f"{tmp_path}/list.txt"]) == 0
+    assert "start it: systemctl start rke2-server" in capsys.readouterr().out
+    # Now it is known here, and nothing has to be fetched.
+    pin(monkeypatch, "v1.36.4+rke2r1")
+    assert invoke(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{NAME} is installed in place of v1.36.4+rke2r1; it comes with: systemctl restart rke2-server"
+    )
+    # Without --release the pin stays, unless the configuration moves it.
+    assert invoke(["install", "--role", "server"]) == 0
+    configure(tmp_path, monkeypatch, f"release: {NAME}\n")
+    assert invoke(["install", "--role", "server"]) == 0
+    assert [each.release for each in written] == [NAME, NAME, "v1.36.4+rke2r1", NAME]
