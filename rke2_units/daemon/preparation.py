@@ -11,8 +11,9 @@ from rke2_units.config import derived
 from rke2_units.config.load import load
 from rke2_units.daemon import units
 from rke2_units.daemon.probes import Fact
-from rke2_units.doors import http
+from rke2_units.doors import http, journal
 from rke2_units.doors.dbus import Systemd
+from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
@@ -73,6 +74,8 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
     plan = make_plan(role, config, gathered, release)
     # The data directory and the release may have moved since the role was installed.
     apply.apply(plan, installation=Installation(role, release.name, paths.data))
+    if release.name != installed.release:
+        journal.log(Level.INFO, f"the node moves from {installed.release} to {release.name}")
     if systemd.needs_reload(plan.units):
         systemd.reload()
 
