@@ -38,7 +38,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
             raise UserError(f"{arguments[0]}: {cause}; {error.message}") from None
         raise UserError(
             f"{arguments[0]}: its image is in no archive in {settings.image_archives}, and {error.message}",
-            hint="put the archive there, or make a registry reachable",
+            hint=error.hint or "put the archive there, or name a registry that has it in registries.yaml",
         ) from None
 
 

@@ -2,7 +2,8 @@
 
 ExecStart= of rke2-images.service. An image that is there with the content that its archive has is skipped:
 what an archive holds is remembered by the file's identity (inode, size, times), and what containerd made
-of it by digest. A damaged archive is named, the others are imported all the same.
+of it by digest. Then the images are pulled that lists (*.txt) name. A damaged archive, or an image that
+cannot be had, is named, and the others are brought all the same.
 """
 
 import json
@@ -58,7 +59,8 @@ def program(settings: Settings, arguments: list[str]) -> None:
             console.say(str(error), console.ERROR)
         store.settle(pending=store.pending - archived)
     memory.save()
-    failures += _pull(settings, store, listed)
+    missing = [name for name in listed if name not in store.images]
+    failures += _pull(settings, store, missing, listed)
     if failures:
         raise UserError(
             f"images could not be brought into containerd from: {', '.join(dict.fromkeys(failures))}",
@@ -66,7 +68,8 @@ def program(settings: Settings, arguments: list[str]) -> None:
         )
     store.unpin_others({*listed, *(normalise(reference) for reference in settings.images_first)})
     took = time.monotonic() - began
-    console.say(f"{len(pending)} archives imported, the others were there ({took:.1f} s)")
+    done = f"{len(pending)} archives imported" + (f", {len(missing)} images pulled" if missing else "")
+    console.say(f"{done}, the others were there ({took:.1f} s)")
 
 
 class _Store:
@@ -254,10 +257,9 @@ def _listed(settings: Settings) -> dict[str, list[str]]:
     return found
 
 
-def _pull(settings: Settings, store: _Store, listed: dict[str, list[str]]) -> list[str]:
+def _pull(settings: Settings, store: _Store, missing: list[str], listed: dict[str, list[str]]) -> list[str]:
     """Pulls what the lists name and containerd lacks; returns the lists that could not be fulfilled."""
     failures = []
-    missing = [name for name in listed if name not in store.images]
     for name in sorted(missing, key=lambda name: _rank(settings, [name])):
         from rke2_units.programs import image_pull
 

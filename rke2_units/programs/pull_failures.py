@@ -70,4 +70,5 @@ def last_words(line: str) -> str:
         except ValueError:
             line = match[1].strip('"')
     line = re.sub(r'^(Error parsing image name|initializing source) "?docker://[^ "]*"?: ', "", line)
-    return " ".join(line.split())
+    # A registry's own words may be in it: nothing for a terminal to act on.
+    return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())

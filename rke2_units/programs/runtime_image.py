@@ -50,7 +50,7 @@ def find(settings: Settings, work: str, pulled: str) -> Layers:
     looked = f"{len(found)} archives in {settings.content_archives}" if found else settings.content_archives
     detail = f", this machine is {wanted}: {'; '.join(dict.fromkeys(others))}" if others else ""
     missing = f"the image {settings.content_image} is in none of the archives (looked in {looked}){detail}"
-    console.say(f"{missing}: it is pulled")
+    console.say(f"{missing}; pulling {settings.content_pull}")
     try:
         return _pull(settings, wanted, pulled)
     except UserError as error:

@@ -31,8 +31,10 @@ OTHER = "docker.io/rancher/other:v1"
 
 # What containerd does, as far as it matters here: an image's digest follows from its content.
 CTR = """#!/usr/bin/python3 -I
-import hashlib, io, json, os, sys, tarfile
+import fcntl, hashlib, io, json, os, sys, tarfile
 store, calls = {store!r}, {calls!r}
+lock = open(store + ".lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
 arguments = sys.argv[5:]
 with open(calls, "a") as file:
     print(*arguments, file=file)

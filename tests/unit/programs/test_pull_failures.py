@@ -36,6 +36,7 @@ FINAL = {
     ],
     "it wants other credentials (401)": [
         READ + "unauthorized: authentication required",
+        READ + "authentication required",
         "unable to retrieve auth token: invalid username/password: unauthorized",
     ],
     "it denies access (403)": [READ + "denied: requested access to the resource is denied"],
@@ -59,6 +60,7 @@ AGAIN = {
     "it answers with an error, 503 (Service Unavailable)": [BLOB + "503 (Service Unavailable)"],
     "it cut the connection": [
         WRITE + "unexpected EOF",
+        WRITE + "unexpected EOF (after reconnecting, server did not process a Range: header, status 200)",
         WRITE + "read tcp 10.0.0.1:4->10.0.0.2:5: read: connection reset by peer",
         PING + "EOF",
     ],
@@ -96,6 +98,7 @@ def test_what_is_not_known_is_passed_on(words: str) -> None:
         ('time="2026" level=fatal msg="initializing source docker://r.local/a:1: READ: x"', "READ: x"),
         (r'time="2026" level=fatal msg="one\ntwo"', "one two"),
         (r'time="2026" level=fatal msg="odd \x00"', r"odd \x00"),
+        (r'level=fatal msg="toomanyrequests: \u001b[2Jgone"', "toomanyrequests: [2Jgone"),
         ("FATA[0000] on a terminal", "FATA[0000] on a terminal"),
         ("exit code 137", "exit code 137"),
     ],
