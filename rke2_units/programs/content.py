@@ -73,8 +73,11 @@ def _is_linked(settings: Settings, directory: str) -> bool:
 
 def _link(settings: Settings, directory: str) -> None:
     """DATA/bin leads to this version's programs; switched in one step."""
-    # Made where left-overs of killed runs are looked for.
-    temporary = f"{settings.data_directory}/data/{_TEMPORARY}bin"
+    # Beside it: DATA/data may be a file system of its own.
+    temporary = f"{settings.data_directory}/{_TEMPORARY}bin"
+    if os.path.lexists(temporary):
+        # A killed run's.
+        os.unlink(temporary)
     os.symlink(f"{directory}/bin", temporary)
     os.rename(temporary, f"{settings.data_directory}/bin")
     console.say(f"{settings.data_directory}/bin leads to {directory}/bin")
