@@ -72,7 +72,9 @@ def manifest_is_placed(paths: Paths, component: str) -> bool:
 
 
 def start_content(systemd: Systemd, paths: Paths, directory: str, state: UnitState) -> None:
-    if state.active != "active" or not content_is_staged(paths, directory):
+    # It also removes other versions, once nothing runs from them.
+    others = any(name.startswith("v") and name != directory for name in os.listdir(paths.content))
+    if state.active != "active" or others or not content_is_staged(paths, directory):
         systemd.restart(names.CONTENT_UNIT)
 
 
