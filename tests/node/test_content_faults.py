@@ -1,4 +1,4 @@
-"""The content, and the image of a static pod, from a registry that fails in each way that registries do.
+"""The content and the image of a static pod from a registry, which fails in each way that registries do.
 
 On a node without Kubernetes: after a first start that fails, the units that rke2-server starts are started
 alone.
@@ -17,12 +17,13 @@ from tests.node.registries import FaultyRegistry
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
-from tests.nodes.registry_storage import image_list
+from tests.nodes.registry_storage import ANOTHER_RELEASE, image_list
 from tests.package import build_deb
 
 CONTENT = "rke2-content.service"
 ETCD = product.pod_unit("etcd")
 DATA = "/var/lib/rancher/rke2"
+REGISTRIES = "/etc/rancher/rke2/registries.yaml"
 RUNTIME, ETCD_IMAGE = "rancher/rke2-runtime", "rancher/hardened-etcd"
 # What is said about each fault of the registry.
 TELLS = {
@@ -88,7 +89,7 @@ def no_content(node: Node) -> Iterator[None]:
     assert node.sh(_HALF_DONE).stdout == ""
     assert node.run(f"{DATA}/bin/kubelet", "--version").stdout.startswith("Kubernetes v1.20.2")
     # Not a trace of what was begun and not finished.
-    assert [name for name in left_in_data(node) if not name.startswith("v") and name != ".lock"] == []
+    assert [name for name in left_in_data(node) if name.startswith(".") and name != ".lock"] == []
 
 
 def left_in_data(node: Node) -> list[str]:
@@ -212,6 +213,62 @@ def test_a_start_with_everything_in_place_asks_no_registry_and_takes_no_time(
     took = int(shown["ActiveEnterTimestampMonotonic"]) - int(shown["InactiveExitTimestampMonotonic"])
     # Microseconds; most of it is the start of an interpreter.
     assert took < 500_000
+
+
+# -- what is pulled ----------------------------------------------------------------------------------
+
+
+def start_without_containerd(node: Node, release: str, config: str) -> None:
+    """Move to a release and start rke2-server, which comes as far as the content."""
+    node.write(product.CONFIG, BASIC_CONFIG + config)
+    node.run("rke2-units", "install", "--role", "server", "--release", release)
+    node.systemctl("mask", "--runtime", CONTAINERD)
+    assert node.systemctl("start", SERVER, check=False).returncode != 0
+    node.systemctl("stop", SERVER)
+    node.systemctl("unmask", "--runtime", CONTAINERD)
+
+
+def programs(node: Node) -> str:
+    """Where DATA/bin leads to, below DATA/data; nothing else is there."""
+    name = node.run("readlink", f"{DATA}/bin").stdout.split("/")[-2]
+    assert [left for left in left_in_data(node) if left != ".lock"] == [name]
+    return name
+
+
+def test_rewrites_act_in_the_pull_of_the_content(node: Node, registry: FaultyRegistry) -> None:
+    made = content(node.suite)
+    node.write("/root/core.txt", "\n".join(image_list(made, ANOTHER_RELEASE)) + "\n")
+    node.run("rke2-units", "release", "fetch", ANOTHER_RELEASE, "--from", "/root/core.txt")
+    # A fetched release is taken for RKE2's own, whose containerd follows rewrites.
+    node.write(
+        REGISTRIES,
+        f"mirrors:\n  docker.io:\n    endpoint: ['http://{registry.address}']\n"
+        "    rewrite:\n      '^elsewhere/(.*)-of-(.*)': '$2/$1'\n",
+        mode=0o600,
+    )
+    image = "docker.io/elsewhere/rke2-runtime-of-rancher:v1.20.9-rke2r9"
+    with no_content(node):
+        since = node.now()
+        start_without_containerd(node, ANOTHER_RELEASE, f"runtime-image: {image}\n")
+        assert programs(node).startswith("v1.20.9-rke2r9-")
+        assert registry.asked_for("/v2/rancher/rke2-runtime/manifests/v1.20.9-rke2r9", since)
+        assert image in node.journal(CONTENT, since=since)
+    node.run("rm", REGISTRIES)
+
+
+def test_the_content_is_what_a_digest_names(node: Node, registry: FaultyRegistry) -> None:
+    name = f"{registry.address}/rancher/rke2-runtime"
+    shown = node.run(
+        *("skopeo", "--insecure-policy", "inspect", "--tls-verify=false", "--format={{.Digest}}"),
+        f"docker://{registry.address}/{tagged(node, RUNTIME)}",
+    )
+    digest = shown.stdout.strip()
+    with no_content(node):
+        start_without_containerd(node, content(node.suite).release, f"runtime-image: {name}@{digest}\n")
+        assert f"sha256:{programs(node)}" == digest
+    start_without_containerd(
+        node, content(node.suite).release, f"system-default-registry: {registry.address}\n"
+    )
 
 
 # -- the image gate of a static pod ------------------------------------------------------------------

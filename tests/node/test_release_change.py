@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.node import pods, product, registries
-from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
+from tests.node.product import BASIC_CONFIG, SERVER
 from tests.node.registries import Registry
 from tests.nodes.content import content
 from tests.nodes.machine import Node
@@ -100,45 +100,7 @@ def test_pods_live_on_through_a_move_to_another_release_and_back(registry: Regis
         lambda: not any(each.pod == "second" for each in node.containers().values()),
         timeout=60,
     )
-    node.systemctl("restart", SERVER)
-    product.wait_until_running(node, timeout=60)
+    node.systemctl("stop", SERVER)
+    product.start(node)
     assert versions(node) == [OLD]
     assert processes(node, "first") == first
-
-
-def test_rewrites_act_where_our_own_pull_finds_the_content(registry: Registry) -> None:
-    node = registry.node
-    # A fetched release is taken for RKE2's own, whose containerd follows rewrites.
-    node.write(
-        "/etc/rancher/rke2/registries.yaml",
-        f"mirrors:\n  docker.io:\n    endpoint: ['http://{registry.address}']\n"
-        "    rewrite:\n      '^elsewhere/(.*)-of-(.*)': '$2/$1'\n",
-        mode=0o600,
-    )
-    image = "elsewhere/rke2-runtime-of-rancher:v1.20.9-rke2r9"
-    node.write(
-        CONFIG,
-        f"{BASIC_CONFIG}system-default-registry: {registry.address}\nruntime-image: docker.io/{image}\n",
-    )
-    since = node.now()
-    move(node, ANOTHER_RELEASE)
-    assert_runs(node, NEW, "-rke2r9")
-    assert registry.asked_for("/v2/rancher/rke2-runtime/blobs/", since)
-    assert image in node.journal("rke2-content.service", since=since)
-
-
-def test_content_is_what_a_digest_names(registry: Registry) -> None:
-    node = registry.node
-    name = f"{registry.address}/rancher/rke2-runtime"
-    shown = node.run(
-        *("skopeo", "--insecure-policy", "inspect", "--tls-verify=false", "--format={{.Digest}}"),
-        f"docker://{name}:v1.20.2-rke2r1",
-    )
-    digest = shown.stdout.strip()
-    node.write(
-        CONFIG,
-        f"{BASIC_CONFIG}system-default-registry: {registry.address}\nruntime-image: {name}@{digest}\n",
-    )
-    move(node, content("bookworm").release)
-    hexadecimal = digest.removeprefix("sha256:")
-    assert node.run("readlink", f"{DATA}/bin").stdout.strip() == f"{DATA}/data/{hexadecimal}/bin"
