@@ -206,6 +206,7 @@ def test_of_two_starts_at_once_one_pulls_and_the_other_waits_for_it(
 def test_a_start_with_everything_in_place_asks_no_registry_and_takes_no_time(
     node: Node, registry: FaultyRegistry
 ) -> None:
+    node.systemctl("start", CONTENT)
     registry.stop()
     node.systemctl("restart", CONTENT)
     shown = node.unit(CONTENT)

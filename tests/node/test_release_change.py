@@ -100,7 +100,7 @@ def test_pods_live_on_through_a_move_to_another_release_and_back(registry: Regis
         lambda: not any(each.pod == "second" for each in node.containers().values()),
         timeout=60,
     )
-    node.systemctl("stop", SERVER)
-    product.start(node)
+    node.systemctl("restart", SERVER)
+    product.wait_until_running(node, timeout=60)
     assert versions(node) == [OLD]
     assert processes(node, "first") == first
