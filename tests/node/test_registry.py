@@ -195,9 +195,10 @@ def test_the_password_is_in_no_log_and_in_no_file_that_others_may_read(
 ) -> None:
     node = private[0].node
     assert PASSWORD not in node.journal()
-    search = f"-xdev -type f -print0 2>/dev/null | xargs -0 grep -l '{PASSWORD}'"
     places = f"{DATA}/agent/etc {DATA}/server /etc/rancher /run /tmp /var/tmp /var/lib/rke2-units"
-    found = node.sh(f"find {places} {search}").stdout.split()
+    # Not everything below /run can be read.
+    search = f"find {places} -xdev -type f -print0 | xargs -0 grep -l '{PASSWORD}' || true"
+    found = node.sh(search).stdout.split()
     assert REGISTRIES in found and len(found) > 1
     assert node.run("stat", "--format=%a", *found).stdout.split() == ["600"] * len(found)
 
