@@ -21,6 +21,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("daemon",),
+    ("applier",),
     ("node",),
     ("certificates", "programs"),
     ("plan",),
@@ -38,6 +39,7 @@ ONLY = {
     "plan": {"", "names", "errors", "model", "config", "release"},
     "programs": {"", "names", "errors"},
     "doors": {"", "names", "errors", "model"},
+    "applier": {"", "names", "errors", "model", "doors", "programs"},
 }
 # What a pure plan cannot have: a clock, randomness, the network, other programs.
 IMPURE = {
@@ -55,7 +57,7 @@ IMPURE = {
 # A module's one importer: the doors to the outside.
 DOORS = {
     "pystemd": {"rke2_units.doors.dbus"},
-    "subprocess": {"rke2_units.doors.run", "rke2_units.programs"},
+    "subprocess": {"rke2_units.doors.run", "rke2_units.programs", "rke2_units.applier.charts.helm"},
     "cryptography": {"rke2_units.certificates"},
     "jinja2": {"rke2_units.plan.templates"},
 }
@@ -64,6 +66,8 @@ SLOW = {
     "asyncio", "click", "cryptography", "dataclasses", "http", "importlib.metadata", "jinja2", "logging",
     "pystemd", "requests", "urllib.request", "yaml",
 }  # fmt: skip
+# Not in a process that lives as long as the node and may weigh 40 MB.
+LARGE = {"asyncio", "click", "cryptography", "jinja2", "pystemd", "requests", "urllib.request"}
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -171,6 +175,13 @@ def test_each_door_to_the_outside_has_one_owner(library: str) -> None:
 def test_programs_of_units_import_nothing_slow(path: Path) -> None:
     slow = {imported for imported in imports(path, top_level=True) if is_within(imported, SLOW)}
     assert not slow, f"{module_name(path)} imports {', '.join(slow)}"
+
+
+def test_the_applier_loads_no_large_library() -> None:
+    modules = [module_name(path) for path in python_files("rke2_units/applier")]
+    code = f"import sys, {', '.join(modules)}; print(*sorted({LARGE!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("path", python_files("rke2_units"), ids=module_name)
