@@ -4,6 +4,7 @@ On a node without Kubernetes: after a first start that fails, the units that rke
 alone.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from tests.node.registries import FaultyRegistry
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
-from tests.nodes.registry_storage import ANOTHER_RELEASE, image_list
+from tests.nodes.registry_storage import ANOTHER_RELEASE, MIRROR, image_list
 from tests.package import build_deb
 
 CONTENT = "rke2-content.service"
@@ -255,6 +256,18 @@ def test_rewrites_act_in_the_pull_of_the_content(node: Node, registry: FaultyReg
         assert registry.asked_for("/v2/rancher/rke2-runtime/manifests/v1.20.9-rke2r9", since)
         assert image in node.journal(CONTENT, since=since)
     node.run("rm", REGISTRIES)
+
+
+def test_a_default_registry_can_have_its_images_below_a_path(node: Node, registry: FaultyRegistry) -> None:
+    release = content(node.suite).release
+    with no_content(node):
+        since = node.now()
+        start_without_containerd(node, release, f"system-default-registry: {registry.address}/{MIRROR}\n")
+        # RKE2's rule: a path is part of the name that the folder's hash is made of.
+        tag = release.replace("+", "-")
+        name = f"{registry.address}/{MIRROR}/{RUNTIME}:{tag}"
+        assert programs(node) == f"{tag}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+        assert registry.asked_for(f"/v2/{MIRROR}/{RUNTIME}/manifests/", since)
 
 
 def test_the_content_is_what_a_digest_names(node: Node, registry: FaultyRegistry) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.node import product
+from tests.node.product import BASIC_CONFIG, CONFIG
 from tests.nodes.image_archive import Image, Text, write_archive
 from tests.nodes.machine import Node
 
@@ -110,3 +111,21 @@ def test_what_somebody_removed_from_containerd_is_imported_again(folder: Node) -
     said, _ = restart(node)
     assert said.count("importing") == 1 and "probe.tar.zst" in said
     assert name_of(".tar.zst") in stored(node)
+
+
+def test_images_have_the_names_of_extra_registries_too(folder: Node) -> None:
+    node = folder
+    node.sh(f"rm {ARCHIVES}/probe-damaged*")
+    extra = name_of(".tar").replace("docker.io", "registry.example:5000")
+    try:
+        node.write(CONFIG, f"{BASIC_CONFIG}airgap-extra-registry: [registry.example:5000]\n")
+        node.systemctl("restart", product.SERVER)
+        product.wait_until_running(node, timeout=30)
+        found = stored(node)
+        assert found[extra].split()[2] == found[name_of(".tar")].split()[2]
+        assert "io.cri-containerd.pinned=pinned" in found[extra]
+    finally:
+        node.write(CONFIG, BASIC_CONFIG)
+        node.systemctl("restart", product.SERVER)
+        product.wait_until_running(node, timeout=30)
+    node.ctr("images", "rm", "--sync", extra)

@@ -1,7 +1,8 @@
 """What a registry holds: the images of a suite's content, as docker-registry keeps them on disk.
 
 Filled once, by Debian's own docker-registry and skopeo, in a network namespace with nothing but a loopback.
-Each image is there twice: under its release's tag, and under that of a release which was never built.
+Each image is there twice: under its release's tag, and under that of a release which was never built. The
+runtime image is also below a path, where registries keep what they mirror.
 """
 
 import json
@@ -14,6 +15,8 @@ from tests.nodes.debian import command
 
 # The release of the second tags. From 1.20.9 on RKE2 has kube-proxy as a static pod, as the content has.
 ANOTHER_RELEASE = "v1.20.9+rke2r9"
+# The path of what is mirrored.
+MIRROR = "mirror"
 
 # $1 root of a node, $2 storage, $3 archives; the rest: ARCHIVE NAME... The root is shared, so read-only.
 _FILL = """\
@@ -64,7 +67,10 @@ def _fill(storage: Path, content: Content, template: Path) -> None:
     words: list[str] = []
     for release in (content.release, ANOTHER_RELEASE):
         for archive, name in _images(content, release):
-            words += [archive.name, name.removeprefix("docker.io/")]
+            path = name.removeprefix("docker.io/")
+            words += [archive.name, path]
+            if "/rke2-runtime:" in path and release == content.release:
+                words += [archive.name, f"{MIRROR}/{path}"]
     places = (str(template), str(storage), str(content.images))
     command(
         *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
