@@ -13,5 +13,5 @@ class Events:
         raise NotImplementedError
 
     def record(self, obj: Object, reason: str, message: str, *, warning: bool = False) -> None:
-        """`obj`: of whom it speaks (apiVersion, kind, metadata). An event is a courtesy: nothing is raised."""
+        """`obj`: of whom it speaks (apiVersion, kind, metadata). A courtesy: nothing is raised."""
         raise NotImplementedError

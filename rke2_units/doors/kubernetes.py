@@ -80,7 +80,7 @@ class Client:
         raise NotImplementedError
 
     def merge_patch(self, path: str, patch: Object, subresource: str = "") -> Object:
-        """RFC 7386: null removes. With metadata.resourceVersion in it: 409 unless that is still the object's."""
+        """RFC 7386: null removes. With metadata.resourceVersion: 409 unless that is still the object's."""
         raise NotImplementedError
 
     def delete(self, path: str, *, propagation: str = "Background") -> None:
@@ -102,7 +102,7 @@ class Client:
 
 
 class Discovery:
-    """Which kinds the API has: asked once for each group and version, and at most every 2 s for a new kind."""
+    """Which kinds the API has: asked once per group and version, and at most every 2 s for a new kind."""
 
     def __init__(self, client: Client) -> None:
         raise NotImplementedError
@@ -113,5 +113,8 @@ class Discovery:
 
 
 def path_of(resource: Resource, namespace: str = "", name: str = "") -> str:
-    """The object's path, without a name the collection's; `namespace` only counts for kinds that have one."""
+    """The object's path, or the collection's when `name` is ""; `namespace` counts where kinds have one.
+
+    Raises ValueError for what is no name: nothing of a name may become another path.
+    """
     raise NotImplementedError
