@@ -29,7 +29,7 @@ def ask(
     host, port = parts.hostname or "", parts.port
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
-        context = _context(identity or Identity())
+        context = tls_context(identity or Identity())
         connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -44,7 +44,8 @@ def ask(
         connection.close()
 
 
-def _context(identity: Identity) -> ssl.SSLContext:
+def tls_context(identity: Identity) -> ssl.SSLContext:
+    """Raises OSError (of which ssl.SSLError is one) for files that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if identity.authority:
         context.load_verify_locations(identity.authority)
