@@ -62,6 +62,11 @@ def main(program: Callable[[Settings, list[str]], None], usage: str) -> None:
 
     An error that one line can explain is that line, in the journal and as the unit's status.
     """
+    run(lambda file, arguments: program(read(file), arguments), usage)
+
+
+def run(program: Callable[[str, list[str]], None], usage: str) -> None:
+    """As `main`, for a program that reads a settings file of its own: it is handed the path."""
     # `systemctl stop` in the middle of a start: systemd takes a oneshot's death by SIGTERM for a failure.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     arguments = sys.argv[1:]
@@ -69,7 +74,7 @@ def main(program: Callable[[Settings, list[str]], None], usage: str) -> None:
         say(f"usage: {usage}", ERROR)
         sys.exit(ExitCode.USAGE)
     try:
-        program(read(arguments[1]), arguments[2:])
+        program(arguments[1], arguments[2:])
     except UserError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:

@@ -1,0 +1,163 @@
+"""`charts --settings FILE`: the packaged charts, with the cluster's values, into the folder of manifests.
+
+ExecStartPre= of rke2-helm-applier.service; FILE is the applier's own settings file, of which it reads
+
+{"manifests": "DATA/server/manifests", "disabled": ["rke2-calico", ...], "kubernetes": {"url": ..., ...},
+ "staging": {"charts": "DATA/data/VERSION/charts",     ("" where there is no content)
+             "values": {"global.clusterDNS": "10.43.0.10", ...},
+             "ingress": ["traefik"],                   (empty: that of a chart that is installed already,
+             "default_ingress": "traefik"}}             else the default one)
+
+As RKE2 does it at each start: charts of the content are copied, but for disabled ones; those of ingress
+controllers that are not wanted become a comment, which takes their objects away; charts of the user's own
+get the values, too. Only what differs is written.
+"""
+
+import os
+from collections.abc import Iterator
+
+from rke2_units.errors import UserError
+from rke2_units.programs import chart_values, console, json_table
+from rke2_units.programs.json_table import Table
+
+INGRESS_CONTROLLERS = ("traefik", "ingress-nginx")
+_INGRESS_CLASS = "global.systemDefaultIngressClass"
+_LEFT_OUT = "# disabled by configuration\n"
+_SUFFIXES = (".yaml", ".yml")
+_CHARTS_API = "/apis/helm.cattle.io/v1/namespaces/kube-system/helmcharts"
+# What is hidden is passed over by whoever applies manifests.
+_TEMPORARY = ".rke2-units-staged"
+_PATIENCE = 10.0
+
+
+class Staging:
+    """What is staged from where to where, and with which values."""
+
+    def __init__(self, table: Table) -> None:
+        self.manifests = table.text("manifests")
+        self.disabled = table.texts("disabled")
+        kubernetes = table.table("kubernetes")
+        self.url = kubernetes.text("url")
+        self.authority = kubernetes.text("authority")
+        self.certificate = kubernetes.text("certificate")
+        self.key = kubernetes.text("key")
+        staging = table.table("staging")
+        self.charts = staging.text("charts")
+        values = staging.table("values")
+        self.values = {name: values.text(name) for name in values.values}
+        self.ingress = staging.texts("ingress")
+        self.default_ingress = staging.text("default_ingress")
+
+
+def read(path: str) -> Staging:
+    """The staging in this file; ConfigurationError when it is missing or not what the plan writes."""
+    return Staging(json_table.read(path))
+
+
+def program(staging: Staging, arguments: list[str]) -> None:
+    if arguments:
+        raise UserError("charts takes no arguments", hint="charts --settings FILE")
+    controllers = staging.ingress or (_installed_ingress(staging) or staging.default_ingress,)
+    unwanted = tuple(name for name in INGRESS_CONTROLLERS if name not in controllers)
+    values = staging.values | {_INGRESS_CLASS: controllers[0]}
+    packaged = dict(_packaged(staging, unwanted))
+    for path in sorted({*packaged, *_files(staging.manifests)}):
+        target = f"{staging.manifests}/{path}"
+        present = _content(target)
+        wanted = packaged.get(path, present)
+        try:
+            text = chart_values.with_values(wanted.decode(), values).encode()
+        except ValueError as error:
+            # Whoever applies it will say more.
+            console.say(f"{target} is left without the cluster's values: {error}", console.WARNING)
+            text = wanted
+        if text != present:
+            _write(target, text)
+            console.say(f"{target} {'is updated' if present else 'is new'}")
+
+
+def is_disabled(path: str, disabled: tuple[str, ...]) -> bool:
+    """Whether `disable` names this file (below the folder of manifests): its base name, or a folder."""
+    folders, _, name = path.rpartition("/")
+    return bool({name, name.rpartition(".")[0], *folders.split("/")} & {*disabled} - {""})
+
+
+def _packaged(staging: Staging, unwanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    left_out = {f"rke2-{name}{part}" for name in unwanted for part in ("", "-crd")}
+    for path in _files(staging.charts) if staging.charts else ():
+        if path.rpartition(".")[0] in left_out:
+            yield path, _LEFT_OUT.encode()
+        elif not is_disabled(path, staging.disabled):
+            yield path, _content(f"{staging.charts}/{path}")
+
+
+def _files(folder: str) -> Iterator[str]:
+    """The YAML files of a folder, as paths below it."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(_SUFFIXES) and not name.startswith("."):
+                yield os.path.relpath(f"{place}/{name}", folder)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _write(path: str, content: bytes) -> None:
+    folder, name = os.path.split(path)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    temporary = f"{folder}/{_TEMPORARY}-{name}"
+    try:
+        with open(temporary, "wb", opener=_private) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _installed_ingress(staging: Staging) -> str:
+    """The default class of the ingress controller that is installed already, "" without one."""
+    import http.client
+    import json
+    import ssl
+    from contextlib import closing
+
+    host = staging.url.removeprefix("https://")
+    try:
+        context = ssl.create_default_context(cafile=staging.authority)
+        context.load_cert_chain(staging.certificate, staging.key)
+        with closing(http.client.HTTPSConnection(host, timeout=_PATIENCE, context=context)) as connection:
+            for name in ("rke2-ingress-nginx", "rke2-traefik"):
+                connection.request("GET", f"{_CHARTS_API}/{name}")
+                response = connection.getresponse()
+                answer = response.read()
+                if response.status == 404:
+                    continue
+                if response.status != 200:
+                    raise OSError(f"HTTP {response.status}")
+                chosen = json.loads(answer)["spec"].get("set", {}).get(_INGRESS_CLASS)
+                if chosen in INGRESS_CONTROLLERS:
+                    return str(chosen)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise UserError(
+            f"{host} does not tell which ingress controller is installed: {error}",
+            hint="it is tried again; ingress-controller in config.yaml makes it needless",
+        ) from None
+    return ""
+
+
+if __name__ == "__main__":
+    console.run(lambda file, arguments: program(read(file), arguments), "charts --settings FILE")

@@ -1,0 +1,173 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.programs import charts
+
+CHART = """\
+apiVersion: helm.cattle.io/v1
+kind: HelmChart
+metadata:
+  annotations: {rke2.cattle.io/inject-cluster-config: "true"}
+  name: a
+spec:
+  bootstrap: true
+"""
+NAMES = (
+    "rke2-canal",
+    "rke2-calico",
+    "rke2-calico-crd",
+    "rke2-coredns",
+    "rke2-ingress-nginx",
+    "rke2-traefik",
+)
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    (tmp_path / "charts").mkdir()
+    for name in (*NAMES, "rke2-traefik-crd"):
+        (tmp_path / f"charts/{name}.yaml").write_text(CHART)
+    (tmp_path / "manifests").mkdir()
+    return tmp_path / "manifests"
+
+
+def settings(root: Path, **changes: object) -> charts.Staging:
+    staging: dict[str, object] = {
+        "charts": str(root / "charts"),
+        "values": {"global.clusterDNS": "10.43.0.10"},
+        "ingress": ["traefik"],
+        "default_ingress": "traefik",
+    }
+    values: dict[str, object] = {
+        "manifests": str(root / "manifests"),
+        "disabled": ["rke2-calico", "rke2-calico-crd"],
+        "kubernetes": {"url": "https://127.0.0.1:1", "authority": "", "certificate": "", "key": ""},
+    }
+    for name, value in changes.items():
+        (staging if name in staging else values)[name] = value
+    (root / "applier.json").write_text(json.dumps(values | {"staging": staging}))
+    return charts.read(str(root / "applier.json"))
+
+
+def stage(root: Path, **changes: object) -> None:
+    charts.program(settings(root, **changes), [])
+
+
+def set_of(path: Path) -> object:
+    return yaml.safe_load(path.read_text())["spec"]["set"]
+
+
+def test_selected_charts_get_the_clusters_values_and_disabled_ones_are_left_out(
+    tmp_path: Path, manifests: Path
+) -> None:
+    stage(tmp_path)
+    assert sorted(path.name for path in manifests.iterdir()) == [
+        "rke2-canal.yaml",
+        "rke2-coredns.yaml",
+        "rke2-ingress-nginx.yaml",
+        "rke2-traefik-crd.yaml",
+        "rke2-traefik.yaml",
+    ]
+    values = {"global.clusterDNS": "10.43.0.10", "global.systemDefaultIngressClass": "traefik"}
+    assert set_of(manifests / "rke2-canal.yaml") == set_of(manifests / "rke2-traefik-crd.yaml") == values
+    assert (manifests / "rke2-canal.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_ingress_controller_that_is_not_wanted_becomes_a_comment(tmp_path: Path, manifests: Path) -> None:
+    stage(tmp_path, ingress=["ingress-nginx"])
+    for name in ("rke2-traefik.yaml", "rke2-traefik-crd.yaml"):
+        assert yaml.safe_load((manifests / name).read_text()) is None
+    stage(tmp_path, ingress=["none"])
+    assert yaml.safe_load((manifests / "rke2-ingress-nginx.yaml").read_text()) is None
+    assert "none" in str(set_of(manifests / "rke2-canal.yaml"))
+
+
+def test_charts_of_the_users_own_get_the_values_and_other_manifests_stay(
+    tmp_path: Path, manifests: Path
+) -> None:
+    (manifests / "mine").mkdir()
+    (manifests / "mine/chart.yml").write_text(f"# mine\n{CHART}")
+    (manifests / "mine/plain.yaml").write_text("a: [\n")
+    (manifests / "mine/broken.yaml").write_text(f"{CHART}  set: [\n")
+    stage(tmp_path)
+    assert "global.clusterDNS" in str(set_of(manifests / "mine/chart.yml"))
+    assert (manifests / "mine/chart.yml").read_text().startswith("# mine\n")
+    assert (manifests / "mine/plain.yaml").read_text() == "a: [\n"
+    assert (manifests / "mine/broken.yaml").read_text() == f"{CHART}  set: [\n"
+
+
+def test_only_what_differs_is_written(tmp_path: Path, manifests: Path) -> None:
+    stage(tmp_path)
+    before = {path: path.stat() for path in manifests.iterdir()}
+    stage(tmp_path)
+    assert {path: path.stat() for path in manifests.iterdir()} == before
+    stage(tmp_path, values={"global.clusterDNS": "10.43.0.53"})
+    changed = {path.name for path, stat in before.items() if path.stat().st_ino != stat.st_ino}
+    assert changed == {path.name for path in before} - {"rke2-ingress-nginx.yaml"}
+
+
+def test_without_content_the_users_own_charts_get_the_values(tmp_path: Path, manifests: Path) -> None:
+    (manifests / "mine.yaml").write_text(CHART)
+    stage(tmp_path, charts="")
+    assert [path.name for path in manifests.iterdir()] == ["mine.yaml"]
+    assert "global.clusterDNS" in str(set_of(manifests / "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("path", "disabled"),
+    [
+        ("rke2-coredns.yaml", True),
+        ("folder/rke2-coredns.yml", True),
+        ("rke2-coredns/a.yaml", True),
+        ("rke2-coredns-crd.yaml", False),
+        ("a.yaml", False),
+        ("whole.yaml", True),
+    ],
+)
+def test_disable_names_a_file_or_a_folder(path: str, disabled: bool) -> None:
+    assert charts.is_disabled(path, ("rke2-coredns", "whole.yaml")) is disabled
+
+
+def test_an_ingress_controller_that_is_installed_stays_the_default(
+    tmp_path: Path, manifests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = ["ingress-nginx"]
+    monkeypatch.setattr(charts, "_installed_ingress", lambda _: installed[0])
+    stage(tmp_path, ingress=[])
+    assert "bootstrap" in (manifests / "rke2-ingress-nginx.yaml").read_text()
+    installed[0] = ""
+    stage(tmp_path, ingress=[])
+    assert "bootstrap" not in (manifests / "rke2-ingress-nginx.yaml").read_text()
+
+
+def test_an_apiserver_that_does_not_answer_is_an_error_with_a_way_around(
+    tmp_path: Path, manifests: Path
+) -> None:
+    with pytest.raises(UserError, match="127.0.0.1:1 does not tell.*ingress-controller in config.yaml"):
+        stage(tmp_path, ingress=[])
+
+
+def test_settings_that_are_none_say_who_writes_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="'charts' is not a text.*rke2-server"):
+        settings(tmp_path, charts=1)
+
+
+def test_a_full_disk_leaves_the_old_file(
+    tmp_path: Path, manifests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(tmp_path)
+    before = (manifests / "rke2-canal.yaml").read_text()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        stage(tmp_path, values={"global.clusterDNS": "10.43.0.53"})
+    assert (manifests / "rke2-canal.yaml").read_text() == before
+    assert not [path for path in manifests.iterdir() if path.name.startswith(".")]
