@@ -67,7 +67,7 @@ def _is_brought(reference: str) -> bool:
         if now >= look:
             look = now + _LOOK
             state = systemd.unit_state(names.IMAGES_UNIT)
-            if state.active != "activating" and (present is not None or now - began > _PATIENCE):
+            if not state.may_still_act and (present is not None or now - began > _PATIENCE):
                 # It may have ended between the two looks.
                 present = image_store.read_present()
                 return present is not None and name in present.images

@@ -25,7 +25,7 @@ class Failure:
 _CAUSES = (
     ("no space left on device", "the disk is full", "local"),
     ("read-only file system", "the disk cannot be written to", "local"),
-    ("no such host|server misbehaving|name resolution", "its name cannot be resolved", ""),
+    (r"no such host|server misbehaving|name resolution|\blookup \S+ on ", "its name cannot be resolved", ""),
     ("proxyconnect", "the proxy cannot be reached", ""),
     ("connection refused", "it refuses connections", ""),
     ("no route to host|network is unreachable", "it cannot be reached", ""),

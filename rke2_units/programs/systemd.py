@@ -6,8 +6,11 @@ _TIMEOUT = 10.0
 _HINT = "Debian package systemd"
 
 
+_UNKNOWN = "unknown"
+
+
 class UnitState:
-    """A unit's ActiveState and SubState."""
+    """A unit's ActiveState and SubState; "unknown" when systemd has not answered in time."""
 
     def __init__(self, active: str, sub: str) -> None:
         self.active = active
@@ -18,14 +21,23 @@ class UnitState:
         """It neither runs nor is about to: nobody starts it without being asked."""
         return self.active in ("failed", "inactive")
 
+    @property
+    def may_still_act(self) -> bool:
+        """It is being started, or may be: there was no answer."""
+        return self.active in ("activating", _UNKNOWN)
+
 
 def unit_state(unit: str) -> UnitState:
     """The state of this unit; a unit that systemd does not know is inactive."""
-    finished = processes.run(
-        ["systemctl", "show", "--property=ActiveState,SubState", unit],
-        timeout=_TIMEOUT,
-        hint=_HINT,
-    )
+    try:
+        finished = processes.run(
+            ["systemctl", "show", "--property=ActiveState,SubState", unit],
+            timeout=_TIMEOUT,
+            hint=_HINT,
+        )
+    except processes.TookTooLongError:
+        # A machine out of breath says nothing about the unit.
+        return UnitState(_UNKNOWN, "")
     found = dict(line.partition("=")[::2] for line in finished.output.splitlines())
     return UnitState(found.get("ActiveState", ""), found.get("SubState", ""))
 

@@ -14,6 +14,7 @@ FINAL = {
     "its name cannot be resolved": [
         PING + "dial tcp: lookup r.local on 10.0.0.1:53: no such host",
         PING + "dial tcp: lookup r.local: Temporary failure in name resolution",
+        PING + "dial tcp: lookup r.local on 10.0.0.1:53: read: connection refused",
     ],
     "it does not answer in time": [
         PING + "dial tcp 10.9.9.9:443: i/o timeout",
