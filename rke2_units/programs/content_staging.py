@@ -24,7 +24,9 @@ def stage(settings: Settings, directory: str, temporary_prefix: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
     try:
         os.makedirs(f"{temporary}/work")
-        layers = runtime_image.find(settings, f"{temporary}/work", pulled)
+        layers = runtime_image.find(
+            settings, settings.content_image, settings.content_pull, f"{temporary}/work", pulled
+        )
         console.say(f"extracting {settings.content_image} from {layers.origin}")
         console.status(f"extracting {settings.content_image}")
         _build(layers, temporary)

@@ -1,4 +1,4 @@
-"""The layers of the rke2-runtime image: out of an archive of the air-gap folder, or pulled."""
+"""The layers of an image that files are taken from: out of an archive of the air-gap folder, or pulled."""
 
 import hashlib
 import json
@@ -24,12 +24,13 @@ class Layers:
         self.digests = digests
 
 
-def find(settings: Settings, work: str, pulled: str) -> Layers:
+def find(settings: Settings, image: str, reference: str, work: str, pulled: str) -> Layers:
     """The layers for this machine, from an archive first; UserError says where they were looked for.
 
-    `work` is a directory for what has to be copied out of an archive, `pulled` one to be made for a pull.
+    `image` is what archives know it by, `reference` what is pulled. `work` is a directory for what has to be
+    copied out of an archive, `pulled` one to be made for a pull.
     """
-    names = spellings(settings.content_image)
+    names = spellings(image)
     wanted = architectures.own()
     found = archive_files.archives(settings.content_archives)
     unreadable: set[str] = set()
@@ -37,11 +38,11 @@ def find(settings: Settings, work: str, pulled: str) -> Layers:
     for name in names:
         for path in found:
             try:
-                candidates = [image for image in archives.saved_images(path) if name in image.names]
-                for image in candidates:
-                    architecture, digests = _archived_configuration(path, image)
+                candidates = [saved for saved in archives.saved_images(path) if name in saved.names]
+                for saved in candidates:
+                    architecture, digests = _archived_configuration(path, saved)
                     if architecture == wanted:
-                        return _archived(path, image.layers, digests, work)
+                        return _archived(path, saved.layers, digests, work)
                     others.append(f"{path} has it for {architecture}")
             except UserError as error:
                 if path not in unreadable:
@@ -49,10 +50,10 @@ def find(settings: Settings, work: str, pulled: str) -> Layers:
                 unreadable.add(path)
     looked = f"{len(found)} archives in {settings.content_archives}" if found else settings.content_archives
     detail = f", this machine is {wanted}: {'; '.join(dict.fromkeys(others))}" if others else ""
-    missing = f"the image {settings.content_image} is in none of the archives (looked in {looked}){detail}"
-    console.say(f"{missing}; pulling {settings.content_pull}")
+    missing = f"the image {image} is in none of the archives (looked in {looked}){detail}"
+    console.say(f"{missing}; pulling {reference}")
     try:
-        return _pull(settings, wanted, pulled)
+        return _pull(settings, reference, wanted, pulled)
     except UserError as error:
         raise UserError(
             f"{missing}, and {error.message}",
@@ -60,11 +61,10 @@ def find(settings: Settings, work: str, pulled: str) -> Layers:
         ) from None
 
 
-def _pull(settings: Settings, wanted: str, directory: str) -> Layers:
+def _pull(settings: Settings, reference: str, wanted: str, directory: str) -> Layers:
     from rke2_units.programs import pull, registries
     from rke2_units.programs.pulled_image import PulledImage
 
-    reference = settings.content_pull
     endpoint = pull.fetch(
         registries.read(settings.registries), reference, directory,
         tell=console.say, progress=console.status,

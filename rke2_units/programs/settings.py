@@ -8,6 +8,8 @@
  "content": {"image": "rancher/rke2-runtime:v1...", "directory": "v1...-0123456789ab",
              "pull": "index.docker.io/rancher/rke2-runtime:v1...",              ("image" if left out)
              "archives": "/var/lib/rancher/rke2/agent/images"},
+ "helm": {"image": "rancher/klipper-helm:v0...", "pull": "index.docker.io/...",          (optional)
+          "directory": "helm-0123456789ab"},
  "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"],             (optional)
             "extra_registries": ["registry.example.com"]},                          (optional)
  "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
@@ -19,6 +21,7 @@
 """
 
 import os
+import re
 
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import CONTAINERD_SOCKET
@@ -90,6 +93,11 @@ class Settings:
         self.content_pull = content.text("pull", self.content_image)
         self.content_directory = content.text("directory")
         self.content_archives = content.text("archives")
+        # The image that helm is taken from, "" where it is not wanted or there already.
+        helm = table.table("helm")
+        self.helm_image = helm.text("image", "")
+        self.helm_pull = helm.text("pull", self.helm_image)
+        self.helm_directory = helm.text("directory", "")
         images = table.table("images")
         self.image_archives = images.text("archives")
         # Images of archives get names of these registries as well (airgap-extra-registry).
@@ -101,6 +109,8 @@ class Settings:
         self.facts = {name: Fact(name, facts.table(name)) for name in facts.values}
         if "/" in self.content_directory or self.content_directory in ("", ".", ".."):
             raise content.wrong("directory", "the name of a directory")
+        if self.helm_image and not re.fullmatch("helm-[0-9a-f]+", self.helm_directory):
+            raise helm.wrong("directory", "helm-HEX")
 
     def static_pod(self, component: str) -> StaticPod:
         try:

@@ -1,0 +1,84 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.programs import architectures, helm
+from rke2_units.programs.settings import Settings
+from tests.unit.programs.values import Member, archive_bytes, image_files, layer, make_settings
+
+IMAGE = "rancher/klipper-helm:v0.13.3-build20260820"
+DIRECTORY = "helm-0123456789ab"
+HELM = "#!/bin/sh\necho v4.2.3+g0123456\n"
+
+
+def make_image(root: Path, *members: Member, name: str = f"docker.io/{IMAGE}") -> None:
+    (root / "agent/images").mkdir(parents=True, exist_ok=True)
+    (root / "data").mkdir(exist_ok=True)
+    image = image_files([name], [layer(*members)], architectures.own())
+    (root / "agent/images/rke2-images.tar").write_bytes(archive_bytes(image))
+
+
+def settings(root: Path, directory: str = DIRECTORY) -> Settings:
+    return make_settings(root, helm={"image": IMAGE, "directory": directory})
+
+
+def staged(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root / "data")) for path in (root / "data").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [Member("usr/bin/helm", HELM)],
+        [Member("usr/bin/helm_v3", HELM)],
+        [Member("usr/local/bin/helm", HELM)],
+        [Member("usr/bin/helm", link="/usr/bin/helm_v4", kind=b"2"), Member("usr/bin/helm_v4", HELM)],
+    ],
+)
+def test_helm_comes_out_of_the_image_and_nothing_else_does(tmp_path: Path, members: list[Member]) -> None:
+    make_image(tmp_path, *members, Member("usr/bin/entry", "no"), Member("etc/passwd", "no"))
+    helm.program(settings(tmp_path), [])
+    assert staged(tmp_path) == [DIRECTORY, f"{DIRECTORY}/helm"]
+    assert (tmp_path / "data" / DIRECTORY / "helm").read_text() == HELM
+    assert os.access(tmp_path / "data" / DIRECTORY / "helm", os.X_OK)
+
+
+def test_nothing_is_read_when_helm_is_there(tmp_path: Path) -> None:
+    make_image(tmp_path, Member("usr/bin/helm", HELM))
+    helm.program(settings(tmp_path), [])
+    (tmp_path / "agent/images/rke2-images.tar").unlink()
+    helm.program(settings(tmp_path), [])
+    assert staged(tmp_path) == [DIRECTORY, f"{DIRECTORY}/helm"]
+
+
+def test_another_image_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    make_image(tmp_path, Member("usr/bin/helm", HELM))
+    helm.program(settings(tmp_path), [])
+    helm.program(settings(tmp_path, "helm-abcdef"), [])
+    assert staged(tmp_path) == ["helm-abcdef", "helm-abcdef/helm"]
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ([Member("usr/bin/entry", "")], "has no helm in /usr/bin"),
+        ([Member("usr/bin/helm", "#!/bin/sh\necho wrong libc >&2; exit 127\n")], "not run here: wrong libc"),
+        ([Member("usr/bin/helm", "\x7fELF no program")], "does not run here"),
+        ([Member("usr/bin/helm", kind=b"2", link="../../../x")], "leads out of it"),
+    ],
+)
+def test_an_image_without_a_helm_that_runs_is_named_and_leaves_nothing(
+    tmp_path: Path, members: list[Member], complaint: str
+) -> None:
+    make_image(tmp_path, *members)
+    with pytest.raises(UserError, match=complaint):
+        helm.program(settings(tmp_path), [])
+    assert staged(tmp_path) == []
+
+
+@pytest.mark.parametrize("directory", ["", "helm-..", "v1-0123", "helm-a/b"])
+def test_helms_directory_cannot_be_elsewhere(tmp_path: Path, directory: str) -> None:
+    with pytest.raises(ConfigurationError, match="helm: 'directory'"):
+        settings(tmp_path, directory)
