@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from rke2_units.doors.kubernetes import Client, Object
+import threading
+import time
+from datetime import UTC, datetime
+
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, Resource, path_of
+
+COMPONENT = "rke2-helm-applier"
+_EVENTS = Resource("", "v1", "events", namespaced=True)
+# The API refuses an event whose message is longer.
+_LONGEST_MESSAGE = 1024
+# How many events are remembered, so that the same again is counted.
+_REMEMBERED = 256
 
 
 class Events:
@@ -10,8 +21,68 @@ class Events:
 
     def __init__(self, client: Client, host: str) -> None:
         """`host`: this node's name, which events carry as their source."""
-        raise NotImplementedError
+        self._client = client
+        self._host = host
+        self._lock = threading.Lock()
+        # Path and count of each event by what it says; the oldest first.
+        self._recorded: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def record(self, obj: Object, reason: str, message: str, *, warning: bool = False) -> None:
         """`obj`: of whom it speaks (apiVersion, kind, metadata). A courtesy: nothing is raised."""
-        raise NotImplementedError
+        metadata = obj["metadata"]
+        subject = {
+            "apiVersion": obj["apiVersion"],
+            "kind": obj["kind"],
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace", ""),
+            "uid": metadata.get("uid", ""),
+        }
+        kind = "Warning" if warning else "Normal"
+        message = message[:_LONGEST_MESSAGE]
+        key = (*subject.values(), kind, reason, message)
+        with self._lock:
+            path, count = self._recorded.pop(key, ("", 0))
+            try:
+                if not (path and self._counted(path, count + 1)):
+                    path, count = self._created(subject, kind, reason, message), 0
+            except (ApiError, ApiUnavailable):
+                return
+            self._recorded[key] = path, count + 1
+            while len(self._recorded) > _REMEMBERED:
+                del self._recorded[next(iter(self._recorded))]
+
+    def _counted(self, path: str, count: int) -> bool:
+        """False when the API has forgotten the event, as it does after an hour."""
+        try:
+            self._client.merge_patch(path, {"count": count, "lastTimestamp": _now()})
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+    def _created(self, subject: dict[str, str], kind: str, reason: str, message: str) -> str:
+        """The new event's path."""
+        # Events about what has no namespace are in "default".
+        namespace = subject["namespace"] or "default"
+        name = f"{subject['name']}.{time.time_ns():x}"
+        now = _now()
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": {field: value for field, value in subject.items() if value},
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "source": {"component": COMPONENT, "host": self._host},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        self._client.create(path_of(_EVENTS, namespace), event)
+        return path_of(_EVENTS, namespace, name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,20 +3,144 @@
 from __future__ import annotations
 
 import threading
+import time
+from datetime import UTC, datetime
 
-from rke2_units.doors.kubernetes import Client
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
+
+NAME = "rke2-helm-applier"
+_COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+_PATH = f"{_COLLECTION}/{NAME}"
+# Seconds. Who finds a lease unchanged for DURATION takes it: within 15 s after its holder's death.
+DURATION = 10
+RENEWAL = 3.0
+# A holder whose last renewal began so long ago stops to act, before another may begin.
+DEADLINE = 8.0
+
+
+class _Held(threading.Event):
+    """Set until a point in time (s, monotonic) that is moved with each renewal."""
+
+    until = 0.0
+
+    def is_set(self) -> bool:
+        return super().is_set() and time.monotonic() < self.until
 
 
 class Lease:
-    """The Lease kube-system/rke2-helm-applier, held under the name `identity` (node name and boot id).
+    """The Lease kube-system/rke2-helm-applier, held under the name `identity`: "NODE_BOOT-ID".
 
-    `held` is set for as long as this process may act; nothing is begun while it is not.
+    Nothing may be begun while `held` is not set. It also ends by itself, when no answer comes in time.
     """
 
     def __init__(self, client: Client, identity: str) -> None:
-        """`client`: one of its own with a timeout of a few seconds, so that a slow answer costs no lease."""
-        self.held = threading.Event()
+        """`client`: one of its own with a timeout of about 2 s, so that a slow answer costs no lease."""
+        self.held = _Held()
+        self._client = client
+        self._identity = identity
+        self._acting = False
+        # The lease as this process renewed it last.
+        self._mine: Object | None = None
+        # What the lease said when it last changed, and when that was seen here: no other clock counts.
+        self._seen: tuple[object, ...] = ()
+        self._seen_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Takes, renews and (when `stop` is set) gives up the lease; a thread's whole work."""
-        raise NotImplementedError
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                if self._take_or_renew():
+                    # From when it was asked for: others count from some moment after that.
+                    self._act(began + DEADLINE)
+                else:
+                    self._rest("another server holds it")
+            except (ApiError, ApiUnavailable) as error:
+                self._mine = None
+                if time.monotonic() >= self.held.until:
+                    self._rest(error.message)
+            stop.wait(max(0.0, began + RENEWAL - time.monotonic()))
+        if self._acting:
+            self.held.clear()
+            self._give_up()
+
+    def _act(self, until: float) -> None:
+        self.held.until = until
+        if not self._acting:
+            self._acting = True
+            self.held.set()
+            journal.log(Level.INFO, "this server applies manifests and charts: it holds the lease")
+
+    def _rest(self, reason: str) -> None:
+        if self._acting:
+            self._acting = False
+            self.held.clear()
+            journal.log(
+                Level.WARNING, f"this server has lost the lease, manifests and charts rest: {reason}"
+            )
+
+    def _take_or_renew(self) -> bool:
+        """False when another holds it. Raises ApiError 409 when another was faster."""
+        lease = self._mine
+        if lease is None:
+            try:
+                lease = self._client.get(_PATH)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                self._mine = self._client.create(_COLLECTION, self._new())
+                return True
+        spec = lease.get("spec") or {}
+        holder = str(spec.get("holderIdentity") or "")
+        seen = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
+        now = time.monotonic()
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        if holder and not self._is_own(holder) and now - self._seen_at < DURATION:
+            return False
+        change = {"leaseDurationSeconds": DURATION, "renewTime": _now()}
+        if holder != self._identity:
+            change["holderIdentity"] = self._identity
+            change["acquireTime"] = change["renewTime"]
+            change["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
+        self._mine = self._client.merge_patch(_PATH, {"metadata": _version(lease), "spec": change})
+        return True
+
+    def _is_own(self, holder: str) -> bool:
+        """Also this node's before it booted: that process is no more."""
+        return holder.partition("_")[0] == self._identity.partition("_")[0]
+
+    def _new(self) -> Object:
+        now = _now()
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": NAME, "namespace": "kube-system"},
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": DURATION,
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseTransitions": 0,
+            },
+        }
+
+    def _give_up(self) -> None:
+        try:
+            lease = self._mine or self._client.get(_PATH)
+            if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+                free = {"holderIdentity": None, "renewTime": _now()}
+                self._client.merge_patch(_PATH, {"metadata": _version(lease), "spec": free})
+        except (ApiError, ApiUnavailable):
+            pass  # then it ends by its duration
+
+
+def _version(obj: Object) -> Object:
+    return {"resourceVersion": obj["metadata"]["resourceVersion"]}
+
+
+def _now() -> str:
+    """MicroTime (RFC 3339 with microseconds), for people to read."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
