@@ -32,6 +32,8 @@ WRITTEN_FILES = f"{STATE_DIRECTORY}/written-files.json"
 # Releases that are not built in, by name: what their image lists say.
 RELEASES_DIRECTORY = f"{STATE_DIRECTORY}/releases"
 RUNTIME_DIRECTORY = "/run/rke2-units"
+# The helm-applier's own files: charts, values, helm's caches. Gone when it stops.
+APPLIER_WORK = f"{RUNTIME_DIRECTORY}/applier"
 # The daemon holds a lock on this file while it stops its units, so that their pods stay (contract L4, L7).
 STOPPING_LOCK = f"{RUNTIME_DIRECTORY}/stopping.lock"
 
@@ -39,6 +41,8 @@ CONTENT_UNIT = "rke2-content.service"
 CONTAINERD_UNIT = "rke2-containerd.service"
 IMAGES_UNIT = "rke2-images.service"
 KUBELET_UNIT = "rke2-kubelet.service"
+HELM_UNIT = "rke2-helm.service"
+APPLIER_UNIT = "rke2-helm-applier.service"
 
 
 class Role(StrEnum):
@@ -92,6 +96,8 @@ ALL_UNITS = (
     IMAGES_UNIT,
     KUBELET_UNIT,
     *(static_pod_unit(component) for component in STATIC_PODS),
+    HELM_UNIT,
+    APPLIER_UNIT,
 )
 
 
@@ -119,6 +125,8 @@ class Paths:
         self.encryption_config = f"{self.credentials}/encryption-config.json"
         self.encryption_state = f"{self.credentials}/encryption-state.json"
         self.egress_selector = f"{self.server_etc}/egress-selector-config.yaml"
+        self.applier_settings = f"{self.server_etc}/rke2-helm-applier.json"
+        self.supervisor_kubeconfig = f"{self.credentials}/supervisor.kubeconfig"
         self.etcd_data = f"{self.server}/db/etcd"
         self.etcd_name = f"{self.etcd_data}/name"
         self.etcd_config = f"{self.etcd_data}/config"

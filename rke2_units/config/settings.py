@@ -594,6 +594,16 @@ def _components() -> tuple[Setting, ...]:
             refused=_CHARTS,
         ),
         Setting(
+            "helm-path",
+            Kind.TEXT,
+            "charts",
+            "The helm that installs charts: a path, or a name to be found in PATH.",
+            default_note="that of helm-job-image; with 'content: host' the one in PATH, if there is one",
+            check=grammar.program,
+            refused=_CHARTS,
+            own=True,
+        ),
+        Setting(
             "helm-controller-arg",
             Kind.LIST,
             "charts",

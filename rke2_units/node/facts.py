@@ -20,6 +20,7 @@ from rke2_units.model import NodeFacts
 from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
+from rke2_units.plan.helm import PROGRAM as HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
@@ -99,9 +100,9 @@ def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:
 
 def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
     """Of the machine's own programs that this configuration asks for, those that can be executed."""
-    wanted = [config.text("kubelet-path")] if config.is_set("kubelet-path") else []
+    wanted = [config.text(name) for name in ("kubelet-path", "helm-path") if config.is_set(name)]
     if uses_host_content(config):
-        wanted += [*CONTAINERD_PROGRAMS, KUBELET]
+        wanted += [*CONTAINERD_PROGRAMS, KUBELET, HELM]
     found = {name: shutil.which(name, path=path) for name in wanted}
     return {name: program for name, program in found.items() if program}
 

@@ -6,6 +6,7 @@ from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.names import Role
 from rke2_units.plan import static_pods
+from rke2_units.plan.helm import IMAGE_KEY
 from rke2_units.release import image_list, images
 from rke2_units.release.model import ALL, CORE, Release
 
@@ -27,6 +28,8 @@ def needed(role: Role, config: Config, release: Release) -> Needed:
     keys.append("pause-image")
     if not derived.uses_host_content(config):
         keys.append(images.RUNTIME_IMAGE)
+    if role is Role.SERVER and not config.text("helm-path"):
+        keys += [key for key in (IMAGE_KEY,) if config.text(key) or key in release.images]
     found = {image_list.canonical(config.text(key) or release.images[key]) for key in keys}
     if role is Role.AGENT:
         return Needed(tuple(sorted(found)), ())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rke2_units import names
 from rke2_units.names import Paths
+from rke2_units.plan.helm import directory_name
 from rke2_units.plan.static_pods import StaticPod
 from rke2_units.release.model import Release
 
@@ -57,6 +58,8 @@ def text(
     runtime_image: str,
     runtime_image_to_pull: str,
     content_directory: str,
+    helm_image: str,
+    helm_image_to_pull: str,
     containerd_socket: str,
     ctr: str,
     pause_image: str,
@@ -81,6 +84,7 @@ def text(
             "directory": content_directory,
             "archives": paths.images,
         },
+        **_helm(helm_image, helm_image_to_pull),
         # No pod starts without the pause image.
         "images": {
             "archives": paths.images,
@@ -104,3 +108,8 @@ def text(
         },
     }
     return json.dumps(settings, indent=2) + "\n"
+
+
+def _helm(image: str, pull: str) -> dict[str, object]:
+    """The image that rke2-helm.service takes helm from, where it is to."""
+    return {"helm": {"image": image, "pull": pull, "directory": directory_name(image)}} if image else {}

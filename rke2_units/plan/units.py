@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rke2_units import names
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import systemd_options
+from rke2_units.plan import applier_settings, systemd_options
 from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
 from rke2_units.release.model import Release
@@ -40,13 +40,16 @@ def files(
     *,
     programs: Programs,
     own_content: bool,
+    own_helm: bool,
+    applier: bool,
     containerd_arguments: Sequence[str],
     kubelet_arguments: Sequence[str],
     others: Sequence[File],
 ) -> list[File]:
     """All units and drop-ins but the role's own, which the package ships.
 
-    `own_content`: the programs come out of the runtime image. `others` are the plan's other files: those
+    `own_content`: the programs come out of the runtime image; `own_helm`: helm comes out of an image;
+    `applier`: this node applies manifests and charts. `others` are the plan's other files: those
     that name a unit in `restarts` are part of its digest.
     """
     own_containerd = bool(programs.containerd)
@@ -60,6 +63,10 @@ def files(
         "own_containerd": own_containerd,
         "search_path": programs.search_path,
         "release": release.name,
+        "apiserver_unit": names.static_pod_unit(names.KUBE_APISERVER),
+        "applier_settings": systemd_options.quote(paths.applier_settings),
+        "manifests": paths.manifests,
+        "runtime_directory": names.APPLIER_WORK.removeprefix("/run/"),
         # Who pulls goes through the proxies of the node, and those of containerd before these.
         "pull_environment": (paths.kubelet_environment, paths.containerd_environment),
     }
@@ -90,6 +97,12 @@ def files(
             paths.kubelet_kubeconfig,
         )
     }
+    helm_applier = process(
+        names.APPLIER_UNIT,
+        [],
+        paths.kubelet_environment,
+        {path: facts.digests.get(path, "") for path in applier_settings.material(paths)},
+    )
     containerd = process(
         names.CONTAINERD_UNIT,
         [programs.containerd, *containerd_arguments],
@@ -107,6 +120,8 @@ def files(
             kubelet_material,
         ),
         unit("rke2-static-pod@.service"),
+        *([unit(names.HELM_UNIT)] if own_helm else []),
+        *([helm_applier] if applier else []),
         File(
             f"{names.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",
             render("cri-containerd-scope.conf", **common),

@@ -51,6 +51,8 @@ ADMISSION_PLUGINS: dict[str, Minors] = {
     "PodSecurity": Minors(since=23),
 }
 
+_TRAEFIK = Minors(since=36)
+
 _PROBE_PATHS: dict[tuple[str, str], list[tuple[Minors, str]]] = {
     (names.KUBE_SCHEDULER, "livez"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/livez")],
     (names.KUBE_SCHEDULER, "readyz"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/readyz")],
@@ -87,6 +89,11 @@ def has_etcd_key(release: Release, key: str) -> bool:
     """Whether the configuration file of this release's etcd is given this key."""
     since, before = _ETCD_KEYS.get(key, ((0, 0, 0), None))
     return since <= release.etcd and (before is None or release.etcd < before)
+
+
+def default_ingress(release: Release) -> str:
+    """The ingress controller of a new cluster of this release."""
+    return "traefik" if _TRAEFIK.hold(release) else "ingress-nginx"
 
 
 def probe_path(release: Release, component: str, endpoint: str) -> str:

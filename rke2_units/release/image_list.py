@@ -35,6 +35,7 @@ _ESSENTIAL: dict[str, tuple[str, ...]] = {
 }
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "rke2-cloud-provider": (f"{names.CLOUD_CONTROLLER_MANAGER}-image",),
+    "klipper-helm": ("helm-job-image",),
 }
 # Names that were other ones in early releases.
 _RENAMED = {"pause": "mirrored-pause"}

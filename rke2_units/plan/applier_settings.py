@@ -1,0 +1,57 @@
+"""What the helm-applier and the program that stages its charts have to know: one JSON file."""
+
+import json
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import charts, programs
+from rke2_units.plan.helm import helm
+from rke2_units.release import features
+from rke2_units.release.model import Release
+
+# RKE2's deploy controller goes by this name as well.
+_IDENTITY = "client-supervisor"
+
+
+def material(paths: Paths) -> tuple[str, ...]:
+    """The PEM files that the applier reads when it starts."""
+    return (
+        f"{paths.tls}/server-ca.crt",
+        f"{paths.tls}/{_IDENTITY}.crt",
+        f"{paths.tls}/{_IDENTITY}.key",
+    )
+
+
+def text(config: Config, facts: NodeFacts, release: Release) -> str:
+    """The settings file's content."""
+    paths = Paths(derived.data_directory(config))
+    authority, certificate, key = material(paths)
+    has_content = not derived.uses_host_content(config)
+    content = paths.content_directory(programs.content_directory(config, release))
+    chosen = config.items("ingress-controller") if config.is_set("ingress-controller") else ()
+    settings = {
+        "node_name": derived.node_name(config, facts),
+        "kubernetes": {
+            "url": f"https://127.0.0.1:{names.APISERVER_PORT}",
+            "authority": authority,
+            "certificate": certificate,
+            "key": key,
+        },
+        "kubeconfig": paths.supervisor_kubeconfig,
+        "manifests": paths.manifests,
+        "disabled": charts.disabled(config, release),
+        "helm": helm(config, facts, release).path,
+        "charts": True,
+        "work": names.APPLIER_WORK,
+        "system_default_registry": derived.default_registry(config),
+        "staging": {
+            "charts": f"{content}/charts" if has_content else "",
+            "values": charts.cluster_values(config, facts),
+            "ingress": chosen,
+            "default_ingress": features.default_ingress(release),
+        },
+    }
+    return json.dumps(settings, indent=2) + "\n"
