@@ -1,0 +1,353 @@
+"""From a HelmChart, its HelmChartConfig and their Secrets to what helm is to be told. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rke2_units.applier.charts import set_values
+from rke2_units.applier.charts.set_values import SetValues
+from rke2_units.errors import UserError
+
+Object = Mapping[str, Any]
+# A Secret's or ConfigMap's data, decoded.
+Data = Mapping[str, bytes]
+
+STABLE_REPOSITORY = "https://charts.helm.sh/stable/"
+DEFAULT_BACK_OFF_LIMIT = 1000
+DEFAULT_TIMEOUT = 300.0
+_CHART_URL = "helm.cattle.io/chart-url"
+# The longest value of a label.
+_HASH_LENGTH = 63
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+")
+
+
+class Missing(UserError):
+    """A Secret, ConfigMap or key that the chart names is not there (yet)."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What a chart names in its own namespace, by name."""
+
+    # Those whose change is a change of the chart.
+    watched_secrets: frozenset[str]
+    other_secrets: frozenset[str]
+    config_maps: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """For a repository or registry; "" for what is not given."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    # Docker's config.json, with nothing but its "auths".
+    docker: str = field(default="", repr=False)
+    pass_to_all: bool = False
+
+
+@dataclass(frozen=True)
+class Release:
+    """What helm is told about one chart. The values' file names are helm-controller's, weakest first."""
+
+    name: str
+    namespace: str
+    # A name in `repository`, an http(s):// or oci:// address; "" when there is `content` (a .tgz).
+    chart: str
+    repository: str
+    version: str
+    content: bytes | None = field(repr=False)
+    values: tuple[tuple[str, str], ...] = field(repr=False)
+    set_values: SetValues = field(repr=False)
+    create_namespace: bool
+    take_ownership: bool
+    server_side: str  # true, false, auto
+    force_conflicts: bool
+    failure_policy: str  # abort, reinstall, retry
+    back_off_limit: int
+    timeout: str  # Go's notation, "" for helm's own default
+    insecure_skip_tls_verify: bool
+    plain_http: bool
+    driver: str  # secret, configmap
+    authority: str
+    credentials: Credentials
+    # SHA-256 (63 digits) of all that makes another release when it changes.
+    hash: str
+    # Where the chart is from, for people.
+    source: str
+
+
+def release_namespace(chart: Object) -> str:
+    return str(chart.get("spec", {}).get("targetNamespace") or chart["metadata"]["namespace"])
+
+
+def driver(chart: Object) -> str:
+    """helm's storage of releases: Secrets or ConfigMaps; UserError for anything else."""
+    value = str(chart.get("spec", {}).get("driver") or "secret")
+    if value not in ("secret", "configmap"):
+        raise UserError(f"spec.driver: {value!r} is neither secret nor configmap")
+    return value
+
+
+def references(chart: Object, config: Object | None) -> References:
+    """What has to be fetched before release()."""
+    watched: set[str] = set()
+    others: set[str] = set()
+    for owner in (chart, config):
+        for secret in _value_secrets(owner):
+            (others if secret.get("ignoreUpdates") else watched).add(secret["name"])
+    spec = chart.get("spec", {})
+    for name in ("authSecret", "dockerRegistrySecret"):
+        if secret_name := _reference(spec, name):
+            others.add(secret_name)
+    authority = _reference(spec, "repoCAConfigMap")
+    return References(frozenset(watched), frozenset(others), frozenset({authority} - {""}))
+
+
+def release(
+    chart: Object,
+    config: Object | None,
+    secrets: Mapping[str, Data],
+    config_maps: Mapping[str, Data],
+    *,
+    api_address: str = "127.0.0.1:6443",
+) -> Release:
+    """What the chart comes to, with the Secrets and ConfigMaps of references() that are there.
+
+    `api_address` takes the place of %{KUBERNETES_API} in addresses of charts. Raises Missing for a Secret,
+    ConfigMap or key that is needed and not there, UserError for what helm could not take.
+    """
+    spec = chart.get("spec", {})
+    over = config.get("spec", {}) if config else {}
+    content = _content(spec.get("chartContent") or "")
+    address = str(spec.get("chart") or "").replace("%{KUBERNETES_API}%", api_address)
+    if content is None:
+        _check_chart(address)
+    repository = str(spec.get("repo") or "")
+    if "://" in address:
+        repository = ""
+    elif address.startswith("stable/") and not repository:
+        address, repository = address.removeprefix("stable/"), STABLE_REPOSITORY
+    elif content is None and not repository:
+        raise UserError(f"spec.chart: {address!r} is not an address", hint="spec.repo names its repository")
+    values = tuple(_values(chart, "0", "HelmChart", secrets)) + tuple(
+        _values(config, "1", "HelmChartConfig", secrets)
+    )
+    force = over.get("forceConflicts")
+    fields: dict[str, Any] = {
+        "name": str(chart["metadata"]["name"]),
+        "namespace": release_namespace(chart),
+        "chart": "" if content is not None else address,
+        "repository": "" if content is not None else repository,
+        "version": "" if content is not None else str(spec.get("version") or ""),
+        "create_namespace": bool(spec.get("createNamespace")),
+        "take_ownership": bool(spec.get("takeOwnership")),
+        "server_side": _one_of(
+            "serverSide", over.get("serverSide") or spec.get("serverSide"), "auto", "true", "false"
+        ),
+        "force_conflicts": bool(spec.get("forceConflicts") if force is None else force),
+        "failure_policy": _one_of(
+            "failurePolicy",
+            over.get("failurePolicy") or spec.get("failurePolicy"),
+            "reinstall",
+            "abort",
+            "retry",
+        ),
+        "back_off_limit": _back_off_limit(spec.get("backOffLimit")),
+        "timeout": _timeout(spec.get("timeout")),
+        "insecure_skip_tls_verify": bool(spec.get("insecureSkipTLSVerify")),
+        "plain_http": bool(spec.get("plainHTTP")),
+        "driver": driver(chart),
+    }
+    set_to = spec.get("set") or {}
+    digest = _digest(
+        fields,
+        values=[(name, text) for name, text, counts in values if counts],
+        set=set_to,
+        content=hashlib.sha256(content).hexdigest() if content is not None else "",
+        repository_authority=spec.get("repoCA") or "",
+        names=[spec.get(name) for name in ("authSecret", "dockerRegistrySecret", "repoCAConfigMap")],
+        ignored=[s for owner in (chart, config) for s in _value_secrets(owner) if s.get("ignoreUpdates")],
+    )
+    return Release(
+        **fields,
+        content=content,
+        values=tuple((name, text) for name, text, _ in values),
+        set_values=set_values.read(set_to),
+        authority=_authority(spec, config_maps),
+        credentials=_credentials(spec, secrets),
+        hash=digest,
+        source=_source(chart),
+    )
+
+
+def timeout_seconds(release: Release) -> float:
+    """The seconds of spec.timeout, or helm's own."""
+    return duration(release.timeout) if release.timeout else DEFAULT_TIMEOUT
+
+
+def duration(text: str) -> float:
+    """The seconds of Go's notation ("1h5m30s"); UserError for anything else."""
+    if not _DURATION.fullmatch(text):
+        raise UserError(f"spec.timeout: {text!r} is no duration", hint='write it like "10m" or "1h30m"')
+    parts = re.findall(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _check_chart(address: str) -> None:
+    """helm would also take a folder of this machine for a chart."""
+    scheme, separator, _ = address.partition("://")
+    if separator and scheme not in ("http", "https", "oci"):
+        raise UserError(f"spec.chart: {scheme}:// is not an address that helm can fetch a chart from")
+    if not separator and (address.startswith(("/", "~", "-")) or {".", ".."} & set(address.split("/"))):
+        raise UserError(f"spec.chart: {address!r} names a file; a chart is in a repository or a registry")
+
+
+def _content(text: str) -> bytes | None:
+    if not text:
+        return None
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise UserError("spec.chartContent is not base64") from None
+
+
+def _value_secrets(owner: Object | None) -> list[dict[str, Any]]:
+    """valuesSecrets without those that helm-controller passes over."""
+    if owner is None:
+        return []
+    own = f"chart-values-{owner['metadata']['name']}"
+    return [
+        secret
+        for secret in owner.get("spec", {}).get("valuesSecrets") or []
+        if secret.get("keys") and secret.get("name") and secret["name"] != own
+    ]
+
+
+def _values(
+    owner: Object | None, level: str, kind: str, secrets: Mapping[str, Data]
+) -> Iterator[tuple[str, str, bool]]:
+    """File name, text and whether its change counts."""
+    spec = owner.get("spec", {}) if owner else {}
+    if text := spec.get("valuesContent"):
+        yield f"values-{level}-000-{kind}-ValuesContent.yaml", str(text), True
+    if (values := spec.get("values")) is not None:
+        # JSON is YAML.
+        yield f"values-{level}-001-{kind}-Values.yaml", json.dumps(values), True
+    number = 1
+    for secret in _value_secrets(owner):
+        optional = bool(secret.get("ignoreUpdates"))
+        for key in secret["keys"]:
+            number += 1
+            found = secrets.get(secret["name"], {}).get(key)
+            if found is not None:
+                name = f"values-{level}-{number:03d}-{kind}-ValuesSecret.yaml"
+                yield name, _decode(found, secret["name"], key), not optional
+            elif not optional:
+                what = f"key {key} in the Secret" if secret["name"] in secrets else "Secret"
+                raise Missing(
+                    f"there is no {what} {secret['name']}, which valuesSecrets of the {kind} names"
+                )
+
+
+def _decode(data: bytes, name: str, key: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise UserError(f"key {key} of {name} is not text") from None
+
+
+def _reference(spec: Mapping[str, Any], name: str) -> str:
+    return str((spec.get(name) or {}).get("name") or "")
+
+
+def _needed(kind: str, name: str, found: Mapping[str, Data]) -> Data:
+    if name not in found:
+        raise Missing(f"there is no {kind} {name}, which the HelmChart names")
+    return found[name]
+
+
+def _authority(spec: Mapping[str, Any], config_maps: Mapping[str, Data]) -> str:
+    parts = [str(spec["repoCA"])] if spec.get("repoCA") else []
+    if name := _reference(spec, "repoCAConfigMap"):
+        data = _needed("ConfigMap", name, config_maps)
+        parts += [_decode(data[key], name, key) for key in sorted(data)]
+    return "\n".join(parts)
+
+
+def _credentials(spec: Mapping[str, Any], secrets: Mapping[str, Data]) -> Credentials:
+    found: dict[str, str] = {}
+    if name := _reference(spec, "authSecret"):
+        data = _needed("Secret", name, secrets)
+        wanted = {"username": "username", "password": "password"}
+        if not {"username", "password"} <= data.keys():
+            wanted = {"certificate": "tls.crt", "key": "tls.key"}
+        if not set(wanted.values()) <= data.keys():
+            raise Missing(f"the Secret {name} has neither username and password nor tls.crt and tls.key")
+        # A line end at the end is none of the password: helm would have read it from a pipe, up to there.
+        found = {ours: _decode(data[key], name, key).rstrip("\r\n") for ours, key in wanted.items()}
+    if name := _reference(spec, "dockerRegistrySecret"):
+        data = _needed("Secret", name, secrets)
+        if ".dockerconfigjson" not in data:
+            raise Missing(f"the Secret {name} has no key .dockerconfigjson")
+        found["docker"] = _docker_config(data[".dockerconfigjson"], name)
+    return Credentials(**found, pass_to_all=bool(spec.get("authPassCredentials")))
+
+
+def _docker_config(data: bytes, name: str) -> str:
+    """The logins alone: credsStore and credHelpers would name programs of this machine to run."""
+    try:
+        return json.dumps({"auths": json.loads(data)["auths"]})
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"the Secret {name} holds no Docker configuration with logins") from None
+
+
+def _one_of(name: str, value: object, default: str, *others: str) -> str:
+    text = str(value or default)
+    if text not in (default, *others):
+        raise UserError(f"spec.{name}: {text!r} is none of {', '.join((default, *others))}")
+    return text
+
+
+def _back_off_limit(value: object) -> int:
+    if value is None:
+        return DEFAULT_BACK_OFF_LIMIT
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"spec.backOffLimit: {value!r} is no number of attempts")
+    return value
+
+
+def _timeout(value: object) -> str:
+    if not value:
+        return ""
+    duration(str(value))
+    return str(value)
+
+
+def _digest(fields: dict[str, Any], **more: object) -> str:
+    text = json.dumps({**fields, **more}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest().upper()[:_HASH_LENGTH]
+
+
+def _source(chart: Object) -> str:
+    spec = chart.get("spec", {})
+    name, version, repository = (str(spec.get(key) or "") for key in ("chart", "version", "repo"))
+    if spec.get("chartContent"):
+        address = (chart["metadata"].get("annotations") or {}).get(_CHART_URL)
+        return f"inline spec.chartContent from {address}" if address else "inline spec.chartContent"
+    if name.startswith("oci://"):
+        return f"{f'version {version}' if version else 'latest stable version'} from OCI registry {name}"
+    if "://" in name:
+        return name
+    wanted = f"{name} version {version}" if version else f"latest stable version of {name}"
+    return f"{wanted} from chart repository {repository}"

@@ -1,0 +1,267 @@
+"""Watches charts and what they name, and has each reconciled when it, or one of these, changes.
+
+Charts do not wait for each other: as helm-controller, two helms are begun at a time, but one that takes long
+(a hook, a slow registry) does not count.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rke2_units.applier.charts import crds, status
+from rke2_units.applier.charts.helm import Helm
+from rke2_units.applier.charts.reconciler import GROUP, Interrupted, Reconciler
+from rke2_units.applier.charts.states import Key, States
+from rke2_units.applier.charts.workspace import sweep
+from rke2_units.applier.events import Events
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client
+from rke2_units.errors import UserError
+
+_AT_ONCE = 2
+_MOST = 8
+_LONG = 20.0
+# A chart and its HelmChartConfig often come together.
+_SETTLE = 0.3
+# A helm whose chart has changed meanwhile gets as long as a pod that is ended.
+_GRACE = 30.0
+# A helm in the middle of its work when this process is to end; systemd waits 15 s.
+_PATIENCE = 8.0
+_LONGEST_PAUSE = 30.0
+_AFTER_A_FAULT = 60.0
+# helm's own records are Secrets too: many, large, and nobody's values.
+_SECRETS = "/api/v1/secrets?fieldSelector=type%21%3Dhelm.sh/release.v1"
+
+
+@dataclass
+class _Run:
+    """A chart that is being reconciled in a thread of its own."""
+
+    thread: threading.Thread
+    cancel: threading.Event = field(default_factory=threading.Event)
+    began: float = field(default_factory=time.monotonic)
+    # When the chart, its configuration or a Secret changed after the beginning.
+    changed: float | None = None
+
+
+class Controller:
+    """The charts' part of the helm-applier."""
+
+    def __init__(
+        self,
+        client: Client,
+        events: Events,
+        held: threading.Event,
+        *,
+        helm: str,
+        kubeconfig: str,
+        work: str,
+        api_address: str,
+    ) -> None:
+        """`held`: set while this server may act. `helm` and `kubeconfig` are paths, `work` a folder of ours.
+
+        `api_address` (host:port) is what %{KUBERNETES_API} in charts' addresses stands for.
+        """
+        self._client = client
+        self._held = held
+        self._work = work
+        states = States(work)
+        self._reconciler = Reconciler(
+            client, events, Helm(helm, kubeconfig), states, work=work, api_address=api_address
+        )
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        # All of these are guarded by the condition.
+        self._due: dict[Key, float] = {}
+        self._running: dict[Key, _Run] = {}
+        self._errors: dict[Key, int] = {}
+        self._seen: dict[tuple[str, Key], Hashable] = {}
+        self._referenced: dict[Key, frozenset[str]] = {}
+        self._watches_secrets = False
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set and every helm has ended; a thread's whole work."""
+        self._stop = stop
+        sweep(self._work)
+        if not self._ensure_definitions():
+            return
+        self._watch(f"{GROUP}/helmcharts", self._chart_changed)
+        self._watch(f"{GROUP}/helmchartconfigs", self._config_changed)
+        scheduler = threading.Thread(target=self._schedule, name="charts", daemon=True)
+        scheduler.start()
+        stop.wait()
+        with self._changed:
+            self._changed.notify_all()
+        scheduler.join()
+        self._end_runs()
+
+    def _ensure_definitions(self) -> bool:
+        """Makes the CustomResourceDefinitions; False when `stop` came first."""
+        pause = 1.0
+        while not self._stop.is_set():
+            try:
+                ready = [self._ensure_definition(definition) for definition in crds.definitions()]
+                if all(ready):
+                    return True
+                pause = 0.2
+            except (ApiError, ApiUnavailable) as error:
+                if pause >= 4:
+                    journal.log(Level.WARNING, f"the definitions of HelmCharts cannot be made: {error}")
+                pause = min(max(pause, 1.0) * 2, _LONGEST_PAUSE)
+            self._stop.wait(pause)
+        return False
+
+    def _ensure_definition(self, wanted: dict[str, Any]) -> bool:
+        path = f"{crds.DEFINITIONS}/{wanted['metadata']['name']}"
+        try:
+            present = self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            present = self._client.create(crds.DEFINITIONS, wanted)
+        if patch := crds.update(present, wanted):
+            present = self._client.merge_patch(path, patch)
+        return crds.is_established(present)
+
+    def _watch(self, path: str, take: Callable[[dict[str, Any], bool], None]) -> None:
+        def follow() -> None:
+            for event in self._client.watch(path, stop=self._stop, metadata_only=True):
+                if event.type != "SYNCED":
+                    take(event.object, event.type == "DELETED")
+
+        threading.Thread(target=follow, name=f"watch {path}", daemon=True).start()
+
+    def _chart_changed(self, obj: dict[str, Any], gone: bool) -> None:
+        annotations = obj["metadata"].get("annotations") or {}
+        self._note(
+            "chart",
+            obj,
+            gone,
+            obj["metadata"].get("generation"),
+            status.is_deleted(obj),
+            status.UNMANAGED in annotations,
+            annotations.get(status.MANAGED_BY) or status.CONTROLLER,
+            annotations.get(status.GIVEN_UP),
+        )
+
+    def _config_changed(self, obj: dict[str, Any], gone: bool) -> None:
+        self._note("config", obj, gone, obj["metadata"].get("generation"))
+
+    def _secret_changed(self, obj: dict[str, Any], gone: bool) -> None:
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        with self._changed:
+            owners = [
+                key for key, names in self._referenced.items() if key[0] == namespace and name in names
+            ]
+            for key in owners:
+                self._enqueue(key)
+
+    def _note(self, kind: str, obj: dict[str, Any], gone: bool, *fingerprint: Hashable) -> None:
+        """Has the chart looked at, unless nothing changed that counts (its status does not)."""
+        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        with self._changed:
+            if gone:
+                self._seen.pop((kind, key), None)
+                if kind == "chart":
+                    self._referenced.pop(key, None)
+                    self._errors.pop(key, None)
+            elif self._seen.get((kind, key)) == fingerprint:
+                return
+            else:
+                self._seen[(kind, key)] = fingerprint
+            self._enqueue(key)
+
+    def _enqueue(self, key: Key) -> None:
+        now = time.monotonic()
+        if run := self._running.get(key):
+            run.changed = run.changed or now
+        else:
+            self._due[key] = now + _SETTLE
+        self._changed.notify_all()
+
+    def _refers(self, key: Key, names: frozenset[str]) -> None:
+        with self._changed:
+            self._referenced[key] = names
+            begin = bool(names) and not self._watches_secrets
+            self._watches_secrets = self._watches_secrets or begin
+        if begin:
+            self._watch(_SECRETS, self._secret_changed)
+
+    def _schedule(self) -> None:
+        while not self._stop.is_set():
+            with self._changed:
+                pause = self._begin_due()
+                if pause is not None and not self._stop.is_set():
+                    self._changed.wait(pause or None)
+            if pause is None:
+                # Another server acts; this one takes over when the lease is its own.
+                self._held.wait(5.0)
+
+    def _begin_due(self) -> float | None:
+        """Begins what may begin, ends what must; seconds to wait (0: for a change), None: for the lease."""
+        now = time.monotonic()
+        held = self._held.is_set()
+        for run in self._running.values():
+            if not held or (run.changed is not None and now - run.changed > _GRACE):
+                run.cancel.set()
+        due = sorted((when, key) for key, when in self._due.items())
+        if due and not held and not self._running:
+            return None
+        for when, key in due:
+            young = sum(now - run.began < _LONG for run in self._running.values())
+            if when > now or not held or young >= _AT_ONCE or len(self._running) >= _MOST:
+                break
+            del self._due[key]
+            thread = threading.Thread(target=self._work_on, args=(key,), name=f"chart {key[1]}", daemon=True)
+            self._running[key] = _Run(thread)
+            thread.start()
+        if self._running:
+            return 1.0  # the lease may be lost, a place may become free
+        return max(min(self._due.values()) - now, 0.05) if self._due else 0.0
+
+    def _work_on(self, key: Key) -> None:
+        with self._changed:
+            cancel = self._running[key].cancel
+        again: float | None = None
+        errors = 0
+        try:
+            again = self._reconciler.reconcile(key, cancel, lambda names: self._refers(key, names))
+        except Interrupted:
+            again = 0.0
+        except UserError as error:
+            # The API: it refuses, or is away.
+            errors = self._errors.get(key, 0) + 1
+            again = min(2.0 ** (errors - 1), _LONGEST_PAUSE)
+            if errors > 3:
+                journal.log(Level.WARNING, f"chart {key[0]}/{key[1]}: {error}; again in {again:g} s")
+        except Exception:
+            # A fault of ours in one chart must not hold up the others.
+            again = _AFTER_A_FAULT
+            journal.log(Level.ERROR, f"chart {key[0]}/{key[1]}: {traceback.format_exc()}")
+        with self._changed:
+            run = self._running.pop(key)
+            if errors:
+                self._errors[key] = errors
+            else:
+                self._errors.pop(key, None)
+            if run.changed is not None:
+                again = 0.0
+            if again is not None:
+                self._due[key] = time.monotonic() + again
+            self._changed.notify_all()
+
+    def _end_runs(self) -> None:
+        end = time.monotonic() + _PATIENCE
+        with self._changed:
+            runs = list(self._running.values())
+        for run in runs:
+            run.thread.join(max(end - time.monotonic(), 0))
+            run.cancel.set()
+        for run in runs:
+            run.thread.join(5.0)

@@ -1,0 +1,60 @@
+"""What is to be done about a release: from helm's newest record of it and what is wanted. Pure.
+
+The steps are those of klipper-helm, the image of RKE2's Jobs.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rke2_units.applier.charts.records import Record
+
+
+class Step(StrEnum):
+    """One thing to do; the value is what people read."""
+
+    # The newest record is of a helm that ended in the middle, and says so; helm refuses to go on from it.
+    SET_FAILED = "setting the interrupted release to failed"
+    INSTALL = "installing"
+    UPGRADE = "upgrading"
+    UNINSTALL = "uninstalling"
+    # The failure policy leaves the failed release to a person.
+    ABORT = "waiting for a person"
+
+
+# The newest record of a release is never superseded, unless helm ended before it wrote the next.
+_UPGRADE_FROM = {"pending-upgrade", "superseded"}
+_INTERRUPTED = {"pending-install", "pending-upgrade", "pending-rollback", "superseded", "uninstalling"}
+_FAILED = {
+    "abort": (Step.ABORT,),
+    "reinstall": (Step.UNINSTALL, Step.INSTALL),
+    "retry": (Step.UPGRADE,),
+}
+
+# A Job's: seconds after the first failure, doubled after each further one.
+_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 360.0
+
+
+def steps(record: Record | None, wanted_hash: str, failure_policy: str) -> tuple[Step, ...]:
+    """What leads to the wanted release; nothing when it is there."""
+    if record is None:
+        return (Step.INSTALL,)
+    if record.status == "deployed":
+        return () if record.hash == wanted_hash else (Step.UPGRADE,)
+    if record.status == "uninstalled":
+        # Of `helm uninstall --keep-history`: the name is taken until the history is gone.
+        return (Step.UNINSTALL, Step.INSTALL)
+    repair = (Step.SET_FAILED,) if record.status in _INTERRUPTED else ()
+    if record.status in _UPGRADE_FROM:
+        return (*repair, Step.UPGRADE)
+    return (*repair, *_FAILED[failure_policy])
+
+
+def removal(record: Record | None) -> tuple[Step, ...]:
+    """What leads to no release."""
+    return () if record is None else (Step.UNINSTALL,)
+
+
+def pause(failures: int) -> float:
+    """Seconds until the next attempt, after so many failures in a row (1 or more)."""
+    return float(min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE))

@@ -1,0 +1,437 @@
+"""Brings one HelmChart to where it should be: reads it, decides, runs helm, writes down what came of it."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from rke2_units.applier.charts import archive, chart, command, decision, records, states, status
+from rke2_units.applier.charts.chart import Missing, References, Release
+from rke2_units.applier.charts.decision import Step
+from rke2_units.applier.charts.helm import Ended, Helm
+from rke2_units.applier.charts.records import Deployed, Record
+from rke2_units.applier.charts.states import Key, States
+from rke2_units.applier.charts.status import Standing
+from rke2_units.applier.charts.workspace import workspace
+from rke2_units.applier.events import Events
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import ApiError, Client
+from rke2_units.errors import UserError
+
+GROUP = "/apis/helm.cattle.io/v1"
+# A hook may take spec.timeout, and a chart has several; what takes longer than all of them hangs.
+_OPERATIONS = 6
+_SHORTEST_LIMIT = 1800.0
+# What RKE2's helm-controller made carries the name of its HelmChart.
+_OWNER = "objectset.rio.cattle.io/owner-name"
+
+
+class Interrupted(Exception):
+    """helm was ended, or not begun, because `stop` was set."""
+
+
+def chart_path(key: Key) -> str:
+    return f"{GROUP}/namespaces/{key[0]}/helmcharts/{key[1]}"
+
+
+def config_path(key: Key) -> str:
+    return f"{GROUP}/namespaces/{key[0]}/helmchartconfigs/{key[1]}"
+
+
+class Reconciler:
+    """Stateless but for how often each chart failed; threads may reconcile different charts at once."""
+
+    def __init__(
+        self, client: Client, events: Events, helm: Helm, states: States, *, work: str, api_address: str
+    ) -> None:
+        """`work`: a folder for helm's files. `api_address`: what %{KUBERNETES_API} in addresses means."""
+        self._client = client
+        self._events = events
+        self._helm = helm
+        self._states = states
+        self._work = work
+        self._api_address = api_address
+        # The hash of what failed, and how often in a row.
+        self._failures: dict[Key, tuple[str, int]] = {}
+        self._deployed: dict[Key, tuple[str, Deployed]] = {}
+
+    def reconcile(
+        self, key: Key, stop: threading.Event, referenced: Callable[[frozenset[str]], None]
+    ) -> float | None:
+        """One attempt. Seconds until the next, None when only a change calls for one.
+
+        `referenced` is told the Secrets whose change is one of the chart's. When `stop` is set, helm is
+        killed and Interrupted raised. ApiError and ApiUnavailable are the caller's.
+        """
+        found = self._get(chart_path(key))
+        if found is None:
+            self._forget(key)
+            return None
+        whose = status.standing(found)
+        if whose is Standing.OTHERS:
+            self._forget(key)
+            return None
+        if whose is Standing.UNMANAGED:
+            if status.is_deleted(found) and status.has_finalizer(found):
+                self._patch(key, status.let_go(found))
+            self._forget(key)
+            return None
+        if status.is_deleted(found):
+            return self._remove(key, found, stop)
+        if patch := status.claim(found):
+            found = self._client.merge_patch(chart_path(key), patch)
+        return self._apply(key, found, stop, referenced)
+
+    def _apply(
+        self,
+        key: Key,
+        found: dict[str, Any],
+        stop: threading.Event,
+        referenced: Callable[[frozenset[str]], None],
+    ) -> float | None:
+        if found["spec"].get("helmVersion") not in (None, "", "v3"):
+            self._events.record(
+                found,
+                "UnsupportedVersion",
+                f"Unsupported Helm version {found['spec']['helmVersion']}: only v3 charts are supported",
+                warning=True,
+            )
+            self._invalid(key, found, status.unsupported(), "spec.helmVersion: only v3 is supported")
+            return None
+        config = self._get(config_path(key))
+        names = chart.references(found, config)
+        referenced(names.watched_secrets)
+        secrets, config_maps = self._data(key, names)
+        try:
+            release = chart.release(found, config, secrets, config_maps, api_address=self._api_address)
+        except Missing as error:
+            return self._waiting(key, found, error)
+        except UserError as error:
+            self._invalid(key, found, status.not_begun(str(error)), str(error))
+            return None
+        try:
+            version, version_text = self._helm.version()
+        except UserError as error:
+            return self._waiting(key, found, error)
+        self._states.set(
+            key,
+            release_namespace=release.namespace,
+            source=release.source,
+            wanted=archive.version(release.content) if release.content is not None else release.version,
+            remarks=", ".join(command.lacking(release, version)),
+        )
+        what = _what(release, version, version_text)
+        record = self._record(release.driver, release.namespace, release.name)
+        steps = decision.steps(record, release.hash, release.failure_policy)
+        if not steps:
+            self._done(key, found, release, what, record)
+            return None
+        if (found["metadata"].get("annotations") or {}).get(status.GIVEN_UP) == release.hash:
+            self._states.set(key, state=states.GIVEN_UP, next_attempt=0.0)
+            return None
+        if steps != (Step.ABORT,):
+            if self._failures.get(key, ("", 0))[0] != release.hash:
+                self._conditions(key, found, status.applied(what))
+            self._events.record(found, "ApplyJob", what)
+        words = self._take(key, release, record, steps, version, stop)
+        if not words:
+            record = self._record(release.driver, release.namespace, release.name)
+            if not decision.steps(record, release.hash, release.failure_policy):
+                self._done(key, found, release, what, record)
+                return None
+            words = (
+                "helm reported success, but its newest record of the release is not of this configuration"
+            )
+        return self._failed(key, found, release, what, words)
+
+    def _data(self, key: Key, names: References) -> tuple[dict[str, chart.Data], dict[str, chart.Data]]:
+        """The Secrets and the ConfigMaps of these names that are there."""
+        namespace = f"/api/v1/namespaces/{key[0]}"
+        secrets: dict[str, chart.Data] = {}
+        for name in sorted(names.watched_secrets | names.other_secrets):
+            if obj := self._get(f"{namespace}/secrets/{name}"):
+                data = obj.get("data") or {}
+                secrets[name] = {inner: base64.b64decode(text) for inner, text in data.items()}
+        config_maps: dict[str, chart.Data] = {}
+        for name in sorted(names.config_maps):
+            if obj := self._get(f"{namespace}/configmaps/{name}"):
+                data = obj.get("data") or {}
+                config_maps[name] = {inner: text.encode() for inner, text in data.items()}
+        return secrets, config_maps
+
+    def _take(
+        self,
+        key: Key,
+        release: Release,
+        record: Record | None,
+        steps: tuple[Step, ...],
+        version: command.Version,
+        stop: threading.Event,
+    ) -> str:
+        """Takes the steps; helm's words when one failed, "" when all are done."""
+        for step in steps:
+            if stop.is_set():
+                raise Interrupted
+            self._states.set(key, state=step.value, words="", next_attempt=0.0)
+            if step is Step.ABORT:
+                found = record.status if record else "not there"
+                return f"the release is {found}, and the failure policy abort leaves it to a person"
+            if step is Step.SET_FAILED:
+                self._set_failed(release, record)
+                continue
+            ended = self._run(key, release, record, step, version, stop)
+            if ended.interrupted:
+                raise Interrupted
+            if ended.words:
+                return ended.words
+        return ""
+
+    def _run(
+        self,
+        key: Key,
+        release: Release,
+        record: Record | None,
+        step: Step,
+        version: command.Version,
+        stop: threading.Event,
+    ) -> Ended:
+        """One step of helm's; `words` also when the files for it cannot be written."""
+        limit = max(_SHORTEST_LIMIT, _OPERATIONS * chart.timeout_seconds(release))
+        fields = _fields(key, release.namespace, release.name)
+
+        def run(arguments: list[str], directory: str) -> Ended:
+            return self._helm.run(arguments, directory, release.driver, fields, limit=limit, stop=stop)
+
+        if step is Step.UNINSTALL:
+            with workspace(self._work) as paths:
+                return run(
+                    command.uninstall(release.name, release.namespace, release.timeout), paths.directory
+                )
+        server_side = False
+        if step is Step.UPGRADE and record and release.force_conflicts and version >= (4, 0):
+            server_side = self._details(key, release.driver, release.namespace, record).server_side
+        try:
+            with workspace(self._work, release) as paths:
+                if release.repository:
+                    ended = run(command.update_repository(release, version), paths.directory)
+                    if ended.words or ended.interrupted:
+                        return ended
+                return run(
+                    command.install_or_upgrade(
+                        step, release, paths, version, applied_server_side=server_side
+                    ),
+                    paths.directory,
+                )
+        except UserError as error:
+            return Ended(str(error))
+
+    def _remove(self, key: Key, found: dict[str, Any], stop: threading.Event) -> float | None:
+        if not status.has_finalizer(found):
+            return None
+        name, namespace = key[1], chart.release_namespace(found)
+        spec = found["spec"]
+        kind = spec.get("driver") or "secret"
+        supported = spec.get("helmVersion") in (None, "", "v3")
+        record = self._record(kind, namespace, name) if supported else None
+        if decision.removal(record):
+            if stop.is_set():
+                raise Interrupted
+            self._states.set(key, state=Step.UNINSTALL.value, words="", next_attempt=0.0)
+            self._events.record(found, "RemoveJob", "Uninstalling HelmChart")
+            try:
+                self._helm.version()
+                with workspace(self._work) as paths:
+                    ended = self._helm.run(
+                        command.uninstall(name, namespace),
+                        paths.directory,
+                        kind,
+                        _fields(key, namespace, name),
+                        limit=_SHORTEST_LIMIT,
+                        stop=stop,
+                    )
+            except UserError as error:
+                ended = Ended(str(error))
+            if ended.interrupted:
+                raise Interrupted
+            if self._record(kind, namespace, name) is not None:
+                return self._remove_failed(key, found, ended.words or "the release is still there")
+            self._events.record(found, "RemoveJob", "Uninstalled HelmChart, removing resources")
+        self._remove_jobs_objects(key)
+        self._patch(key, status.let_go(found))
+        self._forget(key)
+        return None
+
+    def _remove_failed(self, key: Key, found: dict[str, Any], words: str) -> float:
+        failures = self._count(key, "deleted")
+        pause = decision.pause(failures)
+        self._events.record(found, "JobFailed", f"Uninstalling failed: {words}", warning=True)
+        self._states.set(
+            key, state=states.FAILED, words=words, failures=failures, next_attempt=time.time() + pause
+        )
+        return pause
+
+    def _remove_jobs_objects(self, key: Key) -> None:
+        """What RKE2's helm-controller made for the chart, on a node that was moved over from RKE2."""
+        namespace, name = key
+        core, jobs = f"/api/v1/namespaces/{namespace}", f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        for path in (
+            f"{jobs}/helm-install-{name}",
+            f"{jobs}/helm-delete-{name}",
+            f"{core}/serviceaccounts/helm-{name}",
+            f"{core}/secrets/chart-values-{name}",
+            f"{core}/configmaps/chart-content-{name}",
+            f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/helm-{namespace}-{name}",
+        ):
+            obj = self._get(path)
+            if obj and (obj["metadata"].get("annotations") or {}).get(_OWNER) == name:
+                with suppress(ApiError):
+                    self._client.delete(path)
+
+    def _done(
+        self, key: Key, found: dict[str, Any], release: Release, what: str, record: Record | None
+    ) -> None:
+        self._failures.pop(key, None)
+        self._conditions(key, found, status.applied(what))
+        if status.GIVEN_UP in (found["metadata"].get("annotations") or {}):
+            self._patch(key, {"metadata": {"annotations": {status.GIVEN_UP: None}}})
+        details = (
+            self._details(key, release.driver, release.namespace, record)
+            if record
+            else Deployed("", "", False)
+        )
+        self._states.set(
+            key,
+            state=states.DEPLOYED,
+            since=_seconds(details.since),
+            deployed=details.version,
+            revision=record.revision if record else 0,
+            words="",
+            failures=0,
+            next_attempt=0.0,
+        )
+
+    def _failed(
+        self, key: Key, found: dict[str, Any], release: Release, what: str, words: str
+    ) -> float | None:
+        failures = self._count(key, release.hash)
+        journal.log(
+            Level.ERROR,
+            f"chart {key[0]}/{key[1]}: {words}",
+            **_fields(key, release.namespace, release.name),
+        )
+        self._events.record(found, "JobFailed", words, warning=True)
+        if failures > release.back_off_limit:
+            self._patch(key, {"metadata": {"annotations": {status.GIVEN_UP: release.hash}}})
+            self._conditions(key, found, status.given_up(what, words))
+            self._states.set(key, state=states.GIVEN_UP, words=words, failures=failures, next_attempt=0.0)
+            return None
+        pause = decision.pause(failures)
+        self._conditions(key, found, status.failed(what, words))
+        self._states.set(
+            key, state=states.FAILED, words=words, failures=failures, next_attempt=time.time() + pause
+        )
+        return pause
+
+    def _waiting(self, key: Key, found: dict[str, Any], error: UserError) -> float:
+        """For what is not watched, too: it is looked for as often as a Job would be started again."""
+        self._conditions(key, found, status.not_begun(str(error)))
+        failures = self._count(key, "missing")
+        pause = decision.pause(failures)
+        self._states.set(key, state=states.WAITING, words=str(error), next_attempt=time.time() + pause)
+        return pause
+
+    def _invalid(
+        self, key: Key, found: dict[str, Any], conditions: list[dict[str, str]], words: str
+    ) -> None:
+        self._failures.pop(key, None)
+        self._conditions(key, found, conditions)
+        self._states.set(key, state=states.INVALID, words=words, failures=0, next_attempt=0.0)
+
+    def _set_failed(self, release: Release, record: Record | None) -> None:
+        if record is None:
+            return
+        path = records.path(release.driver, release.namespace, record.object)
+        obj = self._client.get(path)
+        self._client.merge_patch(path, records.failed(obj))
+
+    def _record(self, driver: str, namespace: str, name: str) -> Record | None:
+        return records.latest(
+            self._client.list(
+                records.path(driver, namespace),
+                label_selector=records.selector(name),
+                metadata_only=True,
+            )
+        )
+
+    def _details(self, key: Key, driver: str, namespace: str, record: Record) -> Deployed:
+        known = self._deployed.get(key)
+        stamp = f"{namespace}/{record.object}/{record.status}"
+        if known is None or known[0] != stamp:
+            try:
+                obj = self._client.get(records.path(driver, namespace, record.object))
+                known = (stamp, records.deployed(records.unpack(obj)))
+            except UserError as error:
+                journal.log(Level.WARNING, str(error))
+                return Deployed("", "", False)
+            self._deployed[key] = known
+        return known[1]
+
+    def _conditions(self, key: Key, found: dict[str, Any], conditions: list[dict[str, str]]) -> None:
+        """Writes the conditions where they differ."""
+        if (found.get("status") or {}).get("conditions") == conditions:
+            return
+        with suppress(ApiError):  # the chart may be gone, and what it says is no reason to stop
+            found["status"] = self._client.merge_patch(
+                chart_path(key), {"status": {"conditions": conditions}}, "status"
+            ).get("status")
+
+    def _count(self, key: Key, digest: str) -> int:
+        known, count = self._failures.get(key, ("", 0))
+        count = count + 1 if known == digest else 1
+        self._failures[key] = (digest, count)
+        return count
+
+    def _patch(self, key: Key, patch: dict[str, Any]) -> None:
+        try:
+            self._client.merge_patch(chart_path(key), patch)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _get(self, path: str) -> dict[str, Any] | None:
+        try:
+            return self._client.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _forget(self, key: Key) -> None:
+        self._failures.pop(key, None)
+        self._deployed.pop(key, None)
+        self._states.forget(key)
+
+
+def _fields(key: Key, namespace: str, name: str) -> dict[str, str]:
+    return {"HELM_CHART": f"{key[0]}/{key[1]}", "HELM_RELEASE": f"{namespace}/{name}"}
+
+
+def _what(release: Release, version: command.Version, version_text: str) -> str:
+    text = f"Applying HelmChart from {release.source} with helm {version_text}"
+    if lacking := command.lacking(release, version):
+        text += f", without {', '.join(lacking)}"
+    return text
+
+
+def _seconds(text: str) -> float:
+    """RFC 3339 as helm writes it, with up to nine digits of a second; now when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return time.time()
