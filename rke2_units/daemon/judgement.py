@@ -10,6 +10,8 @@ from rke2_units.model import UnitState
 PAUSES = (0, 5, 10, 20, 40, 60)
 # A process that systemd has restarted this often, without ever having run, does not start.
 RESTARTS_THAT_FAIL = 4
+# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it.
+HOLDS_NOTHING_UP = (names.IMAGES_UNIT, names.HELM_UNIT, names.APPLIER_UNIT)
 _STATIC_POD_PREFIX = names.static_pod_unit("")[: -len(".service")]
 
 
@@ -45,8 +47,8 @@ def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
         if is_up(state):
             continue
         name = component(unit)
-        if unit == names.IMAGES_UNIT:
-            # It holds nothing up but the static pods whose images it brings, and those say so.
+        if unit in HOLDS_NOTHING_UP:
+            # Static pods whose images are still being imported say so themselves.
             continue
         if not unit.startswith(_STATIC_POD_PREFIX):
             return f"waiting for {name}" + (" to restart" if state.sub == "auto-restart" else "")
@@ -66,7 +68,7 @@ def unwanted(states: Mapping[str, UnitState], wanted: Sequence[str]) -> list[str
     """
     return [
         unit
-        for unit in (names.CONTAINERD_UNIT, names.CONTENT_UNIT)
+        for unit in (names.APPLIER_UNIT, names.HELM_UNIT, names.CONTAINERD_UNIT, names.CONTENT_UNIT)
         if unit not in wanted and states[unit].active != "inactive"
     ]
 
@@ -79,8 +81,7 @@ def failure(
         state = states[unit]
         if state.load not in ("loaded", "not-found") or (state.load == "not-found" and not state.job):
             return Failure(unit, f"systemd cannot load it ({state.load})")
-        if unit == names.IMAGES_UNIT:
-            # A broken archive must not stop a node whose static pods have their images.
+        if unit in HOLDS_NOTHING_UP:
             continue
         # One with a job is what an earlier attempt left; it is about to be started.
         if state.active == "failed" and not state.job:

@@ -108,9 +108,9 @@ class NodeDaemon:
         if states[names.KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)
         before = {unit: systemd.restarts(unit) for unit in prepared.digests}
-        for unit, digest in prepared.digests.items():
+        for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT):
             if unit in wanted:
-                units.start_process(systemd, unit, digest, states[unit])
+                units.start_process(systemd, unit, prepared.digests[unit], states[unit])
         if names.IMAGES_UNIT in wanted:
             # Static pods wait for what it finds now, not for what it found when it ran last.
             image_store.forget_present()
@@ -118,6 +118,12 @@ class NodeDaemon:
         for component in prepared.static_pods:
             if (unit := names.static_pod_unit(component)) in wanted:
                 units.start_static_pod(systemd, paths, component, states[unit])
+        if names.HELM_UNIT in wanted:
+            # Another image may be wanted than the one that it ran for.
+            systemd.restart(names.HELM_UNIT)
+        if (unit := names.APPLIER_UNIT) in wanted:
+            # After the static pods: it is ordered after the job that starts kube-apiserver.
+            units.start_process(systemd, unit, prepared.digests[unit], states[unit])
         self._wait_until_ready(prepared, wanted, before)
 
     def _wait_for_foreign_containerd(self, prepared: Prepared) -> None:
@@ -143,8 +149,7 @@ class NodeDaemon:
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
         """READY once the kubelet and every static pod answer, and the node is registered."""
         probes = self._probes(prepared)
-        # A broken archive holds up nothing but the static pods whose images it has.
-        needed = [unit for unit in wanted if unit != names.IMAGES_UNIT]
+        needed = [unit for unit in wanted if unit not in judgement.HOLDS_NOTHING_UP]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
         registering = (names.KUBELET_UNIT, names.static_pod_unit(names.KUBE_APISERVER))
         can_register = all(unit in wanted for unit in registering)

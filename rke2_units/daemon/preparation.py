@@ -35,7 +35,7 @@ class Prepared:
     # What is allowed in the configuration but not wise, one line each.
     warnings: tuple[str, ...]
     static_pods: tuple[str, ...]
-    # The planned digest of each process that carries one (containerd, the kubelet).
+    # The planned digest of each process that carries one (containerd, the kubelet, the helm-applier).
     digests: Mapping[str, str]
     # Addresses to ask how components are.
     facts: Mapping[str, Fact]
@@ -91,7 +91,7 @@ def prepare(role: Role, systemd: Systemd) -> Prepared:
         static_pods=components,
         digests={
             unit: units.planned_digest(plan.file(f"{names.UNIT_DIRECTORY}/{unit}").content)
-            for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
+            for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT, names.APPLIER_UNIT)
             if unit in plan.units
         },
         facts={

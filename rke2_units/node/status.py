@@ -22,6 +22,8 @@ _PROPERTIES = (
 _PATIENCE = 2.0
 # systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
 _UNKNOWN = 2**64 - 1
+# Units that static pods come before.
+_LAST = (names.HELM_UNIT, names.APPLIER_UNIT)
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,12 @@ def gather() -> Status:
         )
     settings = pods.planned_settings(Paths(installed.data_directory))
     components = tuple(settings.static_pods) if settings else ()
+    planned = _planned_units()
     wanted = (
         installed.role.unit,
-        *_planned_units(),
+        *(unit for unit in planned if unit not in _LAST),
         *(names.static_pod_unit(component) for component in components),
+        *(unit for unit in planned if unit in _LAST),
     )
     shown = parse_show(_show(wanted))
     units = [unit_from(name, shown.get(name, {})) for name in wanted]
@@ -107,7 +111,7 @@ def gather() -> Status:
 def _planned_units() -> tuple[str, ...]:
     """This node's units but for static pods: with a containerd that was there already, say, it has none."""
     written = installation.written_files()
-    every = (names.CONTENT_UNIT, names.CONTAINERD_UNIT, names.IMAGES_UNIT, names.KUBELET_UNIT)
+    every = (names.CONTENT_UNIT, names.CONTAINERD_UNIT, names.IMAGES_UNIT, names.KUBELET_UNIT, *_LAST)
     return tuple(unit for unit in every if f"{names.UNIT_DIRECTORY}/{unit}" in written)
 
 

@@ -6,7 +6,16 @@ from rke2_units.model import UnitState
 
 ETCD = names.static_pod_unit(names.ETCD)
 APISERVER = names.static_pod_unit(names.KUBE_APISERVER)
-UNITS = (names.CONTENT_UNIT, names.CONTAINERD_UNIT, names.IMAGES_UNIT, names.KUBELET_UNIT, ETCD, APISERVER)
+UNITS = (
+    names.CONTENT_UNIT,
+    names.CONTAINERD_UNIT,
+    names.IMAGES_UNIT,
+    names.KUBELET_UNIT,
+    ETCD,
+    APISERVER,
+    names.HELM_UNIT,
+    names.APPLIER_UNIT,
+)
 
 
 def states(**changes: tuple[str, str]) -> dict[str, UnitState]:
@@ -24,6 +33,7 @@ def states(**changes: tuple[str, str]) -> dict[str, UnitState]:
         ("rke2-static-pod@kube-apiserver.service", "kube-apiserver"),
         ("rke2-kubelet.service", "kubelet"),
         ("rke2-content.service", "content"),
+        ("rke2-helm-applier.service", "helm-applier"),
     ],
 )
 def test_a_unit_is_called_by_its_component(unit: str, name: str) -> None:
@@ -39,6 +49,7 @@ def test_a_unit_is_called_by_its_component(unit: str, name: str) -> None:
         ({"etcd": ("activating", "start-post")}, "waiting for etcd (it to become ready)"),
         ({"etcd": ("inactive", "dead")}, "waiting for etcd (its unit to start)"),
         ({"images": ("activating", "start")}, "waiting for the node to register"),
+        ({"helm_applier": ("activating", "start")}, "waiting for the node to register"),
         ({}, "waiting for the node to register"),
     ],
 )
@@ -74,8 +85,11 @@ def test_a_failed_static_pod_that_is_about_to_be_started_again_does_not_fail_the
     assert judgement.failure(left, {}, UNITS) is None
 
 
-def test_a_failed_import_does_not_fail_the_start() -> None:
-    assert judgement.failure(states(images=("failed", "failed")), {}, UNITS) is None
+@pytest.mark.parametrize("name", ["images", "helm", "helm_applier"])
+def test_what_holds_nothing_up_does_not_fail_the_start(name: str) -> None:
+    failed = states(**{name: ("failed", "failed")})
+    assert judgement.failure(failed, {names.APPLIER_UNIT: 9}, UNITS) is None
+    assert judgement.health(failed, UNITS, set(), {}, {}) == f"degraded: {name.replace('_', '-')} failed"
 
 
 def test_a_kubelet_that_ends_again_and_again_fails_the_start() -> None:
