@@ -160,6 +160,8 @@ class Client:
         query = {"limit": str(limit)}
         while True:
             page = self._transport.request("GET", _with_query(path, query), None, accept=accept)
+            if "items" in page and page["items"] is None:
+                page["items"] = []  # an empty list of metadata, as Go writes it
             if not isinstance(page.get("items"), list) or not isinstance(page.get("metadata"), dict):
                 raise ApiUnavailable(f"{path} answered something else than a list")
             yield page
