@@ -1,0 +1,37 @@
+"""The settings file that the plan writes for the applier (JSON, `names.Paths.applier_settings`).
+
+{"node_name": "node1", "kubernetes": {"url": "https://127.0.0.1:6443", "authority": PEM, "certificate": PEM,
+ "key": PEM}, "kubeconfig": PATH, "manifests": FOLDER, "disabled": ["rke2-calico", ...], "helm": PATH,
+ "charts": true, "work": FOLDER}
+
+What programs.charts reads stands in it as well.
+"""
+
+from rke2_units.doors.http import Identity
+from rke2_units.programs import json_table
+from rke2_units.programs.json_table import Table
+
+
+class Settings:
+    """What the applier knows of its node."""
+
+    def __init__(self, table: Table) -> None:
+        self.node_name = table.text("node_name")
+        kubernetes = table.table("kubernetes")
+        self.url = kubernetes.text("url")
+        self.identity = Identity(
+            kubernetes.text("authority"), kubernetes.text("certificate"), kubernetes.text("key")
+        )
+        # helm's.
+        self.kubeconfig = table.text("kubeconfig")
+        self.manifests = table.text("manifests")
+        self.disabled = table.texts("disabled")
+        self.helm = table.text("helm")
+        # Whether HelmCharts are this server's business.
+        self.charts = table.boolean("charts")
+        self.work = table.text("work")
+
+
+def read(path: str) -> Settings:
+    """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""
+    return Settings(json_table.read(path))

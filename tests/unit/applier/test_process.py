@@ -1,0 +1,105 @@
+"""The applier's process: its settings, what it says, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rke2_units.applier import process, settings
+from rke2_units.applier.charts.states import DEPLOYED, FAILED, FILE_NAME, INVALID
+from rke2_units.errors import ConfigurationError, ExitCode
+from rke2_units.plan import applier_settings
+from rke2_units.release.table import DEFAULT, release
+from tests.unit.plan.cases import CASES, MACHINE
+
+
+def write(path: Path, **changes: object) -> str:
+    planned = json.loads(applier_settings.text(CASES["server"].config(), MACHINE, release(DEFAULT)))
+    path.write_text(json.dumps(planned | changes))
+    return str(path)
+
+
+def test_the_applier_reads_what_the_plan_writes(tmp_path: Path) -> None:
+    found = settings.read(write(tmp_path / "a.json"))
+    assert found.node_name == "node1"
+    assert found.url == "https://127.0.0.1:6443"
+    assert found.identity.key == "/var/lib/rancher/rke2/server/tls/client-supervisor.key"
+    assert "rke2-calico" in found.disabled
+    assert found.charts
+
+
+@pytest.mark.parametrize("change", [{"disabled": "a"}, {"kubernetes": {}}, {"charts": 1}, {"work": None}])
+def test_settings_that_are_none_say_who_writes_them(tmp_path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="rke2-server"):
+        settings.read(write(tmp_path / "a.json", **change))
+
+
+def test_the_holder_of_the_lease_is_this_boot_of_this_node() -> None:
+    assert process.identity("node1") == process.identity("node1")
+    assert process.identity("node1").startswith("node1_") and len(process.identity("node1")) > 30
+
+
+@pytest.mark.parametrize(
+    ("holds", "problems", "text"),
+    [
+        (True, [], "manifests and charts are applied as they change"),
+        (True, ["a.yaml:3: bad"], "degraded: a.yaml:3: bad"),
+        (True, ["one", "two", "three"], "degraded: one (and 2 more)"),
+    ],
+)
+def test_the_status_says_what_is_wrong(holds: bool, problems: list[str], text: str) -> None:
+    assert process.status(holds, problems) == text
+
+
+def test_without_the_lease_nothing_is_wrong() -> None:
+    assert process.status(False, ["old"]).startswith("waiting for the lease")
+
+
+def test_only_charts_that_failed_are_problems(tmp_path: Path) -> None:
+    assert process.chart_problems(str(tmp_path)) == []
+    charts = [
+        {"namespace": "n", "name": name, "state": state, "words": "why"}
+        for name, state in (("a", DEPLOYED), ("b", FAILED), ("c", "install"), ("d", INVALID))
+    ]
+    (tmp_path / FILE_NAME).write_text(json.dumps(charts))
+    assert process.chart_problems(str(tmp_path)) == ["chart n/b: why", "chart n/d: why"]
+
+
+def started(tmp_path: Path, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rke2_units.applier", *arguments]
+    return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
+
+
+def test_it_is_ready_without_an_apiserver_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    file = write(
+        tmp_path / "a.json",
+        kubernetes={"url": "http://127.0.0.1:1", "authority": "", "certificate": "", "key": ""},
+        manifests=str(tmp_path / "manifests"),
+        work=str(tmp_path / "work"),
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        child = started(
+            tmp_path, "--settings", file, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        )
+        try:
+            assert manager.recv(4096).decode().startswith("READY=1\nSTATUS=waiting for the lease")
+            child.send_signal(signal.SIGTERM)
+            assert manager.recv(4096).decode().startswith("STOPPING=1")
+            assert child.wait(timeout=20) == 0
+        finally:
+            child.kill()
+            child.communicate()
+
+
+def test_without_settings_it_says_what_to_do(tmp_path: Path) -> None:
+    child = started(tmp_path, "--settings", str(tmp_path / "none"), environment={})
+    assert "rke2-server" in child.communicate(timeout=20)[1]
+    assert child.returncode == ExitCode.CONFIGURATION
