@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 from urllib.parse import quote, urlencode
 
 from rke2_units.doors import journal
@@ -162,7 +163,7 @@ class Client:
             page = self._transport.request("GET", _with_query(path, query), None, accept=accept)
             if "items" in page and page["items"] is None:
                 page["items"] = []  # an empty list of metadata, as Go writes it
-            if not isinstance(page.get("items"), list) or not isinstance(page.get("metadata"), dict):
+            if not isinstance(page.get("items"), list) or not _is_object(page):
                 raise ApiUnavailable(f"{path} answered something else than a list")
             yield page
             if not page["metadata"].get("continue"):
@@ -177,7 +178,7 @@ class Client:
         seen = set()
         for page in self._pages(path, _PAGE, metadata_only):
             # Pages of one list have one version.
-            version = version or str(page["metadata"]["resourceVersion"])
+            version = version or page["metadata"]["resourceVersion"]
             for obj in _items(page):
                 key = _key(obj)
                 seen.add(key)
@@ -207,11 +208,7 @@ class Client:
             if kind == "ERROR":
                 code = obj.get("code") if isinstance(obj, dict) else None
                 raise refusal(code if isinstance(code, int) else 500, obj)
-            if (
-                not isinstance(kind, str)
-                or not isinstance(obj, dict)
-                or not isinstance(obj.get("metadata"), dict)
-            ):
+            if not isinstance(kind, str) or not _is_object(obj):
                 raise ApiUnavailable(f"{path} streamed something else than events")
             yield Event(kind, obj)
 
@@ -242,8 +239,8 @@ class Discovery:
             self._known.pop(api_version, None)
 
     def _ask(self, api_version: str) -> dict[str, Resource]:
-        group, _, version = api_version.rpartition("/")
-        prefix = f"/apis/{_segment(group)}" if group else "/api"
+        group, slash, version = api_version.rpartition("/")
+        prefix = f"/apis/{_segment(group)}" if slash else "/api"
         try:
             answer = self._client.get(f"{prefix}/{_segment(version)}")
         except ApiError as error:
@@ -289,13 +286,20 @@ def _partial(kind: str) -> str:
     return f"{JSON};as={kind};g=meta.k8s.io;v=v1"
 
 
+def _is_object(obj: object) -> TypeGuard[Object]:
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("resourceVersion"), str)
+
+
 def _items(page: Object) -> Iterator[Object]:
     """The API leaves apiVersion and kind out of a list's items; they follow from the list's own."""
     for item in page["items"]:
+        if not _is_object(item):
+            raise ApiUnavailable("a list of something else than objects")
         item.setdefault("apiVersion", page.get("apiVersion"))
         item.setdefault("kind", str(page.get("kind")).removesuffix("List"))
         yield item
 
 
 def _key(obj: Object) -> tuple[str, str]:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+    return obj["metadata"].get("namespace", ""), obj["metadata"].get("name", "")

@@ -38,6 +38,17 @@ class ApiUnavailable(UserError):
     """No valid answer: nobody listens, the connection broke, or it took too long. Worth another try."""
 
 
+class _Kept:
+    """A thread's connection, given back when the thread ends."""
+
+    def __init__(self, transport: Transport, connection: http.client.HTTPConnection) -> None:
+        self._transport = transport
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self._transport.disconnect(self.connection)
+
+
 class Transport:
     """Connections to one server: each thread has one of its own, a stream one for as long as it lasts."""
 
@@ -76,7 +87,7 @@ class Transport:
             raise refusal(response.status, _parsed_or_text(answer))
         parsed = _parsed_or_text(answer)
         if not isinstance(parsed, dict):
-            raise ApiUnavailable(f"{self._url}{path} answered something else than an object")
+            raise ApiUnavailable(f"{self._url} answered something else than an object")
         return parsed
 
     def stream(self, path: str, accept: str, silence: float) -> Iterator[Object]:
@@ -84,7 +95,7 @@ class Transport:
 
         Raises ApiError and ApiUnavailable for the beginning, and after `silence` seconds without a byte.
         """
-        connection = self._connect(silence)
+        connection = self.connect(silence)
         try:
             try:
                 connection.request("GET", path, headers=_headers(accept))
@@ -95,12 +106,12 @@ class Transport:
                 while (line := response.readline(_LARGEST_LINE)).endswith(b"\n"):
                     parsed = _parsed_or_text(line)
                     if not isinstance(parsed, dict):
-                        raise ApiUnavailable(f"{self._url}{path} streamed something else than objects")
+                        raise ApiUnavailable(f"{self._url} streamed something else than objects")
                     yield parsed
             except (OSError, http.client.HTTPException) as error:
                 raise self._unavailable(error) from None
         finally:
-            self._disconnect(connection)
+            self.disconnect(connection)
 
     def close(self) -> None:
         """Ends all connections, from whatever thread; what is under way raises ApiUnavailable or ends."""
@@ -113,31 +124,30 @@ class Transport:
                         socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
                     except OSError:
                         pass  # it was closed meanwhile
+        self._of_thread.kept = None
 
     def _exchange(
         self, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
         while True:
-            connection: http.client.HTTPConnection | None = getattr(self._of_thread, "connection", None)
-            reused = connection is not None and not _is_dropped(connection)
-            if connection is None or not reused:
-                if connection is not None:
-                    self._disconnect(connection)
-                connection = self._of_thread.connection = self._connect(self._timeout)
+            kept: _Kept | None = getattr(self._of_thread, "kept", None)
+            reused = kept is not None and not _is_dropped(kept.connection)
+            if kept is None or not reused:
+                self._of_thread.kept = None
+                kept = self._of_thread.kept = _Kept(self, self.connect(self._timeout))
             try:
-                connection.request(method, path, body=payload, headers=dict(headers))
-                response = connection.getresponse()
+                kept.connection.request(method, path, body=payload, headers=dict(headers))
+                response = kept.connection.getresponse()
                 return response, response.read()
             except (OSError, http.client.HTTPException) as error:
-                self._disconnect(connection)
-                self._of_thread.connection = None
+                self._of_thread.kept = kept = None
                 # The server may end an idle connection just when it is used again. What would be created
                 # twice is not sent twice.
                 if reused and method != "POST" and isinstance(error, ConnectionError | ssl.SSLEOFError):
                     continue
                 raise self._unavailable(error) from None
 
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection
         if self._context is not None:
             connection = http.client.HTTPSConnection(
@@ -157,7 +167,7 @@ class Transport:
         connection.close()
         raise ApiUnavailable(f"no more questions to {self._url}: this process is stopping")
 
-    def _disconnect(self, connection: http.client.HTTPConnection) -> None:
+    def disconnect(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
             self._open.discard(connection)
         connection.close()

@@ -1,0 +1,143 @@
+"""An HTTP/1.1 server on loopback that speaks as the Kubernetes API does; each test says what it answers."""
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+    connection: int
+
+
+@dataclass
+class Reply:
+    """`stream`: objects sent as lines, as a watch does; after them the connection is cut when `cut`."""
+
+    status: int = 200
+    body: Object | bytes = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    stream: Iterable[Object | bytes] | None = None
+    cut: bool = False
+
+
+Answer = Callable[[Request], Reply]
+
+
+def refused(status: int, reason: str, message: str = "no") -> Reply:
+    body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": status}
+    return Reply(status, body)
+
+
+class ApiServer:
+    """`answer` may be changed at any time; `requests` are those that came, in order."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.answer: Answer = lambda request: refused(404, "NotFound")
+        self.requests: list[Request] = []
+        self.connections = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                outer.connections += 1
+                self.number = outer.connections
+                super().setup()
+
+            def handle_any(self) -> None:
+                parts = urlsplit(self.path)
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                request = Request(
+                    self.command,
+                    parts.path,
+                    dict(parse_qsl(parts.query)),
+                    {name.lower(): value for name, value in self.headers.items()},
+                    json.loads(content) if content else None,
+                    self.number,
+                )
+                outer.requests.append(request)
+                reply = outer.answer(request)
+                if reply.stream is None:
+                    self.send_whole(reply)
+                else:
+                    self.send_stream(reply)
+                if reply.cut:
+                    self.close_connection = True
+
+            do_GET = do_POST = do_PATCH = do_DELETE = handle_any
+
+            def send_whole(self, reply: Reply) -> None:
+                if reply.cut:
+                    return
+                body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+                self.send_response(reply.status)
+                self.send_header("Content-Length", str(len(body)))
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def send_stream(self, reply: Reply) -> None:
+                self.send_response(reply.status)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for item in reply.stream or ():
+                    line = item if isinstance(item, bytes) else json.dumps(item).encode() + b"\n"
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+                if not reply.cut:
+                    self.wfile.write(b"0\r\n\r\n")
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Clients that end a connection early are part of what is tested."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port: int = self.server.server_address[1]
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def served(context: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
+    server = ApiServer(context)
+    server.thread.start()
+    try:
+        yield server
+    finally:
+        server.server.shutdown()
+        server.server.server_close()
+        server.thread.join()
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
