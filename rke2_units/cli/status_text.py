@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from rke2_units.node.charts import Chart
 from rke2_units.node.status import Pod, Status, Unit
 
 _MIB = 1024 * 1024
@@ -17,15 +18,16 @@ def as_json(status: Status) -> str:
 
 def as_tree(status: Status, now: float) -> str:
     """The tree, for a terminal; `now` is in seconds since the epoch."""
-    summary = (
-        "all is well" if status.well else f"{sum(bool(unit.problem) for unit in status.units)} not fine"
-    )
-    width = max(len(unit.name) for unit in status.units) + 4
+    summary = "all is well" if status.well else f"{len(status.problems)} not fine"
+    titles = [_title(chart) for chart in status.charts]
+    width = max(len(name) for name in [*(unit.name for unit in status.units), *titles]) + 4
     role, *rest = status.units
     lines = [f"{status.role} {status.release}: {summary}", *_unit(role, "", "│ ", width, now)]
     for unit in rest:
         last = unit is rest[-1]
         lines += _unit(unit, "└─" if last else "├─", "  " if last else "│ ", width, now)
+    for chart in status.charts:
+        lines += _chart(chart, width, now)
     return "\n".join(lines)
 
 
@@ -44,6 +46,27 @@ def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[st
         lines.append(_pod(unit.pod, stem, width, now))
     if unit.problem:
         lines.append(f"{stem}  {_shortened(unit.problem)}")
+    return lines
+
+
+def _title(chart: Chart) -> str:
+    return f"chart {chart.namespace}/{chart.name}"
+
+
+def _chart(chart: Chart, width: int, now: float) -> list[str]:
+    mark = "×" if chart.problem else "●" if chart.state == "deployed" else "○"
+    version = f"{chart.deployed}, revision {chart.revision}" if chart.deployed else ""
+    is_there = chart.deployed and chart.wanted in ("", chart.deployed)
+    wanted = "" if is_there else f"wanted: {chart.wanted or 'the newest'}"
+    columns = [
+        f"{mark} {_title(chart)}".ljust(width),
+        chart.state.ljust(22),
+        _age(chart.since, now).rjust(8),
+        "; ".join(text for text in (version, wanted, chart.remarks) if text),
+    ]
+    lines = ["  ".join(columns).rstrip()]
+    if chart.problem:
+        lines.append(f"    {_shortened(chart.problem)}")
     return lines
 
 

@@ -9,6 +9,7 @@ from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths
 from rke2_units.node import causes, installation, pods
+from rke2_units.node.charts import Chart, charts
 from rke2_units.programs.containers import Containers
 from rke2_units.programs.pod_logs import PodLog, most_telling
 from rke2_units.programs.probe import Probe
@@ -64,15 +65,21 @@ class Unit:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole node; `units` begins with the role's own."""
+    """The whole node; `units` begins with the role's own. `charts` are those of the cluster."""
 
     role: str
     release: str
     units: tuple[Unit, ...]
+    charts: tuple[Chart, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        every = (*(unit.problem for unit in self.units), *(chart.problem for chart in self.charts))
+        return tuple(problem for problem in every if problem)
 
     @property
     def well(self) -> bool:
-        return not any(unit.problem for unit in self.units)
+        return not self.problems
 
 
 def gather() -> Status:
@@ -105,7 +112,8 @@ def gather() -> Status:
     if units[0].active != "active":
         # What is not started then waits for it, and one reason is enough.
         units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
-    return Status(installed.role.value, installed.release, tuple(units))
+    has_applier = names.APPLIER_UNIT in planned
+    return Status(installed.role.value, installed.release, tuple(units), charts() if has_applier else ())
 
 
 def _planned_units() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from rke2_units.doors.run import Completed
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import UNIT_DIRECTORY, Paths, Role
 from rke2_units.node import causes, installation, status
+from rke2_units.node.charts import Chart, charts
 from rke2_units.node.installation import Installation
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
 from rke2_units.programs.pod_logs import PodLog
@@ -323,6 +324,38 @@ def test_the_tree_shows_unit_process_readiness_and_pod() -> None:
         "└─ etcd-node1 pod 3 min PID 12 container c0ffeec0ffeec, started 4 times",
         "it is not ready: connection refused",
     ]
+
+
+def test_the_charts_follow_with_their_versions_and_helms_words() -> None:
+    shown = replace(
+        TREE,
+        charts=(
+            Chart("kube-system", "rke2-coredns", "1.47.003", "1.47.003", 2, "deployed", 1090.0),
+            Chart("default", "mine", "2.0", "1.9", 4, "failed", 1240.0, problem="timed out waiting"),
+            Chart("default", "new", "", "", 0, "install", 1299.0, remarks="helm 3 has no serverSide"),
+        ),
+    )
+    lines = [" ".join(line.split()) for line in as_tree(shown, now=1300.0).splitlines()]
+    assert lines[0] == "server v1.36.4+rke2r1: 2 not fine"
+    assert lines[-4:] == [
+        "● chart kube-system/rke2-coredns deployed 3 min 1.47.003, revision 2",
+        "× chart default/mine failed 60 s 1.9, revision 4; wanted: 2.0",
+        "timed out waiting",
+        "○ chart default/new install 1 s wanted: the newest; helm 3 has no serverSide",
+    ]
+    assert json.loads(as_json(shown))["charts"][1]["problem"] == "timed out waiting"
+
+
+def test_what_the_applier_notes_of_charts_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "charts.json"
+    noted = {"namespace": "default", "name": "mine", "wanted": "2.0", "deployed": "1.9", "revision": 4,
+             "state": "failed", "since": 12.5, "words": "timed out", "failures": 3}  # fmt: skip
+    file.write_text(json.dumps([noted, {**noted, "state": "deployed", "words": "old"}]))
+    failed, deployed = charts(os.fspath(file))
+    assert failed == Chart("default", "mine", "2.0", "1.9", 4, "failed", 12.5, "", "timed out")
+    assert deployed.problem == ""
+    file.write_text("[")
+    assert charts(os.fspath(file)) == charts(os.fspath(tmp_path / "none")) == ()
 
 
 def test_json_holds_the_same() -> None:

@@ -1,0 +1,61 @@
+"""How the charts of the cluster are, out of what the helm-applier of this server notes of each."""
+
+import json
+from dataclasses import dataclass
+
+from rke2_units import names
+from rke2_units.doors import files
+
+_FILE = f"{names.APPLIER_WORK}/charts.json"
+# rke2_units.applier.charts.states; the others are steps of helm's that are under way.
+_NOT_FINE = ("failed", "given up", "invalid", "waiting")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One HelmChart and its release; `since` is in seconds since the epoch, 0 for what is not known.
+
+    `wanted` is "" for the newest version, `deployed` for none. `remarks` is what this helm cannot do of what
+    the chart asks for, `problem` is "" when all is well, else helm's own words.
+    """
+
+    namespace: str
+    name: str
+    wanted: str
+    deployed: str
+    revision: int
+    state: str
+    since: float
+    remarks: str = ""
+    problem: str = ""
+
+
+def charts(path: str = _FILE) -> tuple[Chart, ...]:
+    """All of them; none where no applier runs, or has not seen one."""
+    text = files.read_text(path)
+    try:
+        found = json.loads(text) if text else []
+    except ValueError:
+        return ()
+    return tuple(_chart(values) for values in found)
+
+
+def _chart(values: dict[str, object]) -> Chart:
+    def said(key: str) -> str:
+        return str(values.get(key) or "")
+
+    def figure(key: str) -> float:
+        value = values.get(key)
+        return value if isinstance(value, int | float) else 0
+
+    return Chart(
+        namespace=said("namespace"),
+        name=said("name"),
+        wanted=said("wanted"),
+        deployed=said("deployed"),
+        revision=int(figure("revision")),
+        state=said("state"),
+        since=figure("since"),
+        remarks=said("remarks"),
+        problem=said("words") if said("state") in _NOT_FINE else "",
+    )
