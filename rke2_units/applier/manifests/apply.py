@@ -1,0 +1,225 @@
+"""One object of a manifest, by server-side apply; and what is no longer in any."""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any
+
+from rke2_units.applier.manifests import addon
+from rke2_units.applier.manifests.documents import Manifest
+from rke2_units.doors.kubernetes import (
+    ApiError,
+    Client,
+    Discovery,
+    Resource,
+    UnknownKind,
+    path_of,
+)
+from rke2_units.errors import UserError
+
+MANAGER = "rke2-helm-applier"
+# (group, kind, namespace, name): the same object whatever version of its API it is written in.
+Key = tuple[str, str, str, str]
+
+_NAMESPACE = ("v1", "Namespace")
+_EXTENSIONS = "apiextensions.k8s.io"
+_DEFINITIONS = f"/apis/{_EXTENSIONS}/v1/customresourcedefinitions"
+# etcd's own limit (--max-request-bytes), which Kubernetes leaves as it is.
+_LARGEST_OBJECT = 3 << 19
+# What only the server sets; in a file it comes from an export, and would be taken as a condition.
+_SERVER_SETS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+# An object of these that cannot be changed so is replaced, as RKE2 does.
+_REPLACED = {"Secret", "Job", "Deployment", "DaemonSet"}
+_ESTABLISHED_WITHIN = 10.0
+
+
+def group_of(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def comes_first(manifest: Manifest) -> bool:
+    """Whether others need it: namespaces and the definitions of kinds."""
+    return (manifest.api_version, manifest.kind) == _NAMESPACE or is_definition(manifest)
+
+
+def is_definition(manifest: Manifest) -> bool:
+    return manifest.kind == "CustomResourceDefinition" and group_of(manifest.api_version) == _EXTENSIONS
+
+
+def identity(manifest: Manifest) -> Key:
+    """The same for two manifests of the same object (and for hardly any others): the API is not asked."""
+    return group_of(manifest.api_version), manifest.kind, manifest.namespace or "default", manifest.name
+
+
+class Applier:
+    """Makes objects be so in the cluster. Threads may share it."""
+
+    def __init__(self, client: Client, discovery: Discovery) -> None:
+        self._client = client
+        self._discovery = discovery
+
+    def apply(self, manifest: Manifest, owner: str) -> Key:
+        """Applies the object as part of the Addon `owner`. UserError says what the API had against it."""
+        if len(manifest.body) > _LARGEST_OBJECT:
+            raise UserError(
+                f"it has {len(manifest.body)} bytes, and etcd takes {_LARGEST_OBJECT}; nothing was sent"
+            )
+        resource = self._discovery.resource(manifest.api_version, manifest.kind)
+        obj = json.loads(manifest.body)
+        metadata = obj["metadata"]
+        for name in _SERVER_SETS:
+            metadata.pop(name, None)
+        namespace = _namespace(resource, manifest.namespace)
+        metadata.pop("namespace", None)
+        if namespace:
+            metadata["namespace"] = namespace
+        addon.mark(obj, owner)
+        path = path_of(resource, namespace, manifest.name)
+        try:
+            done = self._client.apply(path, obj, manager=MANAGER)
+        except ApiError as error:
+            if error.status != 422 or manifest.kind not in _REPLACED or "immutable" not in error.message:
+                raise
+            self._client.delete(path)
+            done = self._client.apply(path, obj, manager=MANAGER)
+        if self._adopt(path, done):
+            self._client.apply(path, obj, manager=MANAGER)
+        return resource.group, manifest.kind, namespace, manifest.name
+
+    def _adopt(self, path: str, obj: dict[str, Any]) -> bool:
+        """Makes fields that RKE2 had set ours, so that they go when they leave the file; False for none."""
+        metadata = obj.get("metadata") or {}
+        entries = metadata.get("managedFields") or []
+        theirs = [entry for entry in entries if _is_rke2s(entry)]
+        if not theirs:
+            return False
+        own: dict[str, Any] = next((entry for entry in entries if entry.get("manager") == MANAGER), {})
+        fields: dict[str, Any] = own.get("fieldsV1") or {}
+        for entry in theirs:
+            fields = _union(fields, entry.get("fieldsV1") or {})
+        others = [entry for entry in entries if entry is not own and entry not in theirs]
+        patch = {
+            "resourceVersion": metadata.get("resourceVersion"),
+            "managedFields": [*others, own | {"fieldsV1": fields}],
+        }
+        try:
+            self._client.merge_patch(path, {"metadata": patch})
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            # Somebody changed the object at this moment; the next time that it is applied will do.
+            return False
+        return True
+
+    def await_definition(self, manifest: Manifest, going_on: Callable[[], bool]) -> None:
+        """Returns when the kind that it defines is served, or after 10 s: what uses it is then retried."""
+        await_definition(self._client, manifest.name, going_on)
+        spec = json.loads(manifest.body).get("spec") or {}
+        for version in spec.get("versions") or [{"name": spec.get("version")}]:
+            self._discovery.forget(f"{spec.get('group')}/{version.get('name')}")
+
+    def prune(self, kinds: Iterable[addon.Kind], keep: dict[str, Collection[Key]]) -> dict[str, list[str]]:
+        """Deletes objects of these kinds that belong to one of the Addons in `keep` and are not named there.
+
+        Returns by Addon what could not be deleted, and why. Kinds that the API no longer has are left out.
+        """
+        failed: dict[str, list[str]] = {}
+        if not keep:
+            return failed
+        owners = {addon.owner_hash(name): name for name in keep}
+        selector = addon.HASH_LABEL if len(owners) > 1 else f"{addon.HASH_LABEL}={next(iter(owners))}"
+        gone: dict[str, tuple[Key, str]] = {}
+        for api_version, kind in kinds:
+            try:
+                resource = self._discovery.resource(api_version, kind)
+                found = list(
+                    self._client.list(path_of(resource), label_selector=selector, metadata_only=True)
+                )
+            except UnknownKind:
+                continue
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                # The kind has gone since it was asked for.
+                self._discovery.forget(api_version)
+                continue
+            for obj in found:
+                metadata = obj["metadata"]
+                labels = metadata.get("labels") or {}
+                owner = owners.get(labels.get(addon.HASH_LABEL, ""))
+                key = (resource.group, kind, metadata.get("namespace", ""), metadata["name"])
+                if owner is None or key in keep[owner] or labels.get(addon.PRUNE_LABEL) == "false":
+                    continue
+                gone[path_of(resource, key[2], key[3])] = key, owner
+        for path, (key, owner) in sorted(gone.items(), key=lambda item: _last(item[1][0])):
+            try:
+                _tolerating(404, partial(self._client.delete, path))
+            except ApiError as error:
+                failed.setdefault(owner, []).append(f"{key[1]} {key[3]} cannot be deleted: {error.message}")
+        return failed
+
+
+def _namespace(resource: Resource, given: str) -> str:
+    return (given or "default") if resource.namespaced else ""
+
+
+def _last(key: Key) -> bool:
+    """Namespaces and definitions go after what is in them."""
+    return key[1] in ("Namespace", "CustomResourceDefinition")
+
+
+def _is_rke2s(entry: dict[str, Any]) -> bool:
+    """Whether RKE2's (or k3s') deploy controller set these fields."""
+    manager = str(entry.get("manager") or "")
+    is_deploy = manager.startswith("deploy@") or manager in ("rke2", "k3s")
+    return is_deploy and entry.get("operation") == "Update" and not entry.get("subresource")
+
+
+def _union(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """All fields of two of the API's sets of fields: maps in maps, an empty map for a field."""
+    joined = dict(one)
+    for name, below in other.items():
+        joined[name] = _union(joined.get(name) or {}, below or {})
+    return joined
+
+
+def _tolerating(status: int, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except ApiError as error:
+        if error.status != status:
+            raise
+
+
+def write_addon(client: Client, wanted: addon.Addon) -> addon.Addon:
+    """Makes the Addon object be so; returns it as it is then."""
+    return addon.Addon.of(client.apply(wanted.path, wanted.object(), manager=MANAGER))
+
+
+def delete_addon(client: Client, known: addon.Addon) -> None:
+    """Deletes the Addon object, if it is there."""
+    _tolerating(404, lambda: client.delete(known.path))
+
+
+def await_definition(client: Client, name: str, going_on: Callable[[], bool]) -> bool:
+    """Returns when the API serves what the CustomResourceDefinition defines; False when it is not soon."""
+    give_up = time.monotonic() + _ESTABLISHED_WITHIN
+    while going_on() and time.monotonic() < give_up:
+        status = client.get(f"{_DEFINITIONS}/{name}").get("status") or {}
+        conditions = status.get("conditions") or []
+        if any(each.get("type") == "Established" and each.get("status") == "True" for each in conditions):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def ensure_definition(client: Client, going_on: Callable[[], bool]) -> None:
+    """The CustomResourceDefinition of Addons: one that is there already, RKE2's, is left as it is."""
+    try:
+        client.get(f"{_DEFINITIONS}/{addon.CRD_NAME}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        _tolerating(409, lambda: client.create(_DEFINITIONS, addon.definition()))
+    await_definition(client, addon.CRD_NAME, going_on)
