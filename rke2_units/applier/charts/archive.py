@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import tarfile
@@ -16,7 +17,9 @@ _LARGEST_CHART_YAML = 1 << 20
 def version(content: bytes) -> str:
     """The version in the archive's Chart.yaml, "" when none is found near its beginning."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r|gz") as archive:
+        # tarfile's own "r|gz" trips over the extra field that helm writes into gzip's header.
+        packed = gzip.GzipFile(fileobj=io.BytesIO(content))
+        with packed, tarfile.open(fileobj=packed, mode="r|") as archive:
             for _, member in zip(range(_MOST_FILES), archive, strict=False):
                 if member.name.count("/") == 1 and member.name.endswith("/Chart.yaml"):
                     file = archive.extractfile(member)
