@@ -51,20 +51,25 @@ class Lease:
         """Takes, renews and (when `stop` is set) gives up the lease; a thread's whole work."""
         while not stop.is_set():
             began = time.monotonic()
-            try:
-                if self._take_or_renew():
-                    # From when it was asked for: others count from some moment after that.
-                    self._act(began + DEADLINE)
-                else:
-                    self._rest("another server holds it")
-            except (ApiError, ApiUnavailable) as error:
-                self._mine = None
-                if time.monotonic() >= self.held.until:
-                    self._rest(error.message)
+            self.step()
             stop.wait(max(0.0, began + RENEWAL - time.monotonic()))
         if self._acting:
             self.held.clear()
             self._give_up()
+
+    def step(self) -> None:
+        """Asks once: takes, renews or loses the lease."""
+        began = time.monotonic()
+        try:
+            if self._take_or_renew():
+                # From when it was asked for: others count from some moment after that.
+                self._act(began + DEADLINE)
+            else:
+                self._rest("another server holds it")
+        except (ApiError, ApiUnavailable) as error:
+            self._mine = None
+            if time.monotonic() >= self.held.until:
+                self._rest(error.message)
 
     def _act(self, until: float) -> None:
         self.held.until = until

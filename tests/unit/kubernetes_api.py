@@ -141,3 +141,50 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class Store:
+    """An Answer that keeps objects by path, with versions: GET, POST, merge patch and DELETE."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Object] = {}
+        self.version = 0
+
+    def __call__(self, request: Request) -> Reply:
+        path = request.path
+        if request.method == "POST":
+            path = f"{path}/{request.body['metadata']['name']}"
+            if path in self.objects:
+                return refused(409, "AlreadyExists")
+            return Reply(201, self.put(path, request.body))
+        if path not in self.objects:
+            return refused(404, "NotFound")
+        before = self.objects[path]
+        if request.method == "DELETE":
+            return Reply(body=self.objects.pop(path))
+        if request.method == "GET":
+            return Reply(body=before)
+        wanted = (request.body.get("metadata") or {}).get("resourceVersion")
+        if wanted not in (None, before["metadata"]["resourceVersion"]):
+            return refused(409, "Conflict")
+        return Reply(body=self.put(path, merged(before, request.body)))
+
+    def put(self, path: str, obj: Object) -> Object:
+        self.version += 1
+        metadata = {**obj["metadata"], "resourceVersion": str(self.version)}
+        self.objects[path] = {**obj, "metadata": metadata}
+        return self.objects[path]
+
+
+def merged(obj: Object, patch: Object) -> Object:
+    """RFC 7386."""
+    result = dict(obj)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            before = result.get(key)
+            result[key] = merged(before if isinstance(before, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
