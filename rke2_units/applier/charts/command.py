@@ -61,6 +61,9 @@ def install_or_upgrade(
 ) -> list[str]:
     """The arguments of helm install or helm upgrade. `applied_server_side`: how the last revision was."""
     arguments = ["install" if step is Step.INSTALL else "upgrade", f"--namespace={release.namespace}"]
+    if step is Step.UPGRADE:
+        # Without any values helm takes those of the last revision; what the chart no longer says is to go.
+        arguments.append("--reset-values")
     if release.create_namespace:
         arguments.append("--create-namespace")
     if release.take_ownership and version >= _TAKE_OWNERSHIP:

@@ -51,7 +51,9 @@ def arguments(
 
 def test_the_plainest_install_and_upgrade() -> None:
     assert arguments(RELEASE, Step.INSTALL) == ["install", "--namespace=n", LABELS, "--", "a", "a/demo"]
-    assert arguments(RELEASE) == ["upgrade", "--namespace=n", LABELS, "--", "a", "a/demo"]
+    assert arguments(RELEASE) == [
+        "upgrade", "--namespace=n", "--reset-values", LABELS, "--", "a", "a/demo",
+    ]  # fmt: skip
 
 
 def test_every_field_has_its_option() -> None:
@@ -71,6 +73,7 @@ def test_every_field_has_its_option() -> None:
     assert command.install_or_upgrade(Step.UPGRADE, release, paths, HELM_4) == [
         "upgrade",
         "--namespace=n",
+        "--reset-values",
         "--create-namespace",
         "--take-ownership",
         "--version=1.2",
@@ -189,4 +192,5 @@ def test_whatever_a_chart_says_stays_a_value(
     release = replace(RELEASE, name=name, chart=chart, repository="", version=version, namespace=namespace)
     found = arguments(release, step)
     assert found[-3:] == ["--", name, chart]
-    assert found[1:-3] == [f"--namespace={namespace}", f"--version={version}", LABELS]
+    reset = ["--reset-values"] if step is Step.UPGRADE else []
+    assert found[1:-3] == [f"--namespace={namespace}", *reset, f"--version={version}", LABELS]
