@@ -158,15 +158,14 @@ class NodeDaemon:
             states = self._systemd.states(wanted)
             if failure := judgement.failure(states, self._restarts(before), wanted):
                 self._fail(failure)
-            if can_register and all(judgement.is_up(states[unit]) for unit in registering):
+            if all(judgement.is_up(states[unit]) for unit in needed):
+                # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
+                if not can_register or probes.registered:
+                    break
                 answering_since = answering_since or time.monotonic()
                 probes.ask_for_registration()
-                if not probes.registered and time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
+                if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
                     self._fail(Failure(names.KUBELET_UNIT, "it has not registered this node"))
-            if all(judgement.is_up(states[unit]) for unit in needed) and (
-                probes.registered or not can_register
-            ):
-                break
             self._say(f"{self._starting}: " + judgement.waiting_for(states, needed))
             self._events.wait(5.0)
         memory.forget_failed_attempts()

@@ -30,6 +30,8 @@ def change(node: Node, config: str) -> set[str]:
     before = _running(node)
     node.write(CONFIG, BASIC_CONFIG + config)
     node.systemctl("restart", "rke2-server")
+    # What READY promises holds at once.
+    assert node.kubectl("get", "--raw=/readyz").stdout == "ok"
     node.wait_for("the node to run", lambda: product.status_text(node) == "running", timeout=120)
     after = _running(node)
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
