@@ -23,8 +23,9 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 # A slow answer to a renewal costs no lease.
 _LEASE_TIMEOUT = 2.0
-# How often it is looked whether there is something new to say.
+# How often it is looked whether there is something new to say; in the beginning, by so much less.
 _STATUS_INTERVAL = 5.0
+_STATUS_STEP = 0.5
 # Manifests end at once, charts within 13 s (Controller), and systemd waits 15.
 _PATIENCE = 13.5
 
@@ -72,12 +73,13 @@ def run(settings: Settings) -> int:
     holder = threading.Thread(target=lease.run, args=(stop_lease,), name="lease", daemon=True)
     for thread in (holder, *workers):
         thread.start()
-    said = ""
-    while signal.sigtimedwait(_SIGNALS, _STATUS_INTERVAL if said else 0) is None:
+    said, pause = "", 0.0
+    while signal.sigtimedwait(_SIGNALS, pause) is None:
         text = status(lease.held.is_set(), [*manifests.problems(), *chart_problems(settings.work)])
         if text != said:
             journal.notify(READY=1, STATUS=text)
             said = text
+        pause = min(_STATUS_INTERVAL, pause + _STATUS_STEP)
     journal.notify(STOPPING=1, STATUS="stopping")
     stop.set()
     manifests.stop()
