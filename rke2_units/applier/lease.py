@@ -18,6 +18,7 @@ DURATION = 10
 RENEWAL = 3.0
 # A holder whose last renewal began so long ago stops to act, before another may begin.
 DEADLINE = 8.0
+_MOMENT = 0.2
 
 
 class _Held(threading.Event):
@@ -27,6 +28,12 @@ class _Held(threading.Event):
 
     def is_set(self) -> bool:
         return super().is_set() and time.monotonic() < self.until
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As an Event's. When its time is over it will be cleared soon: who asks in a loop does not spin."""
+        if super().wait(timeout) and not self.is_set():
+            time.sleep(_MOMENT)
+        return self.is_set()
 
 
 class Lease:

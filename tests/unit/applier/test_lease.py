@@ -24,6 +24,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 class Stop(threading.Event):
     """Lets `during` act at every pause, with the seconds since the beginning, and ends after `seconds`."""
@@ -184,6 +187,15 @@ def test_it_ends_by_itself_while_an_answer_is_awaited(
 
     history(lease, clock, 6, fail)
     assert seen[0] is False
+
+
+def test_who_waits_for_a_lease_whose_time_is_over_waits_on(lease: Lease, clock: Clock) -> None:
+    lease.step()
+    assert lease.held.wait(0)
+    clock.now += 9
+    before = clock.now
+    assert not lease.held.wait(0)
+    assert clock.now > before
 
 
 class Api(Client):
