@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from rke2_units import names
 from rke2_units.doors import http
 
 _REGISTRATION_INTERVAL = 0.1
@@ -44,13 +45,18 @@ class Probes:
 
     def _run(self) -> None:
         self._apiserver_is_up.wait()
-        while not self._node_is_registered():
+        while not (self._apiserver_is_ready() and self._node_is_registered()):
             time.sleep(_REGISTRATION_INTERVAL)
         self.registered = True
         self._changed()
         while True:
             time.sleep(_HEALTH_INTERVAL)
             self._ask_all()
+
+    def _apiserver_is_ready(self) -> bool:
+        # It serves objects some time before it says that it is ready.
+        fact = self._facts.get(names.KUBE_APISERVER)
+        return fact is None or _holds(fact)
 
     def _node_is_registered(self) -> bool:
         try:
