@@ -26,7 +26,7 @@ from rke2_units.errors import UserError
 
 _AT_ONCE = 2
 _MOST = 8
-_LONG = 20.0
+_LONG = 5.0
 # A chart and its HelmChartConfig often come together.
 _SETTLE = 0.3
 # A helm whose chart has changed meanwhile gets as long as a pod that is ended.

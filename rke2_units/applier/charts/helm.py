@@ -34,6 +34,8 @@ class Ended:
     words: str = ""
     # It was killed because of `stop`: nothing is known about the release.
     interrupted: bool = False
+    # The last lines of its output, in one line, when it failed: some errors are explained there.
+    output: str = ""
 
 
 class Helm:
@@ -83,6 +85,7 @@ class Helm:
                 cwd=directory,
                 env=environment,
                 process_group=0,
+                umask=0o077,
             )
         except OSError as error:
             return Ended(f"cannot run {self.program}: {error.strerror}")
@@ -97,7 +100,7 @@ class Helm:
         if status == 0:
             return Ended()
         how = f"helm ended with status {status}" if status > 0 else f"helm was killed by signal {-status}"
-        return Ended(lines.words() or how)
+        return Ended(lines.words() or how, output=_one_line(lines.output))
 
     def _ask_version(self) -> tuple[Version, str]:
         try:
@@ -127,6 +130,7 @@ class _Lines:
     def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = dict(fields)
         self._errors: list[str] = []
+        self.output: list[str] = []
         self._notes = False
 
     def take(self, line: str, is_error: bool) -> None:
@@ -135,6 +139,7 @@ class _Lines:
             # A chart's notes are for the person at a terminal, and may show values.
             self._notes = self._notes or line == "NOTES:"
             if line and not self._notes:
+                self.output = [*self.output[-1:], line]
                 journal.log(Level.INFO, line, **self._fields)
             return
         if not line:
@@ -145,8 +150,12 @@ class _Lines:
         journal.log(Level.WARNING, line, **self._fields)
 
     def words(self) -> str:
-        text = " | ".join(line.strip() for line in self._errors).removeprefix("Error: ")
-        return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
+        return _one_line(self._errors).removeprefix("Error: ")
+
+
+def _one_line(lines: Sequence[str]) -> str:
+    text = " | ".join(line.strip() for line in lines)
+    return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
 
 
 def _follow(child: subprocess.Popen[bytes], lines: _Lines, end: float, stop: threading.Event) -> bool:

@@ -220,7 +220,9 @@ class Reconciler:
             with workspace(self._work, release) as paths:
                 if release.repository:
                     ended = run(command.update_repository(release, version), paths.directory)
-                    if ended.words or ended.interrupted:
+                    if ended.words:
+                        return Ended(f"{ended.words}: {ended.output}")
+                    if ended.interrupted:
                         return ended
                 return run(
                     command.install_or_upgrade(

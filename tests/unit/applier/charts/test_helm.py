@@ -49,6 +49,11 @@ def test_a_failure_is_told_in_helms_own_words(tmp_path: Path, script: str, words
     assert run(program(tmp_path, script), tmp_path) == Ended(words)
 
 
+def test_the_last_lines_of_the_output_of_a_failure_are_kept(tmp_path: Path) -> None:
+    script = "echo one; echo two; echo '  three'; echo 'Error: no' >&2; exit 1"
+    assert run(program(tmp_path, script), tmp_path) == Ended("no", output="two | three")
+
+
 def test_words_are_cut_where_they_are_too_long_for_a_status(tmp_path: Path) -> None:
     ended = run(program(tmp_path, "head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1"), tmp_path)
     assert len(ended.words) == 1000
