@@ -102,7 +102,9 @@ def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
     """Of the machine's own programs that this configuration asks for, those that can be executed."""
     wanted = [config.text(name) for name in ("kubelet-path", "helm-path") if config.is_set(name)]
     if uses_host_content(config):
-        wanted += [*CONTAINERD_PROGRAMS, KUBELET, HELM]
+        wanted += [*CONTAINERD_PROGRAMS, KUBELET]
+    if config.role is Role.SERVER:
+        wanted.append(HELM)
     found = {name: shutil.which(name, path=path) for name in wanted}
     return {name: program for name, program in found.items() if program}
 

@@ -12,11 +12,13 @@ from rke2_units.release.model import Release
 
 IMAGE_KEY = "helm-job-image"
 PROGRAM = "helm"
+# What charts name that have none.
+_WHERE_TO_PUT_IT = "/usr/local/bin/helm"
 
 
 @dataclass(frozen=True)
 class Helm:
-    """`path` is "" where there is none to be had.
+    """`path` is where it is or would be.
 
     `image` is what it is taken out of, "" for one that is there already, and `pull` what is pulled then.
     """
@@ -37,10 +39,11 @@ def helm(config: Config, facts: NodeFacts, release: Release) -> Helm:
                 hint="put it there, or leave helm-path out",
             )
         return Helm(facts.programs[named])
-    if derived.uses_host_content(config) and PROGRAM in facts.programs:
-        return Helm(facts.programs[PROGRAM])
+    own = facts.programs.get(PROGRAM, "")
+    if own and derived.uses_host_content(config):
+        return Helm(own)
     if not config.text(IMAGE_KEY) and IMAGE_KEY not in release.images:
-        return Helm("")
+        return Helm(own or _WHERE_TO_PUT_IT)
     image = images.reference(config, release, IMAGE_KEY)
     directory = Paths(derived.data_directory(config)).content_directory(directory_name(image))
     return Helm(f"{directory}/{PROGRAM}", image, images.image(config, release, IMAGE_KEY))

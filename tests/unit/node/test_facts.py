@@ -33,7 +33,8 @@ def test_a_kubelet_counts_when_it_can_be_executed(tmp_path: Path, mode: int) -> 
         config = make_config(Role.SERVER, {"kubelet-path": named})
         found = facts.programs(config, os.fspath(tmp_path / "far"))
         assert found == ({named: path} if mode == 0o755 else {})
-    assert facts.programs(make_config(Role.SERVER, {"kubelet-path": f"{path}-2"})) == {}
+    missing = make_config(Role.SERVER, {"kubelet-path": f"{path}-2"})
+    assert facts.programs(missing, os.fspath(tmp_path)) == {}
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,10 @@ def test_another_image_of_helm_has_another_place() -> None:
     assert found.path != helm(server({}), MACHINE, NEW).path
 
 
-def test_a_release_without_an_image_of_helm_has_none() -> None:
-    assert helm(server({}), MACHINE, OLD) == Helm("")
+def test_without_an_image_of_helm_it_is_the_machines_own() -> None:
+    own = replace(MACHINE, programs={"helm": "/usr/bin/helm"})
+    assert helm(server({}), own, OLD) == Helm("/usr/bin/helm")
+    assert helm(server({}), MACHINE, OLD) == Helm("/usr/local/bin/helm")
 
 
 def test_a_helm_that_is_there_is_taken_as_it_is() -> None:
