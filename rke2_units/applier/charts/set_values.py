@@ -16,9 +16,11 @@ from typing import Any
 from rke2_units.errors import UserError
 
 _TYPED: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+# In a name of a key, a backslash takes the next character as it is.
+_NAME = re.compile(r"(?:\\.|[^\\.,=\[])+", re.DOTALL)
+_PLAIN_KEY = re.compile(rf"{_NAME.pattern}(?:\.{_NAME.pattern})*", re.DOTALL)
 # "=" and "," would end the key and name another file to read; a backslash could hide them.
-_INDEXED_KEY = re.compile(r"[^=,\\{}]+")
-_KEY_END = re.compile(r"\\(?P<escaped>.)|(?P<stop>[=,.\[])|(?P<plain>[^\\=,.\[]+)", re.DOTALL)
+_INDEXED_KEY = re.compile(r"[^=,\\{}]*\[[0-9]+\][^=,\\{}]*")
 _LIST_END = re.compile(r"(?:\\.|[^\\}])*\}", re.DOTALL)
 
 
@@ -40,9 +42,8 @@ def read(values: Mapping[str, int | str]) -> SetValues:
     typed: list[str] = []
     for key in sorted(values):
         value = values[key]
-        path, rest = _path(f"{key}={value}")
-        if path is not None:
-            _put(tree, path, _typed(rest) if _is_typed(value) else _text(key, rest))
+        if (path := _path(key)) is not None:
+            _put(tree, path, _typed(value) if _is_typed(value) else _text(key, str(value)))
         elif not _INDEXED_KEY.fullmatch(key):
             raise UserError(f"spec.set: the key {key!r} is not one that helm takes")
         elif _is_typed(value):
@@ -59,30 +60,15 @@ def _is_typed(value: int | str) -> bool:
     return isinstance(value, int) or value.lower() in _TYPED
 
 
-def _typed(text: str) -> int | bool | None | str:
-    if text.lower() in _TYPED:
-        return _TYPED[text.lower()]
-    try:
-        return int(text)
-    except ValueError:
-        return text  # of a key that contains "="
+def _typed(value: int | str) -> int | bool | None:
+    return value if isinstance(value, int) else _TYPED[value.lower()]
 
 
-def _path(expression: str) -> tuple[list[str] | None, str]:
-    """The names of the key up to the first "=", and what follows; None for a key with an index."""
-    names, name, position = [], "", 0
-    while found := _KEY_END.match(expression, position):
-        position = found.end()
-        if found["stop"] is None:
-            name += found["escaped"] or found["plain"] or ""
-        elif found["stop"] == ".":
-            names.append(name)
-            name = ""
-        elif found["stop"] == "=":
-            return [*names, name], expression[position:]
-        else:
-            break
-    return None, ""
+def _path(key: str) -> list[str] | None:
+    """The names that a key is made of, None for one with an index or that helm would not take."""
+    if not _PLAIN_KEY.fullmatch(key):
+        return None
+    return [_unescape(name) for name in _NAME.findall(key)]
 
 
 def _text(key: str, value: str) -> str | list[str]:
