@@ -71,9 +71,9 @@ class Controller:
         self._client = client
         self._held = held
         self._work = work
-        states = States(work)
+        self._states = States(work)
         self._reconciler = Reconciler(
-            client, events, Helm(helm, kubeconfig), states, work=work, api_address=api_address
+            client, events, Helm(helm, kubeconfig), self._states, work=work, api_address=api_address
         )
         self._stop = threading.Event()
         self._changed = threading.Condition()
@@ -84,6 +84,7 @@ class Controller:
         self._seen: dict[tuple[str, Key], Hashable] = {}
         self._referenced: dict[Key, frozenset[str]] = {}
         self._watches_secrets = False
+        self._acts = False
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set and every helm has ended; a thread's whole work."""
@@ -198,7 +199,7 @@ class Controller:
             with self._changed:
                 pause = self._begin_due()
                 if pause is not None and not self._stop.is_set():
-                    self._changed.wait(pause or None)
+                    self._changed.wait(min(pause or _LONGEST_PAUSE, _LONGEST_PAUSE))
             if pause is None:
                 # Another server acts; this one takes over when the lease is its own.
                 self._held.wait(5.0)
@@ -210,6 +211,13 @@ class Controller:
         for run in self._running.values():
             if not held or (run.changed is not None and now - run.changed > _GRACE):
                 run.cancel.set()
+        if held:
+            self._acts = True
+        elif self._acts and not self._running:
+            # Another server may act from now on: everything is looked at anew when this one does again.
+            self._acts = False
+            self._states.clear()
+            self._due = {key: now for kind, key in self._seen if kind == "chart"} | self._due
         due = sorted((when, key) for key, when in self._due.items())
         if due and not held and not self._running:
             return None

@@ -139,6 +139,7 @@ class Reconciler:
             if self._failures.get(key, ("", 0))[0] != release.hash:
                 self._conditions(key, found, status.applied(what))
             self._events.record(found, "ApplyJob", what)
+            self._end_job(key, found)
         words = self._take(key, release, record, steps, version, stop)
         if not words:
             record = self._record(release.driver, release.namespace, release.name)
@@ -278,6 +279,17 @@ class Reconciler:
         )
         return pause
 
+    def _end_job(self, key: Key, found: dict[str, Any]) -> None:
+        """A Job of RKE2's that is not done would run helm as well, and again for as long as it fails."""
+        name = (found.get("status") or {}).get("jobName")
+        path = f"/apis/batch/v1/namespaces/{key[0]}/jobs/{name}"
+        if not name or (job := self._get(path)) is None:
+            return
+        ours = (job["metadata"].get("annotations") or {}).get(_OWNER) == key[1]
+        if ours and not (job.get("status") or {}).get("completionTime"):
+            with suppress(ApiError):
+                self._client.delete(path)
+
     def _remove_jobs_objects(self, key: Key) -> None:
         """What RKE2's helm-controller made for the chart, on a node that was moved over from RKE2."""
         namespace, name = key
@@ -328,16 +340,20 @@ class Reconciler:
             **_fields(key, release.namespace, release.name),
         )
         self._events.record(found, "JobFailed", words, warning=True)
-        if failures > release.back_off_limit:
+        given_up = failures > release.back_off_limit
+        pause = decision.pause(failures)
+        self._states.set(
+            key,
+            state=states.GIVEN_UP if given_up else states.FAILED,
+            words=words,
+            failures=failures,
+            next_attempt=0.0 if given_up else time.time() + pause,
+        )
+        if given_up:
             self._patch(key, {"metadata": {"annotations": {status.GIVEN_UP: release.hash}}})
             self._conditions(key, found, status.given_up(what, words))
-            self._states.set(key, state=states.GIVEN_UP, words=words, failures=failures, next_attempt=0.0)
             return None
-        pause = decision.pause(failures)
         self._conditions(key, found, status.failed(what, words))
-        self._states.set(
-            key, state=states.FAILED, words=words, failures=failures, next_attempt=time.time() + pause
-        )
         return pause
 
     def _waiting(self, key: Key, found: dict[str, Any], error: UserError) -> float:

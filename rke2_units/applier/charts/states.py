@@ -72,6 +72,12 @@ class States:
             if self._states.pop(key, None):
                 self._write()
 
+    def clear(self) -> None:
+        """Another server knows now."""
+        with self._lock:
+            self._states.clear()
+            self._write()
+
     def _write(self) -> None:
         text = json.dumps([asdict(self._states[key]) for key in sorted(self._states)], indent=1)
         if text == self._written:

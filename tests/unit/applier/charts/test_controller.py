@@ -1,5 +1,6 @@
 """Charts are reconciled when they change, without waiting for each other, while the lease is held."""
 
+import json
 import queue
 import threading
 import time
@@ -110,6 +111,7 @@ class Bench:
             work=str(folder),
             api_address="127.0.0.1:6443",
         )
+        self.controller._states.set(("n", "a"), state="deployed")
         self.controller._reconciler = self.work  # type: ignore[assignment]
         self.thread = threading.Thread(target=self.controller.run, args=(self.stop,))
 
@@ -224,6 +226,18 @@ def test_a_lost_lease_ends_what_runs_and_a_new_one_takes_it_up(started: Bench) -
     started.work.does.clear()
     started.held.set()
     until(lambda: started.work.calls == ["a", "a"])
+
+
+def test_a_server_that_takes_over_again_looks_at_every_chart(started: Bench, tmp_path: Path) -> None:
+    for name in "ab":
+        started.api.chart(name)
+    until(lambda: sorted(started.work.calls) == ["a", "b"])
+    started.quiet()
+    started.held.clear()
+    started.api.chart("a", generation=2)
+    until(lambda: json.loads((tmp_path / "charts.json").read_text()) == [])
+    started.held.set()
+    until(lambda: sorted(started.work.calls) == ["a", "a", "b", "b"])
 
 
 def test_two_are_begun_at_a_time_and_one_that_takes_long_does_not_count(

@@ -233,6 +233,23 @@ def test_what_rke2s_jobs_left_of_a_deleted_chart_goes_with_it(here: Bench) -> No
     assert account in here.cluster.objects  # somebody else's
 
 
+@pytest.mark.parametrize(
+    ("status", "owner", "stays"),
+    [({}, "a", False), ({"completionTime": "2026-01-02T03:04:05Z"}, "a", True), ({}, "other", True)],
+)
+def test_a_job_of_rke2s_that_is_not_done_is_ended_before_helm_runs(
+    here: Bench, status: dict[str, str], owner: str, stays: bool
+) -> None:
+    here.cluster.chart()
+    here.cluster.objects[chart_path(KEY)]["status"] = {"jobName": "helm-install-a"}
+    job = "/apis/batch/v1/namespaces/kube-system/jobs/helm-install-a"
+    annotations = {"objectset.rio.cattle.io/owner-name": owner}
+    here.cluster.add(job, {"status": status, "metadata": {"annotations": annotations}})
+    here.reconcile()
+    assert (job in here.cluster.objects) is stays
+    assert here.helm.verbs == ["install"]
+
+
 def test_what_this_helm_lacks_is_said_in_the_status(here: Bench) -> None:
     here.cluster.chart({"forceConflicts": True})
     here.reconcile()

@@ -27,6 +27,8 @@ def test_the_file_holds_every_chart_in_order(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "charts.json").stat().st_mode) == 0o600
     board.forget(("n", "a"))
     assert [chart["name"] for chart in read(tmp_path)] == ["b"]
+    board.clear()
+    assert read(tmp_path) == []
 
 
 def test_a_state_lasts_since_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
