@@ -26,8 +26,8 @@ __all__ = [
 
 # Objects to a page, unless told otherwise.
 _PAGE = 500
-# A watch asks for an end after so many seconds, as client-go does. The server sends a bookmark each minute:
-# a longer silence means a connection that died unnoticed.
+# A watch asks for an end after so many seconds, as client-go does. The server sends a bookmark each minute
+# (not where nothing ever changed); a longer silence may be a dead connection, and to resume costs little.
 _WATCH_SECONDS = 480
 _WATCH_SILENCE = 150.0
 # Pauses of a watch after failures: doubled from the first to the last.

@@ -174,6 +174,8 @@ class Transport:
 
     def _unavailable(self, error: Exception) -> ApiUnavailable:
         said = (error.strerror if isinstance(error, OSError) else None) or str(error) or repr(error)
+        if isinstance(error, TimeoutError):
+            said = "timed out"  # of TLS' and the sockets' several words
         return ApiUnavailable(f"the Kubernetes API at {self._url} does not answer: {_one_line(said)}")
 
 
