@@ -104,6 +104,9 @@ class NodeDaemon:
             self._wait_for_foreign_containerd(prepared)
         for unit in judgement.unwanted(states, prepared.plan.units):
             systemd.stop(unit)
+            if states[unit].active == "failed":
+                # Its file is gone: nobody would start it again.
+                systemd.reset_failed(unit)
         units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
         if states[names.KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)
