@@ -1,5 +1,7 @@
 import json
 import os
+import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import yaml
 
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.programs import charts
+from tests.unit.kubernetes_api import Reply, refused, served
 
 CHART = """\
 apiVersion: helm.cattle.io/v1
@@ -133,16 +136,32 @@ def test_disable_names_a_file_or_a_folder(path: str, disabled: bool) -> None:
     assert charts.is_disabled(path, ("rke2-coredns", "whole.yaml")) is disabled
 
 
-def test_an_ingress_controller_that_is_installed_stays_the_default(
-    tmp_path: Path, manifests: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed: list[str] = ["ingress-nginx"]
-    monkeypatch.setattr(charts, "_installed_ingress", lambda _: installed[0])
-    stage(tmp_path, ingress=[])
-    assert "bootstrap" in (manifests / "rke2-ingress-nginx.yaml").read_text()
-    installed[0] = ""
-    stage(tmp_path, ingress=[])
-    assert "bootstrap" not in (manifests / "rke2-ingress-nginx.yaml").read_text()
+def test_an_ingress_controller_that_is_installed_stays_the_default(tmp_path: Path, manifests: Path) -> None:
+    pem = tmp_path / "own.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=a", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-"]
+    pem.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    context.load_verify_locations(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    installed: dict[str, object] = {"spec": {"set": {"global.systemDefaultIngressClass": "ingress-nginx"}}}
+    with served(context) as apiserver:
+        identity = {name: str(pem) for name in ("authority", "certificate", "key")}
+        kubernetes = {"url": f"https://127.0.0.1:{apiserver.port}", **identity}
+        apiserver.answer = lambda request: (
+            Reply(body=installed) if request.path.endswith("/rke2-traefik") else refused(404, "NotFound")
+        )
+        stage(tmp_path, ingress=[], kubernetes=kubernetes)
+        assert "bootstrap" in (manifests / "rke2-ingress-nginx.yaml").read_text()
+        assert "bootstrap" not in (manifests / "rke2-traefik.yaml").read_text()
+        installed["spec"] = {}
+        stage(tmp_path, ingress=[], kubernetes=kubernetes)
+        assert "bootstrap" not in (manifests / "rke2-ingress-nginx.yaml").read_text()
+        assert "bootstrap" in (manifests / "rke2-traefik.yaml").read_text()
+        apiserver.answer = lambda request: refused(403, "Forbidden")
+        with pytest.raises(UserError, match="HTTP 403"):
+            stage(tmp_path, ingress=[], kubernetes=kubernetes)
 
 
 def test_an_apiserver_that_does_not_answer_is_an_error_with_a_way_around(
