@@ -185,7 +185,7 @@ def test_images_are_listed_one_a_line_for_a_registry(
     assert printed.out.splitlines() == expected
     # This list of core has no traefik, and there is no other list.
     assert printed.err == (
-        f"warning: {NAME} has no image list for ingress-nginx; its images are not among these\n"
+        f"warning: {NAME} has no image list for traefik; its images are not among these\n"
     )
 
 
