@@ -42,6 +42,8 @@ class _State:
     # On the monotonic clock; None: nothing to do before the file changes.
     due: float | None = 0.0
     told: list[str] = field(default_factory=list)
+    # Whether it was just applied: that is told when everything else is done.
+    news: bool = False
 
 
 class Reconciler:
@@ -166,7 +168,7 @@ class Reconciler:
             pending=contents.objects,
             kinds=addon.joined((each.api_version, each.kind) for each in contents.objects),
             unreadable=[f"{file.path}:{error.line}: {error.text}" for error in contents.errors],
-            prune=known is not None and not is_applied,
+            prune=not is_applied and (known is not None or self._first_pass),
         )
         self._states[file.path] = new
         for warning in contents.warnings[:_MOST_TOLD]:
@@ -193,6 +195,12 @@ class Reconciler:
         self._prune([state for state in whole if state.prune])
         parallel.each([state for state in whole if not state.failed], self._finish)
         for state in states:
+            if state.news:
+                text = f'Applied manifest at "{state.file.path}"'
+                self._events.record(self._addons[state.file.addon].reference(), "AppliedManifest", text)
+                state.news = False
+            if (state.failed or state.unreadable) and not self._addons[state.file.addon].uid:
+                self._write_addon(self._addons[state.file.addon])
             if state.failed:
                 state.failures += 1
                 state.due = time.monotonic() + _pause(state.failures)
@@ -201,11 +209,17 @@ class Reconciler:
             self._tell(state)
 
     def _announce(self, state: _State) -> None:
-        """Notes in the Addon which kinds the file may have from now on: that is how they are found again."""
+        """Notes in the Addon which kinds the file may have from now on: that is how they are found again.
+
+        A new Addon is written when its file is done with, as every write counts when there are many. If this
+        process ends before, the first pass of the next one looks for what the file had.
+        """
         known = self._addons.get(state.file.addon) or Addon(state.file.addon, "")
-        kinds = addon.joined(known.kinds, state.kinds)
-        if not known.uid or known.kinds != kinds or known.source != state.file.path:
-            self._write_addon(replace(known, source=state.file.path, kinds=kinds))
+        wanted = replace(known, source=state.file.path, kinds=addon.joined(known.kinds, state.kinds))
+        if known.uid and known != wanted:
+            self._write_addon(wanted)
+        else:
+            self._addons[wanted.name] = wanted
 
     def _write_addon(self, wanted: Addon) -> None:
         self._addons[wanted.name] = apply.write_addon(self._client, wanted)
@@ -255,8 +269,7 @@ class Reconciler:
         wanted = Addon(state.file.addon, state.file.path, state.checksum, state.kinds, known.uid)
         if known != wanted:
             self._write_addon(wanted)
-            text = f'Applied manifest at "{state.file.path}"'
-            self._events.record(known.reference(), "AppliedManifest", text)
+            state.news = True
             objects = f"{len(state.applied)} object{'' if len(state.applied) == 1 else 's'}"
             applied = f"{state.file.path} is applied: {objects}"
             journal.log(Level.INFO, applied, MANIFEST=state.file.path)
