@@ -21,7 +21,6 @@ Data = Mapping[str, bytes]
 
 STABLE_REPOSITORY = "https://charts.helm.sh/stable/"
 DEFAULT_BACK_OFF_LIMIT = 1000
-DEFAULT_TIMEOUT = 300.0
 _CHART_URL = "helm.cattle.io/chart-url"
 # The longest value of a label.
 _HASH_LENGTH = 63
@@ -189,11 +188,6 @@ def release(
         hash=digest,
         source=_source(chart),
     )
-
-
-def timeout_seconds(release: Release) -> float:
-    """The seconds of spec.timeout, or helm's own."""
-    return duration(release.timeout) if release.timeout else DEFAULT_TIMEOUT
 
 
 def duration(text: str) -> float:

@@ -10,14 +10,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from rke2_units.applier.charts import archive, chart, command, decision, records, states, status
+from rke2_units.applier.charts import archive, chart, command, decision, states, status
 from rke2_units.applier.charts.chart import Missing, References, Release
 from rke2_units.applier.charts.decision import Step
 from rke2_units.applier.charts.helm import Ended, Helm
 from rke2_units.applier.charts.records import Deployed, Record
+from rke2_units.applier.charts.releases import Releases, fields
 from rke2_units.applier.charts.states import Key, States
 from rke2_units.applier.charts.status import Standing
-from rke2_units.applier.charts.workspace import workspace
 from rke2_units.applier.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
@@ -25,9 +25,6 @@ from rke2_units.doors.kubernetes import ApiError, Client
 from rke2_units.errors import UserError
 
 GROUP = "/apis/helm.cattle.io/v1"
-# A hook may take spec.timeout, and a chart has several; what takes longer than all of them hangs.
-_OPERATIONS = 6
-_SHORTEST_LIMIT = 1800.0
 # What RKE2's helm-controller made carries the name of its HelmChart.
 _OWNER = "objectset.rio.cattle.io/owner-name"
 
@@ -53,13 +50,11 @@ class Reconciler:
         """`work`: a folder for helm's files. `api_address`: what %{KUBERNETES_API} in addresses means."""
         self._client = client
         self._events = events
-        self._helm = helm
+        self._releases = Releases(client, helm, work)
         self._states = states
-        self._work = work
         self._api_address = api_address
         # The hash of what failed, and how often in a row.
         self._failures: dict[Key, tuple[str, int]] = {}
-        self._deployed: dict[Key, tuple[str, Deployed]] = {}
 
     def reconcile(
         self, key: Key, stop: threading.Event, referenced: Callable[[frozenset[str]], None]
@@ -116,7 +111,7 @@ class Reconciler:
             self._invalid(key, found, status.not_begun(str(error)), str(error))
             return None
         try:
-            version, version_text = self._helm.version()
+            version, version_text = self._releases.version()
         except UserError as error:
             return self._waiting(key, found, error)
         self._states.set(
@@ -127,7 +122,7 @@ class Reconciler:
             remarks=", ".join(command.lacking(release, version)),
         )
         what = _what(release, version, version_text)
-        record = self._record(release.driver, release.namespace, release.name)
+        record = self._releases.newest(release.driver, release.namespace, release.name)
         steps = decision.steps(record, release.hash, release.failure_policy)
         if not steps:
             self._done(key, found, release, what, record)
@@ -140,9 +135,9 @@ class Reconciler:
                 self._conditions(key, found, status.applied(what))
             self._events.record(found, "ApplyJob", what)
             self._end_job(key, found)
-        words = self._take(key, release, record, steps, version, stop)
+        words = self._take(key, release, record, steps, stop)
         if not words:
-            record = self._record(release.driver, release.namespace, release.name)
+            record = self._releases.newest(release.driver, release.namespace, release.name)
             if not decision.steps(record, release.hash, release.failure_policy):
                 self._done(key, found, release, what, record)
                 return None
@@ -172,7 +167,6 @@ class Reconciler:
         release: Release,
         record: Record | None,
         steps: tuple[Step, ...],
-        version: command.Version,
         stop: threading.Event,
     ) -> str:
         """Takes the steps; helm's words when one failed, "" when all are done."""
@@ -180,89 +174,34 @@ class Reconciler:
             if stop.is_set():
                 raise Interrupted
             self._states.set(key, state=step.value, words="", next_attempt=0.0)
-            if step is Step.ABORT:
-                found = record.status if record else "not there"
-                return f"the release is {found}, and the failure policy abort leaves it to a person"
-            if step is Step.SET_FAILED:
-                self._set_failed(release, record)
-                continue
-            ended = self._run(key, release, record, step, version, stop)
+            ended = self._releases.take(key, release, record, step, stop)
             if ended.interrupted:
                 raise Interrupted
             if ended.words:
                 return ended.words
         return ""
 
-    def _run(
-        self,
-        key: Key,
-        release: Release,
-        record: Record | None,
-        step: Step,
-        version: command.Version,
-        stop: threading.Event,
-    ) -> Ended:
-        """One step of helm's; `words` also when the files for it cannot be written."""
-        limit = max(_SHORTEST_LIMIT, _OPERATIONS * chart.timeout_seconds(release))
-        fields = _fields(key, release.namespace, release.name)
-
-        def run(arguments: list[str], directory: str) -> Ended:
-            return self._helm.run(arguments, directory, release.driver, fields, limit=limit, stop=stop)
-
-        if step is Step.UNINSTALL:
-            with workspace(self._work) as paths:
-                return run(
-                    command.uninstall(release.name, release.namespace, release.timeout), paths.directory
-                )
-        server_side = False
-        if step is Step.UPGRADE and record and release.force_conflicts and version >= (4, 0):
-            server_side = self._details(key, release.driver, release.namespace, record).server_side
-        try:
-            with workspace(self._work, release) as paths:
-                if release.repository:
-                    ended = run(command.update_repository(release, version), paths.directory)
-                    if ended.words:
-                        return Ended(f"{ended.words}: {ended.output}")
-                    if ended.interrupted:
-                        return ended
-                return run(
-                    command.install_or_upgrade(
-                        step, release, paths, version, applied_server_side=server_side
-                    ),
-                    paths.directory,
-                )
-        except UserError as error:
-            return Ended(str(error))
-
     def _remove(self, key: Key, found: dict[str, Any], stop: threading.Event) -> float | None:
         if not status.has_finalizer(found):
             return None
         name, namespace = key[1], chart.release_namespace(found)
         spec = found["spec"]
-        kind = spec.get("driver") or "secret"
+        driver = "configmap" if spec.get("driver") == "configmap" else "secret"
         supported = spec.get("helmVersion") in (None, "", "v3")
-        record = self._record(kind, namespace, name) if supported else None
+        record = self._releases.newest(driver, namespace, name) if supported else None
         if decision.removal(record):
             if stop.is_set():
                 raise Interrupted
             self._states.set(key, state=Step.UNINSTALL.value, words="", next_attempt=0.0)
             self._events.record(found, "RemoveJob", "Uninstalling HelmChart")
             try:
-                self._helm.version()
-                with workspace(self._work) as paths:
-                    ended = self._helm.run(
-                        command.uninstall(name, namespace),
-                        paths.directory,
-                        kind,
-                        _fields(key, namespace, name),
-                        limit=_SHORTEST_LIMIT,
-                        stop=stop,
-                    )
+                self._releases.version()
+                ended = self._releases.uninstall(key, name, namespace, driver, stop)
             except UserError as error:
                 ended = Ended(str(error))
             if ended.interrupted:
                 raise Interrupted
-            if self._record(kind, namespace, name) is not None:
+            if self._releases.newest(driver, namespace, name) is not None:
                 return self._remove_failed(key, found, ended.words or "the release is still there")
             self._events.record(found, "RemoveJob", "Uninstalled HelmChart, removing resources")
         self._remove_jobs_objects(key)
@@ -315,7 +254,7 @@ class Reconciler:
         if status.GIVEN_UP in (found["metadata"].get("annotations") or {}):
             self._patch(key, {"metadata": {"annotations": {status.GIVEN_UP: None}}})
         details = (
-            self._details(key, release.driver, release.namespace, record)
+            self._releases.deployed(release.driver, release.namespace, release.name, record)
             if record
             else Deployed("", "", False)
         )
@@ -337,7 +276,7 @@ class Reconciler:
         journal.log(
             Level.ERROR,
             f"chart {key[0]}/{key[1]}: {words}",
-            **_fields(key, release.namespace, release.name),
+            **fields(key, release.namespace, release.name),
         )
         self._events.record(found, "JobFailed", words, warning=True)
         given_up = failures > release.back_off_limit
@@ -371,35 +310,6 @@ class Reconciler:
         self._conditions(key, found, conditions)
         self._states.set(key, state=states.INVALID, words=words, failures=0, next_attempt=0.0)
 
-    def _set_failed(self, release: Release, record: Record | None) -> None:
-        if record is None:
-            return
-        path = records.path(release.driver, release.namespace, record.object)
-        obj = self._client.get(path)
-        self._client.merge_patch(path, records.failed(obj))
-
-    def _record(self, driver: str, namespace: str, name: str) -> Record | None:
-        return records.latest(
-            self._client.list(
-                records.path(driver, namespace),
-                label_selector=records.selector(name),
-                metadata_only=True,
-            )
-        )
-
-    def _details(self, key: Key, driver: str, namespace: str, record: Record) -> Deployed:
-        known = self._deployed.get(key)
-        stamp = f"{namespace}/{record.object}/{record.status}"
-        if known is None or known[0] != stamp:
-            try:
-                obj = self._client.get(records.path(driver, namespace, record.object))
-                known = (stamp, records.deployed(records.unpack(obj)))
-            except UserError as error:
-                journal.log(Level.WARNING, str(error))
-                return Deployed("", "", False)
-            self._deployed[key] = known
-        return known[1]
-
     def _conditions(self, key: Key, found: dict[str, Any], conditions: list[dict[str, str]]) -> None:
         """Writes the conditions where they differ."""
         if (found.get("status") or {}).get("conditions") == conditions:
@@ -432,12 +342,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._failures.pop(key, None)
-        self._deployed.pop(key, None)
         self._states.forget(key)
-
-
-def _fields(key: Key, namespace: str, name: str) -> dict[str, str]:
-    return {"HELM_CHART": f"{key[0]}/{key[1]}", "HELM_RELEASE": f"{namespace}/{name}"}
 
 
 def _what(release: Release, version: command.Version, version_text: str) -> str:

@@ -24,6 +24,8 @@ HASH = "helmcharts.helm.cattle.io/configHash"
 class Cluster(Store):
     """Collections are listed, /status is a part of its object, and what has no finalizer left is gone."""
 
+    chart_version = "1.0.0"
+
     def __call__(self, request: Request) -> Reply:
         path = request.path.removesuffix("/status")
         if path.endswith("/events"):
@@ -68,7 +70,7 @@ class Cluster(Store):
     def record(self, revision: int, status: str, digest: str = "OLD", method: str = "") -> None:
         release = {
             "info": {"status": status, "last_deployed": "2026-01-02T03:04:05.123456789Z"},
-            "chart": {"metadata": {"version": "1.0.0"}},
+            "chart": {"metadata": {"version": self.chart_version}},
             "apply_method": method,
         }
         text = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(release).encode()))).decode()

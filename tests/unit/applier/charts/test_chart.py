@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.applier.charts.chart import Missing, Release, duration, references, release, timeout_seconds
+from rke2_units.applier.charts.chart import Missing, Release, duration, references, release
 from rke2_units.errors import UserError
 
 REPOSITORY = {"chart": "demo", "repo": "https://charts.example/"}
@@ -116,8 +116,6 @@ def test_defaults_are_helm_controllers() -> None:
     found = of({})
     assert (found.namespace, found.driver, found.failure_policy) == ("kube-system", "secret", "reinstall")
     assert (found.server_side, found.back_off_limit, found.timeout) == ("auto", 1000, "")
-    assert timeout_seconds(found) == 300
-    assert timeout_seconds(of({"timeout": "10m"})) == 600
 
 
 def test_the_content_wins_over_chart_and_version() -> None:

@@ -136,6 +136,26 @@ def test_after_back_off_limit_it_is_given_up_until_something_changes(here: Bench
     assert set(here.cluster.annotations()) == {MANAGED_BY}
 
 
+def test_the_version_is_told_anew_after_a_reinstallation(here: Bench) -> None:
+    here.cluster.chart()
+    here.reconcile()
+    here.cluster.record(1, "failed")
+    here.cluster.chart_version = "2.0.0"
+    here.cluster.config({"valuesContent": "a: 1"})
+    here.reconcile()
+    assert here.helm.verbs == ["install", "uninstall", "install"]
+    assert (here.states.get(KEY).revision, here.states.get(KEY).deployed) == (1, "2.0.0")
+
+
+def test_a_record_that_cannot_be_read_is_told_as_a_failure(here: Bench) -> None:
+    here.cluster.chart()
+    here.cluster.record(1, "pending-upgrade")
+    path = "/api/v1/namespaces/apps/secrets/sh.helm.release.v1.a.v1"
+    here.cluster.objects[path]["data"]["release"] = "nonsense"
+    assert here.reconcile() == 10
+    assert "is not a record of helm's" in here.cluster.conditions()["Failed"]["message"]
+
+
 def test_success_without_a_record_of_it_is_no_success(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     here.cluster.chart()
     monkeypatch.setattr(here.helm, "run", lambda *_, **__: Ended())
@@ -290,7 +310,7 @@ def test_nothing_is_begun_once_it_is_to_end(here: Bench) -> None:
 def test_a_full_disk_is_a_failure_like_helms_own(here: Bench, tmp_path: Path) -> None:
     here.cluster.chart()
     here.restart()
-    here.reconciler._work = f"{tmp_path}/missing"
+    here.reconciler._releases._work = f"{tmp_path}/missing"
     assert here.reconcile() == 10
     assert "cannot write helm's files" in here.cluster.conditions()["Failed"]["message"]
 
