@@ -16,7 +16,6 @@ from rke2_units.doors.kubernetes import (
     UnknownKind,
     path_of,
 )
-from rke2_units.errors import UserError
 
 MANAGER = "rke2-helm-applier"
 # (group, kind, namespace, name): the same object whatever version of its API it is written in.
@@ -25,12 +24,12 @@ Key = tuple[str, str, str, str]
 _NAMESPACE = ("v1", "Namespace")
 _EXTENSIONS = "apiextensions.k8s.io"
 _DEFINITIONS = f"/apis/{_EXTENSIONS}/v1/customresourcedefinitions"
-# etcd's own limit (--max-request-bytes), which Kubernetes leaves as it is.
-_LARGEST_OBJECT = 3 << 19
 # What only the server sets; in a file it comes from an export, and would be taken as a condition.
 _SERVER_SETS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 # An object of these that cannot be changed so is replaced, as RKE2 does.
 _REPLACED = {"Secret", "Job", "Deployment", "DaemonSet"}
+# Server-side apply of Kubernetes 1.20 knows no default for it, although it tells ports apart by it.
+_NO_PROTOCOL = 'omits key field "protocol"'
 _ESTABLISHED_WITHIN = 10.0
 
 
@@ -61,10 +60,6 @@ class Applier:
 
     def apply(self, manifest: Manifest, owner: str) -> Key:
         """Applies the object as part of the Addon `owner`. UserError says what the API had against it."""
-        if len(manifest.body) > _LARGEST_OBJECT:
-            raise UserError(
-                f"it has {len(manifest.body)} bytes, and etcd takes {_LARGEST_OBJECT}; nothing was sent"
-            )
         resource = self._discovery.resource(manifest.api_version, manifest.kind)
         obj = json.loads(manifest.body)
         metadata = obj["metadata"]
@@ -79,9 +74,12 @@ class Applier:
         try:
             done = self._client.apply(path, obj, manager=MANAGER)
         except ApiError as error:
-            if error.status != 422 or manifest.kind not in _REPLACED or "immutable" not in error.message:
+            if error.status == 422 and manifest.kind in _REPLACED and "immutable" in error.message:
+                self._client.delete(path)
+            elif _NO_PROTOCOL in error.message:
+                _name_protocols(obj)
+            else:
                 raise
-            self._client.delete(path)
             done = self._client.apply(path, obj, manager=MANAGER)
         if self._adopt(path, done):
             self._client.apply(path, obj, manager=MANAGER)
@@ -162,6 +160,21 @@ class Applier:
 
 def _namespace(resource: Resource, given: str) -> str:
     return (given or "default") if resource.namespaced else ""
+
+
+def _name_protocols(value: Any) -> None:
+    """Writes the API's default, TCP, into all ports of Services and containers that name no protocol."""
+    if isinstance(value, list):
+        for item in value:
+            _name_protocols(item)
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            if key == "ports" and isinstance(below, list):
+                for port in below:
+                    if isinstance(port, dict):
+                        port.setdefault("protocol", "TCP")
+            else:
+                _name_protocols(below)
 
 
 def _last(key: Key) -> bool:

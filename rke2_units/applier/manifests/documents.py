@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import yaml
 
 LARGEST_FILE = 16 << 20
+# etcd's own limit (--max-request-bytes), which Kubernetes leaves as it is.
+_LARGEST_OBJECT = 3 << 19
 # What one document may be with all aliases written out, in characters.
 _LARGEST_DOCUMENT = 16 << 20
 _DEEPEST = 200
@@ -216,6 +218,9 @@ def _manifest(value: dict[str, Any], line: int) -> Manifest:
         if not isinstance(metadata.get(key) or {}, dict):
             raise UserError(f"not a Kubernetes object: metadata.{key} is not a map")
     body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    if len(body) > _LARGEST_OBJECT:
+        size = f"it has {len(body)} bytes, and etcd takes {_LARGEST_OBJECT}"
+        raise UserError(f"{value['kind']} {metadata['name']} is not applied: {size}")
     return Manifest(value["apiVersion"], value["kind"], namespace, metadata["name"], line, body)
 
 

@@ -1,5 +1,6 @@
 """The thread that keeps the cluster as server/manifests says: at every change, and again after failures."""
 
+import ctypes
 import os
 import select
 import threading
@@ -13,6 +14,8 @@ from rke2_units.doors.kubernetes import Client, Discovery
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 # Seconds: what one command changes is looked at together.
 _TOGETHER = 0.02
+
+_libc = ctypes.CDLL(None)
 
 
 class Manifests:
@@ -67,6 +70,8 @@ class Manifests:
                     self._kinds_came.clear()
                     self._reconciler.kinds_came()
                 pause = self._reconciler.look()
+                # What large files needed is given back to the machine.
+                _libc.malloc_trim(0)
                 if self._reconciler.awaits_kinds:
                     self._watch_definitions()
                 poll.poll(None if pause is None else pause * 1000)

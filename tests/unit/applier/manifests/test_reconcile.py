@@ -240,7 +240,22 @@ def test_an_object_too_large_for_etcd_is_refused_by_name(
     reconciler.look()
     assert cluster.names("configmaps") == ["a"]
     (problem,) = reconciler.problems()
-    assert problem.startswith(f"{folder}/f.yaml:4: ConfigMap big: it has 16")
+    assert problem.startswith(f"{folder}/f.yaml:4: ConfigMap big is not applied: it has 16")
+
+
+def test_ports_without_protocol_are_tcp_where_the_api_cannot_tell(
+    cluster: Cluster, folder: Path, start: Start
+) -> None:
+    def refuse(method: str, path: str) -> None:
+        if method == "PATCH" and cluster.calls.count(f"PATCH {CONFIG_MAPS}a") == 1:
+            raise ApiError(500, "", 'element 0: associative list omits key field "protocol" (and...')
+
+    cluster.hinder = refuse
+    head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+    (folder / "f.yaml").write_text(f"{head}x: [{{ports: [{{port: 1}}, {{port: 1, protocol: UDP}}]}}]\n")
+    start().look()
+    ports = cluster.objects[f"{CONFIG_MAPS}a"]["x"][0]["ports"]
+    assert [port["protocol"] for port in ports] == ["TCP", "UDP"]
 
 
 def test_an_api_that_goes_away_in_the_middle_costs_nothing_but_time(
