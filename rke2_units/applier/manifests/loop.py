@@ -69,7 +69,7 @@ class Manifests:
                 if self._kinds_came.is_set():
                     self._kinds_came.clear()
                     self._reconciler.kinds_came()
-                pause = self._reconciler.look()
+                pause = self._reconciler.look(watch.being_written)
                 # What large files needed is given back to the machine.
                 _libc.malloc_trim(0)
                 if self._reconciler.awaits_kinds:

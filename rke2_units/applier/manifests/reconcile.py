@@ -95,10 +95,13 @@ class Reconciler:
             if state.unknown_kinds:
                 state.due, state.failures = 0.0, 0
 
-    def look(self) -> float | None:
-        """One pass; returns in how many seconds the next is due, None for not before something changes."""
+    def look(self, being_written: Collection[str] = ()) -> float | None:
+        """One pass; returns in how many seconds the next is due, None for not before something changes.
+
+        `being_written`: files that are left alone, since half a manifest says that the rest has left it.
+        """
         try:
-            due = self._look()
+            due = self._look(being_written)
         except UserError as error:
             hindrance = f"manifests cannot be applied now: {error}"
             if not self._hindrance:
@@ -111,7 +114,7 @@ class Reconciler:
         self._hindrance, self._failures = "", 0
         return due
 
-    def _look(self) -> float | None:
+    def _look(self, being_written: Collection[str]) -> float | None:
         if self._first_pass:
             apply.ensure_definition(self._client, self._may_act)
             self._addons = {each.name: each for each in map(Addon.of, self._client.list(addon.COLLECTION))}
@@ -122,7 +125,10 @@ class Reconciler:
         for path in self._states.keys() - {file.path for file in found.files}:
             del self._states[path]
         pauses = [
-            pause for file in found.files if (pause := self._read_if_changed(file, not_read)) is not None
+            pause
+            for file in found.files
+            if file.path not in being_written
+            and (pause := self._read_if_changed(file, not_read)) is not None
         ]
         for path, problem in not_read.items():
             if problem != self._not_read.get(path):

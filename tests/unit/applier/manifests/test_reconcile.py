@@ -115,6 +115,18 @@ def test_what_leaves_its_file_is_deleted_unless_a_label_keeps_it(
     assert cluster.names("configmaps") == ["a", "c", "d"]
 
 
+def test_a_file_that_is_being_written_is_left_alone(cluster: Cluster, folder: Path, start: Start) -> None:
+    (folder / "f.yaml").write_text(config_map("a") + config_map("b"))
+    reconciler = start()
+    reconciler.look()
+    (folder / "f.yaml").write_text(config_map("a"))
+    (folder / "g.yaml").write_text(config_map("c"))
+    reconciler.look({f"{folder}/f.yaml"})
+    assert cluster.names("configmaps") == ["a", "b", "c"]
+    reconciler.look()
+    assert cluster.names("configmaps") == ["a", "c"]
+
+
 def test_an_object_that_moves_to_another_file_is_not_deleted(
     cluster: Cluster, folder: Path, start: Start
 ) -> None:
