@@ -63,7 +63,7 @@ _EXTERNAL_DATASTORE = (
 )
 _SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
 _RESET = "rke2-units cannot reset or restore a cluster yet"
-_HELM_JOBS = "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; limit it with a drop-in"
+_CHARTS = "rke2-units does not install charts yet"
 _JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
 _SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
 _CLOUD_CONTROLLER = "rke2-units does not run RKE2's cloud-controller-manager yet"
@@ -277,29 +277,34 @@ def _networking() -> tuple[Setting, ...]:
             default="kube-system",
             roles=SERVER,
             check=grammar.label_name,
-            refused=_CLOUD_CONTROLLER,
+            refused=_CHARTS,
         ),
         Setting(
             "cni",
             Kind.LIST,
             "charts",
-            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted.",
+            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted. "
+            "Charts are not installed yet: with any value, a plugin of your own has to be there.",
             default="canal",
             environment="RKE2_CNI",
             roles=SERVER,
             choices=_CNI,
             commas=True,
+            refused=f"{_CHARTS}; use 'none' and bring a network plugin of your own",
+            accepted=("none", "canal"),
         ),
         Setting(
             "ingress-controller",
             Kind.LIST,
             "charts",
-            "The ingress controllers, the default one first.",
-            default_note="the one that is installed already, else traefik (ingress-nginx before 1.36)",
+            "The ingress controllers, the default one first. Charts are not installed yet.",
+            default="traefik",
             environment="RKE2_INGRESS_CONTROLLER",
             roles=SERVER,
             choices=_INGRESS,
             commas=True,
+            refused=f"{_CHARTS}; use 'none' and bring an ingress controller of your own",
+            accepted=("none", "traefik"),
         ),
     )
 
@@ -515,8 +520,7 @@ def _components() -> tuple[Setting, ...]:
             "disable",
             Kind.LIST,
             "charts",
-            "Packaged charts and manifests that are not deployed, by file name without .yaml; what was "
-            "deployed is removed.",
+            "Packaged charts and manifests that are not deployed. None are deployed yet.",
             roles=SERVER,
             commas=True,
         ),
@@ -551,7 +555,7 @@ def _components() -> tuple[Setting, ...]:
             default="false",
             environment="RKE2_ENABLE_SERVICELB",
             roles=SERVER,
-            refused=_CLOUD_CONTROLLER,
+            refused=_CHARTS,
         ),
         Setting(
             "embedded-registry",
@@ -583,10 +587,11 @@ def _components() -> tuple[Setting, ...]:
             "helm-job-image",
             Kind.TEXT,
             "charts",
-            "The image that helm is taken from.",
+            "The image that installs charts.",
             default_note="the release's",
             roles=SERVER,
             check=grammar.image,
+            refused=_CHARTS,
         ),
         Setting(
             "helm-path",
@@ -595,6 +600,7 @@ def _components() -> tuple[Setting, ...]:
             "The helm that installs charts: a path, or a name to be found in PATH.",
             default_note="that of helm-job-image; with 'content: host' the one in PATH, if there is one",
             check=grammar.program,
+            refused=_CHARTS,
             own=True,
         ),
         Setting(
@@ -603,7 +609,7 @@ def _components() -> tuple[Setting, ...]:
             "charts",
             "Arguments of RKE2's helm-controller.",
             roles=SERVER,
-            refused=_HELM_JOBS,
+            refused=_CHARTS,
         ),
         *(
             Setting(
