@@ -12,7 +12,7 @@ import time
 from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs import console, systemd
-from rke2_units.programs.containers import Containers
+from rke2_units.programs.containers import Containers, Task
 from rke2_units.programs.pod_logs import PodLog, most_telling, up_to_most_telling
 from rke2_units.programs.probe import Probe
 from rke2_units.programs.settings import Settings, StaticPod
@@ -21,6 +21,9 @@ _INTERVAL = 0.1
 # How long the kubelet may take to stop a pod: it sees the change at once, or within 20 s if it misses it,
 # and gives containers 30 s. With the grace that follows it stays below the unit's TimeoutStopSec=.
 _KUBELET_STOPS = 35.0
+# A kubelet that was in the middle of a sync of the pod makes it once more within a second (seen with 1.20)
+# and takes it away at its next housekeeping, which is every 2 s.
+_STAYS_GONE = 2.0
 # A container that ended so often since `ready` began to look will not come up by itself.
 _EXITS = 3
 # One that started and is not seen to run for so long has ended; the kubelet's back-off begins at 10 s.
@@ -195,20 +198,27 @@ class _Watch:
 def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> None:
     """Removes the manifest and returns when no pod of the component runs but the one with UID `keep`.
 
-    The kubelet does it, gracefully. A kubelet that is down, or that has not seen the API server, will not:
-    then it is done here.
+    The kubelet does it, gracefully; then the pod must stay gone. A kubelet that is down, or that has not
+    seen the API server, will not: then it is done here.
     """
     containers = Containers(settings)
     kubelet_acts = _holds(settings, "kubelet") and _holds(settings, names.KUBE_APISERVER)
     _unlink(manifest)
-    began = time.monotonic()
+
+    def others() -> list[Task]:
+        return [task for task in containers.tasks(component) if task.uid != keep]
+
     waiting = console.Waiting()
-    while tasks := [task for task in containers.tasks(component) if task.uid != keep]:
-        if not kubelet_acts or time.monotonic() - began > _KUBELET_STOPS:
+    began = time.monotonic()
+    last_seen = began - _STAYS_GONE
+    while (tasks := others()) or time.monotonic() - last_seen < _STAYS_GONE:
+        if tasks and (not kubelet_acts or time.monotonic() - began > _KUBELET_STOPS):
             console.say(f"the kubelet does not stop {component}: it is stopped through containerd")
             containers.stop(tasks)
             return
-        waiting.report(f"the kubelet to stop {component}")
+        if tasks:
+            last_seen = time.monotonic()
+            waiting.report(f"the kubelet to stop {component}")
         time.sleep(_INTERVAL)
 
 

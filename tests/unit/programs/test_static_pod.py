@@ -1,5 +1,6 @@
 import fcntl
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +105,9 @@ def test_a_placement_that_was_killed_half_way_is_completed(settings: Settings) -
     assert manifest(settings).read_text() == "the manifest"
 
 
-def test_the_kubelet_is_left_to_stop_the_pod_when_it_can(tmp_path: Path, make_health_server: Make) -> None:
+def test_the_kubelet_is_left_to_stop_the_pod_when_it_can_until_the_pod_stays_gone(
+    tmp_path: Path, make_health_server: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kubelet, apiserver = make_health_server(), make_health_server()
     settings = make_settings(
         tmp_path, facts=facts(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url)
@@ -121,11 +124,18 @@ def test_the_kubelet_is_left_to_stop_the_pod_when_it_can(tmp_path: Path, make_he
         for name in os.listdir(settings.bundles):
             os.rename(f"{settings.bundles}/{name}", f"{tmp_path}/{name}")
 
+        # It was in the middle of a sync: the pod comes once more, until the next housekeeping.
+        time.sleep(0.3)
+        add_pod(settings, "etcd", UID)
+        time.sleep(0.3)
+        shutil.rmtree(settings.bundles)
+
+    monkeypatch.setattr(static_pod, "_STAYS_GONE", 0.5)
     thread = threading.Thread(target=act)
     thread.start()
     run(settings, "remove")
-    assert os.listdir(settings.bundles) == []
-    thread.join()
+    assert not thread.is_alive()
+    assert not os.path.exists(settings.bundles)
     assert calls() == []
 
 
