@@ -30,8 +30,9 @@ _PAGE = 500
 # (not where nothing ever changed); a longer silence may be a dead connection, and to resume costs little.
 _WATCH_SECONDS = 480
 _WATCH_SILENCE = 150.0
-# Pauses of a watch after failures: doubled from the first to the last.
-_FIRST_PAUSE, _LAST_PAUSE = 1.0, 30.0
+# Pauses of a watch after failures: doubled from the first to the last, which is how long a change may stay
+# unseen after the API is back.
+_FIRST_PAUSE, _LAST_PAUSE = 1.0, 5.0
 # An attempt that lived for so long was a good one.
 _GOOD_SECONDS = 10.0
 # So many failures in a row are not worth a line in the journal: an API server restarts.
