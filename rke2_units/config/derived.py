@@ -125,12 +125,12 @@ def cni(config: Config) -> tuple[str, ...]:
     return plugins
 
 
-def ingress_controllers(config: Config) -> tuple[str, ...]:
-    """The ingress controllers, the default class first; () for none."""
-    controllers = config.items("ingress-controller")
+def ingress_controllers(config: Config, default: str = "traefik") -> tuple[str, ...]:
+    """The ingress controllers, the default class first; () for none. `default`: where the key is not set."""
+    controllers = config.items("ingress-controller") or (default,)
     if controllers == ("none",):
         return ()
-    if "none" in controllers or not controllers or len(set(controllers)) != len(controllers):
+    if "none" in controllers or len(set(controllers)) != len(controllers):
         raise config.error(
             "ingress-controller", "must be none, or each of traefik and ingress-nginx at most once"
         )

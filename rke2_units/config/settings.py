@@ -63,7 +63,7 @@ _EXTERNAL_DATASTORE = (
 )
 _SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
 _RESET = "rke2-units cannot reset or restore a cluster yet"
-_CHARTS = "rke2-units does not install charts yet"
+_HELM_JOBS = "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; limit it with a drop-in"
 _JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
 _SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
 _CLOUD_CONTROLLER = "rke2-units does not run RKE2's cloud-controller-manager yet"
@@ -277,34 +277,29 @@ def _networking() -> tuple[Setting, ...]:
             default="kube-system",
             roles=SERVER,
             check=grammar.label_name,
-            refused=_CHARTS,
+            refused=_CLOUD_CONTROLLER,
         ),
         Setting(
             "cni",
             Kind.LIST,
             "charts",
-            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted. "
-            "Charts are not installed yet: with any value, a plugin of your own has to be there.",
+            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted.",
             default="canal",
             environment="RKE2_CNI",
             roles=SERVER,
             choices=_CNI,
             commas=True,
-            refused=f"{_CHARTS}; use 'none' and bring a network plugin of your own",
-            accepted=("none", "canal"),
         ),
         Setting(
             "ingress-controller",
             Kind.LIST,
             "charts",
-            "The ingress controllers, the default one first. Charts are not installed yet.",
-            default="traefik",
+            "The ingress controllers, the default one first.",
+            default_note="the one that is installed already, else traefik (ingress-nginx before 1.36)",
             environment="RKE2_INGRESS_CONTROLLER",
             roles=SERVER,
             choices=_INGRESS,
             commas=True,
-            refused=f"{_CHARTS}; use 'none' and bring an ingress controller of your own",
-            accepted=("none", "traefik"),
         ),
     )
 
@@ -520,7 +515,8 @@ def _components() -> tuple[Setting, ...]:
             "disable",
             Kind.LIST,
             "charts",
-            "Packaged charts and manifests that are not deployed. None are deployed yet.",
+            "Packaged charts and manifests that are not deployed, by file name without .yaml; what was "
+            "deployed is removed.",
             roles=SERVER,
             commas=True,
         ),
@@ -555,7 +551,7 @@ def _components() -> tuple[Setting, ...]:
             default="false",
             environment="RKE2_ENABLE_SERVICELB",
             roles=SERVER,
-            refused=_CHARTS,
+            refused=_CLOUD_CONTROLLER,
         ),
         Setting(
             "embedded-registry",
@@ -587,11 +583,10 @@ def _components() -> tuple[Setting, ...]:
             "helm-job-image",
             Kind.TEXT,
             "charts",
-            "The image that installs charts.",
+            "The image that helm is taken from.",
             default_note="the release's",
             roles=SERVER,
             check=grammar.image,
-            refused=_CHARTS,
         ),
         Setting(
             "helm-path",
@@ -600,7 +595,6 @@ def _components() -> tuple[Setting, ...]:
             "The helm that installs charts: a path, or a name to be found in PATH.",
             default_note="that of helm-job-image; with 'content: host' the one in PATH, if there is one",
             check=grammar.program,
-            refused=_CHARTS,
             own=True,
         ),
         Setting(
@@ -609,7 +603,7 @@ def _components() -> tuple[Setting, ...]:
             "charts",
             "Arguments of RKE2's helm-controller.",
             roles=SERVER,
-            refused=_CHARTS,
+            refused=_HELM_JOBS,
         ),
         *(
             Setting(

@@ -6,8 +6,10 @@ from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts, Plan
 from rke2_units.names import Paths, Role
 from rke2_units.plan import (
+    applier_settings,
     containerd,
     etcd,
+    helm,
     kubelet,
     program_settings,
     programs,
@@ -31,6 +33,9 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     node_programs = programs.programs(config, facts, release)
     components = static_pods.components(role, config, release)
     pods = [static_pods.manifest(component, config, facts, release) for component in components]
+    # Whoever has an apiserver applies manifests and charts to it.
+    applies = names.KUBE_APISERVER in components
+    own_helm = helm.helm(config, facts, release) if applies else helm.Helm("")
     hardened = config.text("profile") in ("cis", "etcd")
 
     files: list[File] = [
@@ -43,6 +48,15 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         files.append(File(names.NODE_ID_FILE, f"{facts.node_id}\n"))
     if role is Role.SERVER:
         files += server_files.files(config, facts, release)
+    if applies:
+        files.append(
+            File(
+                paths.applier_settings,
+                applier_settings.text(config, facts, release),
+                0o600,
+                restarts=(names.APPLIER_UNIT,),
+            )
+        )
     if names.ETCD in components:
         files += etcd.files(config, facts, release)
     files += [
@@ -65,8 +79,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 runtime_image=runtime_image,
                 runtime_image_to_pull=images.image(config, release, images.RUNTIME_IMAGE),
                 content_directory=programs.content_directory(config, release),
-                helm_image="",
-                helm_image_to_pull="",
+                helm_image=own_helm.image,
+                helm_image_to_pull=own_helm.pull,
                 containerd_socket=derived.containerd_socket(config),
                 ctr=node_programs.ctr,
                 pause_image=images.image(config, release, "pause-image"),
@@ -82,8 +96,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         release,
         programs=node_programs,
         own_content=own_content,
-        own_helm=False,
-        applier=False,
+        own_helm=bool(own_helm.image),
+        applier=applies,
         containerd_arguments=containerd.arguments(config, facts, release),
         kubelet_arguments=kubelet.arguments(config, facts, release),
         others=files,
@@ -99,6 +113,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
             names.IMAGES_UNIT,
             names.KUBELET_UNIT,
             *(names.static_pod_unit(component) for component in components),
+            *([names.HELM_UNIT] if own_helm.image else []),
+            *([names.APPLIER_UNIT] if applies else []),
         ),
         enabled=role.unit,
     )

@@ -7,7 +7,7 @@ from rke2_units.config.config import Config
 from rke2_units.names import Role
 from rke2_units.plan import static_pods
 from rke2_units.plan.helm import IMAGE_KEY
-from rke2_units.release import image_list, images
+from rke2_units.release import features, image_list, images
 from rke2_units.release.model import ALL, CORE, Release
 
 
@@ -39,7 +39,8 @@ def needed(role: Role, config: Config, release: Release) -> Needed:
         return Needed(tuple(sorted(found)), ())
     found.update(_of_charts(release, lists[CORE]))
     unlisted = []
-    for name in (*derived.cni(config), *derived.ingress_controllers(config)):
+    controllers = derived.ingress_controllers(config, features.default_ingress(release))
+    for name in (*derived.cni(config), *controllers):
         if name in lists:
             found.update(_of_charts(release, lists[name]))
         elif not _is_in_core(name, lists[CORE]):

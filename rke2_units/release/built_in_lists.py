@@ -102,6 +102,7 @@ LISTS: Mapping[str, Mapping[str, str]] = {
             docker.io/rancher/hardened-kubernetes:v1.20.2-rke2r1
             docker.io/rancher/hardened-etcd:v3.4.23-rke2r1
             docker.io/rancher/mirrored-pause:3.2
+            docker.io/rancher/klipper-helm:v4.2.3
         """,
     },
     "v1.20.2+rke2r2": {
@@ -110,6 +111,7 @@ LISTS: Mapping[str, Mapping[str, str]] = {
             docker.io/rancher/hardened-kubernetes:v1.20.2-rke2r2
             docker.io/rancher/hardened-etcd:v3.5.16-rke2r2
             docker.io/rancher/mirrored-pause:3.2
+            docker.io/rancher/klipper-helm:v4.2.3
         """,
     },
 }

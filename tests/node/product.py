@@ -26,6 +26,8 @@ UNITS = (
     "rke2-images.service",
     KUBELET,
     *(pod_unit(component) for component in COMPONENTS),
+    "rke2-helm.service",
+    "rke2-helm-applier.service",
 )
 
 

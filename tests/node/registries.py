@@ -18,6 +18,7 @@ USER, PASSWORD = "mirror", "correct-horse-battery"
 _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuSnF5tLPqPFqc0z9CY0HcSLFbSRlL67u\n"
 _ETC = "/etc/registries"
 AUTHORITY = f"{_ETC}/ca.crt"
+CERTIFICATE, KEY = f"{_ETC}/tls.crt", f"{_ETC}/tls.key"
 CLIENT_CERTIFICATE, CLIENT_KEY = f"{_ETC}/client.crt", f"{_ETC}/client.key"
 _STORAGE = "/srv/registry"
 _UNIT = """\
@@ -76,6 +77,11 @@ def prepare(node: NspawnNode, content: Content) -> None:
     target = node.root / _STORAGE.lstrip("/")
     # Registries that write have storage of their own, so links do for what all nodes share.
     command("cp", "--archive", "--link", registry_storage(content), target)
+    prepare_private(node)
+
+
+def prepare_private(node: Node) -> None:
+    """Give a node what its private registries need: their name, a CA with certificates, a password."""
     node.write(f"{_ETC}/htpasswd", _HTPASSWD)
     node.sh(f"echo 127.0.0.1 {HOST} >>/etc/hosts\n{_CERTIFICATES}")
 
@@ -86,29 +92,35 @@ def run(
     *,
     tls: bool = False,
     authenticated: bool = False,
+    clients: bool = True,
     mirrored: Registry | None = None,
+    empty: bool = False,
 ) -> Registry:
     """Start a registry with the content's images, or one that is a pull-through mirror of another.
 
-    With `tls` its certificate is from a private CA (AUTHORITY) and for HOST, and clients need one of that CA
-    (CLIENT_CERTIFICATE, CLIENT_KEY); `authenticated`: it asks for USER and PASSWORD.
+    With `tls` its certificate is from a private CA (AUTHORITY) and for HOST, and (with `clients`) clients
+    need one of that CA (CLIENT_CERTIFICATE, CLIENT_KEY); `authenticated`: it asks for USER and PASSWORD.
+    `empty`: it has no images, but takes some.
     """
     lines = ["version: 0.1", "http:", f"  addr: 127.0.0.1:{port}"]
     if tls:
-        files = f"certificate: {_ETC}/tls.crt, key: {_ETC}/tls.key, clientcas: [{AUTHORITY}]"
+        files = f"certificate: {CERTIFICATE}, key: {KEY}"
+        files += f", clientcas: [{AUTHORITY}]" if clients else ""
         lines.append(f"  tls: {{{files}}}")
     if authenticated:
         lines.append(f"auth: {{htpasswd: {{realm: tests, path: {_ETC}/htpasswd}}}}")
     if mirrored is not None:
         lines.append(f"proxy: {{remoteurl: 'http://{mirrored.address}'}}")
         lines.append(f"storage: {{filesystem: {{rootdirectory: /srv/mirror-{port}}}}}")
+    elif empty:
+        lines.append(f"storage: {{filesystem: {{rootdirectory: /srv/registry-{port}}}}}")
     else:
         lines.append(f"storage: {{filesystem: {{rootdirectory: {_STORAGE}}}, {_READ_ONLY}}}")
     file = f"{_ETC}/{port}.yml"
     node.write(file, "\n".join(lines) + "\n")
     host = HOST if tls else "127.0.0.1"
     registry = Registry(node, f"registry-{port}.service", f"{host}:{port}")
-    _have_unit(registry, f"/usr/bin/docker-registry serve {file}")
+    have_unit(registry, f"/usr/bin/docker-registry serve {file}")
     return registry
 
 
@@ -123,7 +135,7 @@ def run_faulty(port: int, registry: Registry) -> FaultyRegistry:
     faulty = FaultyRegistry(node, f"registry-{port}.service", f"127.0.0.1:{port}")
     faulty.be("")
     behind = registry.address.rpartition(":")[2]
-    _have_unit(faulty, f"/usr/bin/python3 {program} {port} {behind} {_fault_file(faulty.address)}")
+    have_unit(faulty, f"/usr/bin/python3 {program} {port} {behind} {_fault_file(faulty.address)}")
     return faulty
 
 
@@ -131,7 +143,8 @@ def _fault_file(address: str) -> str:
     return f"{_ETC}/{address}.fault"
 
 
-def _have_unit(registry: Registry, command_line: str) -> None:
+def have_unit(registry: Registry, command_line: str) -> None:
+    """Make the unit of a registry, or of something else that serves, and start it."""
     node = registry.node
     node.write(f"/etc/systemd/system/{registry.unit}", _UNIT.format(command=command_line))
     node.systemctl("daemon-reload")

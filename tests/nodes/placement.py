@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from tests.nodes import helm
 from tests.nodes.content import Content
 
 # The node's network until there are charts: the standard bridge plugin, with the default cluster CIDR.
@@ -34,6 +35,7 @@ def places(content: Content, data_directory: str) -> list[tuple[Path, str]]:
     """Which directory of the content goes where in a node."""
     return [
         (content.images, f"{data_directory}/agent/images"),
+        (helm.images(), f"{data_directory}/agent/images"),
         (content.cni_plugins, "/opt/cni/bin"),
     ]
 

@@ -6,9 +6,11 @@ runtime image is also below a path, where registries keep what they mirror.
 """
 
 import json
+import os
+import tempfile
 from pathlib import Path
 
-from tests.nodes import host, root
+from tests.nodes import helm, host, root
 from tests.nodes.cache import cached, progress, recipe_hash
 from tests.nodes.content import Content
 from tests.nodes.debian import command
@@ -56,7 +58,7 @@ def image_list(content: Content, release: str) -> list[str]:
 def registry_storage(content: Content) -> Path:
     """The `rootdirectory` of a docker-registry with the content's images; shared, never to be written."""
     template = root.root(content.suite)
-    recipe = recipe_hash(Path(__file__), str(content.images.parent), str(template))
+    recipe = recipe_hash(Path(__file__), str(content.images.parent), str(helm.images()), str(template))
     name = f"registry-{content.suite}"
     return cached(name, recipe, lambda unfinished: _fill(unfinished, content, template))
 
@@ -71,18 +73,25 @@ def _fill(storage: Path, content: Content, template: Path) -> None:
             words += [archive.name, path]
             if "/rke2-runtime:" in path and release == content.release:
                 words += [archive.name, f"{MIRROR}/{path}"]
-    places = (str(template), str(storage), str(content.images))
-    command(
-        *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
-        *("sh", "-euc", _FILL, "fill", *places, *words),
-    )
+    with tempfile.TemporaryDirectory(dir=storage.parent) as archives:
+        for archive in _archives(content):
+            os.link(archive, f"{archives}/{archive.name}")
+        places = (str(template), str(storage), archives)
+        command(
+            *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"),
+            *("sh", "-euc", _FILL, "fill", *places, *words),
+        )
+
+
+def _archives(content: Content) -> list[Path]:
+    return sorted(archive for folder in (content.images, helm.images()) for archive in folder.glob("*.tar"))
 
 
 def _images(content: Content, release: str) -> list[tuple[Path, str]]:
     """Each archive and the name that its image has in the release."""
     (version, build), (new_version, new_build) = (name.split("+") for name in (content.release, release))
     found = []
-    for archive in sorted(content.images.glob("*.tar")):
+    for archive in _archives(content):
         [image] = json.loads(
             command("tar", "--extract", f"--file={archive}", "--to-stdout", "manifest.json")
         )

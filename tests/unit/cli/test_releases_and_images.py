@@ -185,7 +185,7 @@ def test_images_are_listed_one_a_line_for_a_registry(
     assert printed.out.splitlines() == expected
     # This list of core has no traefik, and there is no other list.
     assert printed.err == (
-        f"warning: {NAME} has no image list for traefik; its images are not among these\n"
+        f"warning: {NAME} has no image list for ingress-nginx; its images are not among these\n"
     )
 
 
@@ -203,7 +203,7 @@ def test_what_the_list_prints_the_bundle_takes(
     assert invoke(["images", "list"]) == 0
     (tmp_path / "list.txt").write_text(capsys.readouterr().out)
     assert invoke(["images", "bundle", "--output", "one.tar"]) == 0
-    assert capsys.readouterr().out == "one.tar: 4 images, 1.0 MiB\n"
+    assert capsys.readouterr().out == "one.tar: 5 images, 1.0 MiB\n"
     assert invoke(["images", "bundle", "--output", "two.tar", "--image-list", f"{tmp_path}/list.txt"]) == 0
     assert taken["one.tar"] == taken["two.tar"]
     assert taken["one.tar"]["docker.io/rancher/mirrored-pause:3.2"] == (

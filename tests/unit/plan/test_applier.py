@@ -13,11 +13,10 @@ import pytest
 from rke2_units import names
 from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
-from rke2_units.config.settings import BY_NAME
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.names import Paths, Role
-from rke2_units.plan import applier_settings, charts, programs, units
+from rke2_units.plan import applier_settings, charts, make_plan, programs, units
 from rke2_units.plan.helm import Helm, helm
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
@@ -25,12 +24,6 @@ from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE
 
 OLD = release("v1.20.2+rke2r1")
 NEW = release(DEFAULT)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cni", "ingress-controller", "helm-path", "helm-job-image"):
-        monkeypatch.setitem(BY_NAME, name, replace(BY_NAME[name], refused=None))
 
 
 def server(values: Mapping[str, object]) -> Config:
@@ -110,8 +103,9 @@ def test_another_image_of_helm_has_another_place() -> None:
 
 def test_without_an_image_of_helm_it_is_the_machines_own() -> None:
     own = replace(MACHINE, programs={"helm": "/usr/bin/helm"})
-    assert helm(server({}), own, OLD) == Helm("/usr/bin/helm")
-    assert helm(server({}), MACHINE, OLD) == Helm("/usr/local/bin/helm")
+    without = replace(OLD, images={key: name for key, name in OLD.images.items() if key != "helm-job-image"})
+    assert helm(server({}), own, without) == Helm("/usr/bin/helm")
+    assert helm(server({}), MACHINE, without) == Helm("/usr/local/bin/helm")
 
 
 def test_a_helm_that_is_there_is_taken_as_it_is() -> None:
@@ -174,6 +168,23 @@ def rendered(facts: NodeFacts = MACHINE, **options: bool) -> dict[str, str]:
 def test_the_units_are_there_only_where_they_are_wanted() -> None:
     assert {names.HELM_UNIT, names.APPLIER_UNIT} < rendered().keys()
     assert not {names.HELM_UNIT, names.APPLIER_UNIT} & rendered(own_helm=False, applier=False).keys()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_server_applies_and_no_agent_does(case: str) -> None:
+    node = CASES[case]
+    plan = make_plan(node.role, node.config(), node.facts, NEW)
+    assert (names.APPLIER_UNIT in plan.units) is (node.role is Role.SERVER)
+    assert (names.HELM_UNIT in plan.units) is (node.role is Role.SERVER)
+    assert plan.units[0] not in (names.APPLIER_UNIT, names.HELM_UNIT)
+
+
+def test_changed_settings_replace_the_applier() -> None:
+    def unit(values: Mapping[str, object]) -> str:
+        plan = make_plan(Role.SERVER, server(values), MACHINE, NEW)
+        return plan.file(f"{names.UNIT_DIRECTORY}/{names.APPLIER_UNIT}").content
+
+    assert unit({}) == unit({}) != unit({"disable": "rke2-coredns"})
 
 
 def test_a_new_certificate_replaces_the_applier() -> None:

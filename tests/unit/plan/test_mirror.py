@@ -40,16 +40,13 @@ def test_without_a_network_plugin_there_are_no_images_of_one() -> None:
 
 
 @pytest.mark.parametrize("plugin", ["calico", "cilium", "flannel"])
-def test_the_network_plugin_that_is_chosen_counts(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rke2_units.config.derived.cni", lambda config: ("multus", plugin))
-    assert set(needed().images) == lists("core", "multus", plugin) - {CLOUD}
+def test_the_network_plugin_that_is_chosen_counts(plugin: str) -> None:
+    assert set(needed(cni=["multus", plugin]).images) == lists("core", "multus", plugin) - {CLOUD}
 
 
-def test_an_ingress_controller_with_a_list_of_its_own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "rke2_units.config.derived.ingress_controllers", lambda config: ("traefik", "ingress-nginx")
-    )
-    assert set(needed().images) == lists("core", "canal", "ingress-nginx") - {CLOUD}
+def test_an_ingress_controller_with_a_list_of_its_own_counts() -> None:
+    both = "traefik,ingress-nginx"
+    assert set(needed(ingress_controller=both).images) == lists("core", "canal", "ingress-nginx") - {CLOUD}
 
 
 def test_a_choice_that_the_release_has_no_list_for_is_told() -> None:
