@@ -45,6 +45,14 @@ class NodeFacts:
     digest_key: str = ""
     # etcd's member name (file db/etcd/name) once it has one.
     etcd_member_name: str | None = None
+    # Whether etcd has to be joined first: a server is named, and there is neither a member nor the file
+    # db/etcd/initial.json, which holds the values that a joining member starts with.
+    etcd_join: bool = False
+    # That file: "initial-cluster" and "initial-cluster-state".
+    etcd_initial: Mapping[str, str] = field(default_factory=dict)
+    # The servers that an agent knows of, as HOST:PORT: their supervisors and their apiservers.
+    servers: tuple[str, ...] = ()
+    apiservers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ AUDIT_POLICY_FILE = "/etc/rancher/rke2/audit-policy.yaml"
 REGISTRIES_FILE = "/etc/rancher/rke2/registries.yaml"
 NODE_DIRECTORY = "/etc/rancher/node"
 NODE_ID_FILE = f"{NODE_DIRECTORY}/id"
+NODE_PASSWORD_FILE = f"{NODE_DIRECTORY}/password"
+# Where `install` keeps a token that it was given.
+TOKEN_FILE = "/etc/rancher/rke2/token"
 DEFAULT_DATA_DIRECTORY = "/var/lib/rancher/rke2"
 CONTAINERD_STATE = "/run/k3s/containerd"
 CONTAINERD_SOCKET = f"{CONTAINERD_STATE}/containerd.sock"
@@ -43,6 +46,12 @@ IMAGES_UNIT = "rke2-images.service"
 KUBELET_UNIT = "rke2-kubelet.service"
 HELM_UNIT = "rke2-helm.service"
 APPLIER_UNIT = "rke2-helm-applier.service"
+SUPERVISOR_SOCKET = "rke2-supervisor.socket"
+SUPERVISOR_UNIT = "rke2-supervisor.service"
+ETCDCTL_UNIT = "rke2-etcdctl.service"
+ETCD_JOIN_UNIT = "rke2-etcd-join.service"
+CONTROLLERS_UNIT = "rke2-controllers.service"
+API_PROXY_UNIT = "rke2-api-proxy.service"
 
 
 class Role(StrEnum):
@@ -72,6 +81,8 @@ STATIC_PODS = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KU
 # Ports (RKE2's; those with LOOPBACK in their comment listen on 127.0.0.1 only).
 APISERVER_PORT = 6443
 SUPERVISOR_PORT = 9345
+# LOOPBACK, on agents: the way to every server's supervisor; the one to every apiserver is the port below it.
+SUPERVISOR_PROXY_PORT = 6444
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 ETCD_METRICS_PORT = 2381  # LOOPBACK, unless etcd-expose-metrics
@@ -91,11 +102,17 @@ def static_pod_unit(component: str) -> str:
 
 # Every unit that the node daemon may have started, in starting order.
 ALL_UNITS = (
+    SUPERVISOR_SOCKET,
+    SUPERVISOR_UNIT,
+    API_PROXY_UNIT,
     CONTENT_UNIT,
     CONTAINERD_UNIT,
     IMAGES_UNIT,
+    ETCDCTL_UNIT,
+    ETCD_JOIN_UNIT,
     KUBELET_UNIT,
     *(static_pod_unit(component) for component in STATIC_PODS),
+    CONTROLLERS_UNIT,
     HELM_UNIT,
     APPLIER_UNIT,
 )
@@ -126,10 +143,22 @@ class Paths:
         self.encryption_state = f"{self.credentials}/encryption-state.json"
         self.egress_selector = f"{self.server_etc}/egress-selector-config.yaml"
         self.applier_settings = f"{self.server_etc}/rke2-helm-applier.json"
+        self.supervisor_settings = f"{self.server_etc}/rke2-supervisor.json"
+        self.controllers_settings = f"{self.server_etc}/rke2-controllers.json"
+        # What the supervisor gives to anyone.
+        self.static = f"{self.server}/static"
+        # The roles and bindings that every cluster has, for the controllers to apply.
+        self.rbac = f"{self.server_etc}/rke2-rbac.yaml"
+        self.cloud_config = f"{self.server_etc}/cloud-config.yaml"
+        self.cloud_controller_kubeconfig = f"{self.credentials}/cloud-controller.kubeconfig"
         self.supervisor_kubeconfig = f"{self.credentials}/supervisor.kubeconfig"
         self.etcd_data = f"{self.server}/db/etcd"
         self.etcd_name = f"{self.etcd_data}/name"
         self.etcd_config = f"{self.etcd_data}/config"
+        # A member has it from its first start on.
+        self.etcd_wal = f"{self.etcd_data}/member/wal"
+        # The values that a joining member starts with: initial-cluster and initial-cluster-state, as JSON.
+        self.etcd_initial = f"{self.etcd_data}/initial.json"
         self.snapshots = f"{self.server}/db/snapshots"
         # agent
         self.images = f"{self.agent}/images"
@@ -150,6 +179,10 @@ class Paths:
         self.kube_proxy_kubeconfig = f"{self.agent}/kubeproxy.kubeconfig"
         self.controller_kubeconfig = f"{self.agent}/rke2controller.kubeconfig"
         self.kubelet_log = f"{self.agent}/logs/kubelet.log"
+        # The servers that an agent knows of, and what they told it of the cluster (/v1-rke2/config).
+        self.server_list = f"{self.agent_etc}/rke2-agent-load-balancer.json"
+        self.cluster_config = f"{self.agent_etc}/rke2-units-cluster.json"
+        self.api_proxy_config = f"{self.agent_etc}/rke2-api-proxy.cfg"
         # What the programs that units start need to know (rke2_units.programs.settings).
         self.program_settings = f"{self.agent_etc}/rke2-units.json"
         # registries.yaml as those programs read it.
