@@ -8,21 +8,22 @@ import signal
 import threading
 import traceback
 
+from rke2_units import names
 from rke2_units.applier.charts import states
 from rke2_units.applier.charts.controller import Controller
-from rke2_units.applier.events import Events
-from rke2_units.applier.lease import Lease
 from rke2_units.applier.manifests.loop import Manifests
 from rke2_units.applier.settings import Settings
+from rke2_units.coordination import lease as leases
+from rke2_units.coordination.events import Events
+from rke2_units.coordination.lease import Lease
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Client, Discovery
 from rke2_units.errors import ExitCode
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
-# A slow answer to a renewal costs no lease.
-_LEASE_TIMEOUT = 2.0
+# The lease's name, the source of events.
+_NAME = names.APPLIER_UNIT.removesuffix(".service")
 # How often it is looked whether there is something new to say; in the beginning, by so much less.
 _STATUS_INTERVAL = 5.0
 _STATUS_STEP = 0.5
@@ -45,9 +46,12 @@ def run(settings: Settings) -> int:
 
     threading.excepthook = died
     client = Client(settings.url, settings.identity)
-    events = Events(client, settings.node_name)
+    events = Events(client, _NAME, settings.node_name)
     lease = Lease(
-        Client(settings.url, settings.identity, timeout=_LEASE_TIMEOUT), identity(settings.node_name)
+        Client(settings.url, settings.identity, timeout=leases.TIMEOUT),
+        _NAME,
+        leases.identity(settings.node_name),
+        work="applies manifests and charts",
     )
     manifests = Manifests(
         client,
@@ -87,14 +91,8 @@ def run(settings: Settings) -> int:
         thread.join(_PATIENCE)
     # Only now may another server begin.
     stop_lease.set()
-    holder.join(_LEASE_TIMEOUT)
+    holder.join(leases.TIMEOUT)
     return ExitCode.FAILURE if faults else 0
-
-
-def identity(node_name: str) -> str:
-    """Who holds the lease: this node, since it booted."""
-    with open(_BOOT_ID, encoding="ascii") as file:
-        return f"{node_name}_{file.read().strip()}"
 
 
 def status(holds_lease: bool, problems: list[str]) -> str:

@@ -21,11 +21,13 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("daemon",),
-    ("applier",),
+    ("applier", "controllers"),
     ("node",),
+    ("join",),
     ("certificates", "programs"),
     ("plan",),
     ("config", "release"),
+    ("coordination",),
     ("doors",),
     ("model",),
     ("names", "errors"),
@@ -39,7 +41,9 @@ ONLY = {
     "plan": {"", "names", "errors", "model", "config", "release"},
     "programs": {"", "names", "errors"},
     "doors": {"", "names", "errors", "model"},
-    "applier": {"", "names", "errors", "model", "doors", "programs"},
+    "applier": {"", "names", "errors", "model", "coordination", "doors", "programs"},
+    "controllers": {"", "names", "errors", "certificates", "coordination", "doors", "programs"},
+    "coordination": {"", "names", "errors", "doors"},
 }
 # What a pure plan cannot have: a clock, randomness, the network, other programs.
 IMPURE = {

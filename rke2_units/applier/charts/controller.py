@@ -18,7 +18,7 @@ from rke2_units.applier.charts.helm import Helm
 from rke2_units.applier.charts.reconciler import GROUP, Interrupted, Reconciler
 from rke2_units.applier.charts.states import Key, States
 from rke2_units.applier.charts.workspace import sweep
-from rke2_units.applier.events import Events
+from rke2_units.coordination.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client

@@ -18,7 +18,7 @@ from rke2_units.applier.charts.records import Deployed, Record
 from rke2_units.applier.charts.releases import Releases, fields
 from rke2_units.applier.charts.states import Key, States
 from rke2_units.applier.charts.status import Standing
-from rke2_units.applier.events import Events
+from rke2_units.coordination.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, Client

@@ -6,8 +6,8 @@ import select
 import threading
 from collections.abc import Collection
 
-from rke2_units.applier.events import Events
 from rke2_units.applier.manifests.reconcile import Reconciler
+from rke2_units.coordination.events import Events
 from rke2_units.doors.inotify import FolderWatch
 from rke2_units.doors.kubernetes import Client, Discovery
 

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from rke2_units.applier.events import Events
 from rke2_units.applier.manifests import addon, apply, documents, parallel, tree
 from rke2_units.applier.manifests.addon import Addon
 from rke2_units.applier.manifests.apply import Applier, Key
 from rke2_units.applier.manifests.documents import Manifest
 from rke2_units.applier.manifests.tree import ManifestFile, Tree
+from rke2_units.coordination.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiUnavailable, Client, Discovery, UnknownKind

@@ -39,11 +39,6 @@ def test_settings_that_are_none_say_who_writes_them(tmp_path: Path, change: dict
         settings.read(write(tmp_path / "a.json", **change))
 
 
-def test_the_holder_of_the_lease_is_this_boot_of_this_node() -> None:
-    assert process.identity("node1") == process.identity("node1")
-    assert process.identity("node1").startswith("node1_") and len(process.identity("node1")) > 30
-
-
 @pytest.mark.parametrize(
     ("holds", "problems", "text"),
     [

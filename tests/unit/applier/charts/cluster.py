@@ -12,7 +12,7 @@ from rke2_units.applier.charts.command import Version
 from rke2_units.applier.charts.helm import Ended, Helm
 from rke2_units.applier.charts.reconciler import Reconciler, chart_path, config_path
 from rke2_units.applier.charts.states import Key, States
-from rke2_units.applier.events import Events
+from rke2_units.coordination.events import Events
 from rke2_units.doors.kubernetes import Client
 from tests.unit.kubernetes_api import ApiServer, Reply, Request, Store, served
 
@@ -153,7 +153,7 @@ class Bench:
         """The applier anew: what it had in memory is gone."""
         self.reconciler = Reconciler(
             self.client,
-            Events(self.client, "node"),
+            Events(self.client, "rke2-helm-applier", "node"),
             self.helm,
             self.states,
             work=self.work,

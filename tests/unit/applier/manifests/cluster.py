@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from rke2_units.applier.events import Events
+from rke2_units.coordination.events import Events
 from rke2_units.doors.kubernetes import ApiError, Client, Discovery, Resource, UnknownKind
 
 Object = dict[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rke2_units.applier.events import Events
+from rke2_units.coordination.events import Events
 from rke2_units.doors.kubernetes import Client
 from tests.unit.kubernetes_api import ApiServer, Object, Store, refused, served
 
@@ -30,7 +30,7 @@ def server(store: Store) -> Iterator[ApiServer]:
 @pytest.fixture
 def events(server: ApiServer) -> Iterator[Events]:
     client = Client(server.url)
-    yield Events(client, "node1")
+    yield Events(client, "rke2-controllers", "node1")
     client.close()
 
 
@@ -50,7 +50,7 @@ def test_an_event_says_who_what_and_where(events: Events, store: Store) -> None:
         "namespace": "kube-system",
         "uid": "u1",
     }
-    assert event["source"] == {"component": "rke2-helm-applier", "host": "node1"}
+    assert event["source"] == {"component": "rke2-controllers", "host": "node1"}
     assert (event["type"], event["reason"], event["message"]) == ("Warning", "Failed", "no such chart")
     assert event["firstTimestamp"] == event["lastTimestamp"]
 
@@ -113,7 +113,7 @@ def test_a_refused_event_disturbs_nobody(events: Events, server: ApiServer, stor
 def test_only_so_many_events_are_remembered(
     events: Events, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rke2_units.applier.events._REMEMBERED", 2)
+    monkeypatch.setattr("rke2_units.coordination.events._REMEMBERED", 2)
     for message in ("a", "b", "a", "c", "a", "b"):
         events.record(CHART, "Installed", message)
     assert sorted((event["message"], event["count"]) for event in kept(store)) == [

@@ -1,4 +1,4 @@
-"""core/v1 Events on the objects that the applier acts on, as `kubectl describe` shows them."""
+"""core/v1 Events on the objects that servers act on, as `kubectl describe` shows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, Resource, path_of
 
-COMPONENT = "rke2-helm-applier"
 _EVENTS = Resource("", "v1", "events", namespaced=True)
 # The API refuses an event whose message is longer.
 _LONGEST_MESSAGE = 1024
@@ -19,10 +18,10 @@ _REMEMBERED = 256
 class Events:
     """Records events; the same one again is a higher count of the first, as client-go has it."""
 
-    def __init__(self, client: Client, host: str) -> None:
-        """`host`: this node's name, which events carry as their source."""
+    def __init__(self, client: Client, component: str, host: str) -> None:
+        """`component` (a unit's name without its suffix) and `host` (this node's name) are their source."""
         self._client = client
-        self._host = host
+        self._source = {"component": component, "host": host}
         self._lock = threading.Lock()
         # Path and count of each event by what it says; the oldest first.
         self._recorded: dict[tuple[str, ...], tuple[str, int]] = {}
@@ -75,7 +74,7 @@ class Events:
             "type": kind,
             "reason": reason,
             "message": message,
-            "source": {"component": COMPONENT, "host": self._host},
+            "source": self._source,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,

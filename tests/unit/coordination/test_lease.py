@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rke2_units.applier import lease as module
-from rke2_units.applier.lease import Lease
+from rke2_units.coordination import lease as module
+from rke2_units.coordination.lease import Lease
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client
 from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, Store, refused, served
 
-PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/rke2-helm-applier"
+NAME = "rke2-controllers"
+PATH = f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{NAME}"
 
 
 class Clock:
@@ -65,7 +66,7 @@ def server(store: Store) -> Iterator[ApiServer]:
 @pytest.fixture
 def lease(server: ApiServer, clock: Clock) -> Iterator[Lease]:
     client = Client(server.url)
-    yield Lease(client, "here_boot2")
+    yield Lease(client, NAME, "here_boot2", work="acts")
     client.close()
 
 
@@ -76,7 +77,7 @@ def spec(store: Store) -> Object:
 
 def held_by(store: Store, holder: str | None, renewed: str = "2000-01-01T00:00:00.000000Z") -> None:
     claim = {"holderIdentity": holder, "renewTime": renewed, "leaseTransitions": 4}
-    store.put(PATH, {"metadata": {"name": "rke2-helm-applier"}, "spec": claim})
+    store.put(PATH, {"metadata": {"name": NAME}, "spec": claim})
 
 
 def history(
@@ -244,9 +245,14 @@ def test_two_servers_never_hold_it_together(steps: list[tuple[int, float, float,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "time", clock)
         api = Api(Store(), clock)
-        leases = [Lease(api, f"node{number}_boot") for number in (0, 1)]
+        leases = [Lease(api, NAME, f"node{number}_boot", work="acts") for number in (0, 1)]
         for who, pause, api.before, api.after, api.lost in steps:  # noqa: B007
             clock.now += pause
             assert not all(lease.held.is_set() for lease in leases)
             leases[who].step()
             assert not all(lease.held.is_set() for lease in leases)
+
+
+def test_a_holder_is_this_boot_of_this_node() -> None:
+    assert module.identity("node1") == module.identity("node1")
+    assert module.identity("node1").startswith("node1_") and len(module.identity("node1")) > 30

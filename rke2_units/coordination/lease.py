@@ -10,14 +10,15 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
 
-NAME = "rke2-helm-applier"
 _COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
-_PATH = f"{_COLLECTION}/{NAME}"
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # Seconds. Who finds a lease unchanged for DURATION takes it: within 15 s after its holder's death.
 DURATION = 10
 RENEWAL = 3.0
 # A holder whose last renewal began so long ago stops to act, before another may begin.
 DEADLINE = 8.0
+# What an answer may take.
+TIMEOUT = 2.0
 _MOMENT = 0.2
 
 
@@ -37,16 +38,22 @@ class _Held(threading.Event):
 
 
 class Lease:
-    """The Lease kube-system/rke2-helm-applier, held under the name `identity`: "NODE_BOOT-ID".
+    """The Lease `name` in kube-system, held under the name `identity`: "NODE_BOOT-ID".
 
     Nothing may be begun while `held` is not set. It also ends by itself, when no answer comes in time.
     """
 
-    def __init__(self, client: Client, identity: str) -> None:
-        """`client`: one of its own with a timeout of about 2 s, so that a slow answer costs no lease."""
+    def __init__(self, client: Client, name: str, identity: str, *, work: str) -> None:
+        """`client`: one of its own with a timeout of about TIMEOUT, so that a slow answer costs no lease.
+
+        `work`: what its holder does, as the journal shall say it ("applies manifests and charts").
+        """
         self.held = _Held()
         self._client = client
+        self._name = name
+        self._path = f"{_COLLECTION}/{name}"
         self._identity = identity
+        self._work = work
         self._acting = False
         # The lease as this process renewed it last.
         self._mine: Object | None = None
@@ -83,22 +90,20 @@ class Lease:
         if not self._acting:
             self._acting = True
             self.held.set()
-            journal.log(Level.INFO, "this server applies manifests and charts: it holds the lease")
+            journal.log(Level.INFO, f"this server {self._work}: it holds the lease {self._name}")
 
     def _rest(self, reason: str) -> None:
         if self._acting:
             self._acting = False
             self.held.clear()
-            journal.log(
-                Level.WARNING, f"this server has lost the lease, manifests and charts rest: {reason}"
-            )
+            journal.log(Level.WARNING, f"this server has lost the lease {self._name} and rests: {reason}")
 
     def _take_or_renew(self) -> bool:
         """False when another holds it. Raises ApiError 409 when another was faster."""
         lease = self._mine
         if lease is None:
             try:
-                lease = self._client.get(_PATH)
+                lease = self._client.get(self._path)
             except ApiError as error:
                 if error.status != 404:
                     raise
@@ -117,7 +122,7 @@ class Lease:
             change["holderIdentity"] = self._identity
             change["acquireTime"] = change["renewTime"]
             change["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
-        self._mine = self._client.merge_patch(_PATH, {"metadata": _version(lease), "spec": change})
+        self._mine = self._client.merge_patch(self._path, {"metadata": _version(lease), "spec": change})
         return True
 
     def _is_own(self, holder: str) -> bool:
@@ -129,7 +134,7 @@ class Lease:
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": NAME, "namespace": "kube-system"},
+            "metadata": {"name": self._name, "namespace": "kube-system"},
             "spec": {
                 "holderIdentity": self._identity,
                 "leaseDurationSeconds": DURATION,
@@ -141,12 +146,18 @@ class Lease:
 
     def _give_up(self) -> None:
         try:
-            lease = self._mine or self._client.get(_PATH)
+            lease = self._mine or self._client.get(self._path)
             if (lease.get("spec") or {}).get("holderIdentity") == self._identity:
                 free = {"holderIdentity": None, "renewTime": _now()}
-                self._client.merge_patch(_PATH, {"metadata": _version(lease), "spec": free})
+                self._client.merge_patch(self._path, {"metadata": _version(lease), "spec": free})
         except (ApiError, ApiUnavailable):
             pass  # then it ends by its duration
+
+
+def identity(node_name: str) -> str:
+    """Who holds a lease: this node, since it booted."""
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return f"{node_name}_{file.read().strip()}"
 
 
 def _version(obj: Object) -> Object:
