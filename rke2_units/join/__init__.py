@@ -1,0 +1,1 @@
+"""How a node joins a cluster: what it asks the servers for, whom it believes, and what it keeps of that."""

@@ -1,0 +1,108 @@
+"""The servers that an agent knows of: a file (RKE2's name and place) that survives its restarts.
+
+Entries are HOST:PORT, with an IPv6 address in brackets. What is no such thing is left out: the list is
+written into a proxy's configuration.
+"""
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from rke2_units import names
+from rke2_units.config import grammar
+from rke2_units.doors import files
+from rke2_units.model import File
+
+
+@dataclass(frozen=True)
+class ServerList:
+    """`servers` are supervisors, `apiservers` the API servers beside them; sorted, each once."""
+
+    servers: tuple[str, ...] = ()
+    apiservers: tuple[str, ...] = ()
+
+    def file(self, path: str) -> File:
+        content = {"servers": list(self.servers), "apiservers": list(self.apiservers)}
+        return File(path, json.dumps(content, indent=2) + "\n", 0o600)
+
+
+def read(path: str) -> ServerList:
+    """The list on disk, an empty one when there is none that can be read."""
+    try:
+        content = json.loads(files.read_text(path) or "")
+    except ValueError:
+        return ServerList()
+    if not isinstance(content, dict):
+        return ServerList()
+    return ServerList(_entries(content.get("servers")), _entries(content.get("apiservers")))
+
+
+def of_apiservers(answer: object, supervisor_port: int = names.SUPERVISOR_PORT) -> ServerList:
+    """From the answer of /v1-rke2/apiservers, a JSON array of IP:PORT; a supervisor is beside each."""
+    apiservers = tuple(entry for entry in _entries(answer) if _is_address(_host(entry)))
+    return ServerList(_sorted(_join(_host(entry), supervisor_port) for entry in apiservers), apiservers)
+
+
+def of_endpoints(endpoints: object) -> ServerList:
+    """From the Endpoints default/kubernetes, in which every kube-apiserver has its address."""
+    subsets = endpoints.get("subsets") if isinstance(endpoints, dict) else None
+    found: list[object] = []
+    for subset in subsets if isinstance(subsets, list) else ():
+        addresses, ports = subset.get("addresses") or (), subset.get("ports") or ()
+        port = next((entry["port"] for entry in ports if entry.get("name") == "https"), names.APISERVER_PORT)
+        found += [_join(str(address.get("ip")), port) for address in addresses]
+    return of_apiservers(found)
+
+
+def of_url(url: str) -> ServerList:
+    """What a join URL alone tells: its supervisor, and an API server on the usual port of that host."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return ServerList(
+        (_join(host, parts.port or names.SUPERVISOR_PORT),), (_join(host, names.APISERVER_PORT),)
+    )
+
+
+def urls(known: ServerList, configured: str) -> tuple[str, ...]:
+    """Where to ask, in this order: the servers of the list, then the configured join URL; each once."""
+    found = [f"https://{entry}" for entry in known.servers]
+    return tuple(dict.fromkeys([*found, configured] if configured else found))
+
+
+def _entries(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        return ()
+    return _sorted(value for value in values if isinstance(value, str) and _is_entry(value))
+
+
+def _sorted(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(values)))
+
+
+def _is_entry(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        grammar.port(port)
+        # A wildcard is a name in a certificate, and nobody's address.
+        return not grammar.host(bare).startswith("*") and _join(bare, int(port)) == text
+    except ValueError:
+        return False
+
+
+def _host(entry: str) -> str:
+    return entry.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
