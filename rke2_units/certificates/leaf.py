@@ -51,7 +51,7 @@ def ensure(
     if existing is not None and renewal_reason(existing, wanted, authority, key.public_key(), now) is None:
         text = blocks[0]
     else:
-        text = _sign(wanted, key.public_key(), authority, authority.signing_key(path), path, now)
+        text = sign(wanted, key.public_key(), authority, authority.signing_key(path), path, now)
     user, group = owner
     return (
         File(f"{base}.key", key_text, 0o600, user, group, secret=True),
@@ -82,6 +82,13 @@ def renewal_reason(
     """
     if certificate.not_after(existing) - now < table.RENEWAL_WINDOW:
         return f"it expires on {certificate.not_after(existing):%Y-%m-%d}"
+    return difference(existing, wanted, authority.certificate, key)
+
+
+def difference(
+    existing: x509.Certificate, wanted: Wanted, issuer: x509.Certificate, key: keys.PublicKey
+) -> str | None:
+    """What tells the certificate from the wanted one, whenever it expires; None for nothing."""
     if certificate.subject_texts(existing, NameOID.COMMON_NAME) != [wanted.common_name]:
         return "its common name changed"
     organizations = [wanted.organization] if wanted.organization else []
@@ -90,7 +97,6 @@ def renewal_reason(
     missing = {_canonical(name) for name in wanted.names} - certificate.alternative_names(existing)
     if missing:
         return f"it is not valid for {', '.join(sorted(missing))}"
-    issuer = authority.certificate
     if (
         certificate.authority_key_id(existing) != certificate.key_id(issuer)
         or existing.issuer != issuer.subject
@@ -141,7 +147,7 @@ def _subject(wanted: Wanted, path: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, wanted.organization), common_name])
 
 
-def _sign(
+def sign(
     wanted: Wanted,
     public_key: keys.PublicKey,
     authority: Authority,
