@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 
 from rke2_units.node.charts import Chart
+from rke2_units.node.cluster_status import Cluster, ClusterNode
 from rke2_units.node.status import Pod, Status, Unit
 
 _MIB = 1024 * 1024
@@ -19,7 +20,8 @@ def as_json(status: Status) -> str:
 def as_tree(status: Status, now: float) -> str:
     """The tree, for a terminal; `now` is in seconds since the epoch."""
     summary = "all is well" if status.well else f"{len(status.problems)} not fine"
-    titles = [_title(chart) for chart in status.charts]
+    nodes = status.cluster.nodes if status.cluster else ()
+    titles = [_title(chart) for chart in status.charts] + [f"node {node.name}" for node in nodes]
     width = max(len(name) for name in [*(unit.name for unit in status.units), *titles]) + 4
     role, *rest = status.units
     lines = [f"{status.role} {status.release}: {summary}", *_unit(role, "", "│ ", width, now)]
@@ -28,6 +30,10 @@ def as_tree(status: Status, now: float) -> str:
         lines += _unit(unit, "└─" if last else "├─", "  " if last else "│ ", width, now)
     for chart in status.charts:
         lines += _chart(chart, width, now)
+    if status.cluster:
+        lines.append(_summary(status.cluster))
+    for node in nodes:
+        lines += _node(node, width, now)
     return "\n".join(lines)
 
 
@@ -67,6 +73,32 @@ def _chart(chart: Chart, width: int, now: float) -> list[str]:
     lines = ["  ".join(columns).rstrip()]
     if chart.problem:
         lines.append(f"    {_shortened(chart.problem)}")
+    return lines
+
+
+def _summary(cluster: Cluster) -> str:
+    if cluster.problem:
+        return f"cluster: not known: {cluster.problem}"
+    voters = sum(node.etcd == "voter" for node in cluster.nodes)
+    ready = sum(node.ready for node in cluster.nodes)
+    text = f"cluster: {ready} of {len(cluster.nodes)} nodes ready"
+    return f"{text}, {voters} etcd voters" if voters else text
+
+
+def _node(node: ClusterNode, width: int, now: float) -> list[str]:
+    mark = "×" if node.problem else "●"
+    etcd = f"etcd {node.etcd}" if node.etcd else ""
+    columns = [
+        f"{mark} node {node.name}".ljust(width),
+        ("ready" if node.ready else "not ready").ljust(22),
+        _age(node.since, now).rjust(8),
+        "; ".join(
+            text for text in (node.address, node.version, ", ".join(node.roles), etcd, node.remarks) if text
+        ),
+    ]
+    lines = ["  ".join(columns).rstrip()]
+    if node.problem:
+        lines.append(f"    {_shortened(node.problem)}")
     return lines
 
 

@@ -1,15 +1,18 @@
-"""The state of this node: unit, process, readiness, pod; and the reason for what is not fine."""
+"""The state of this node (unit, process, readiness, pod), why it is not fine, and its cluster."""
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rke2_units import names
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths
-from rke2_units.node import causes, installation, pods
+from rke2_units.node import causes, cluster_status, installation, pods
 from rke2_units.node.charts import Chart, charts
+from rke2_units.node.cluster_status import Cluster
 from rke2_units.programs.containers import Containers
 from rke2_units.programs.pod_logs import PodLog, most_telling
 from rke2_units.programs.probe import Probe
@@ -24,7 +27,7 @@ _PATIENCE = 2.0
 # systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
 _UNKNOWN = 2**64 - 1
 # Units that static pods come before.
-_LAST = (names.HELM_UNIT, names.APPLIER_UNIT)
+_LAST = (names.CONTROLLERS_UNIT, names.HELM_UNIT, names.APPLIER_UNIT)
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,17 @@ class Unit:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole node; `units` begins with the role's own. `charts` are those of the cluster."""
+    """The whole node; `units` begins with the role's own. `charts` and `cluster` are the cluster's.
+
+    `cluster` is None for a node that is in none yet. What is wrong with other nodes is shown there, and is
+    no problem of this one.
+    """
 
     role: str
     release: str
     units: tuple[Unit, ...]
     charts: tuple[Chart, ...] = ()
+    cluster: Cluster | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -94,7 +102,9 @@ def gather() -> Status:
             "the status asks with keys that only root may read",
             hint="sudo rke2-units status; systemctl status",
         )
-    settings = pods.planned_settings(Paths(installed.data_directory))
+    paths = Paths(installed.data_directory)
+    cluster = _cluster_meanwhile(paths)
+    settings = pods.planned_settings(paths)
     components = tuple(settings.static_pods) if settings else ()
     planned = _planned_units()
     wanted = (
@@ -112,15 +122,40 @@ def gather() -> Status:
     if units[0].active != "active":
         # What is not started then waits for it, and one reason is enough.
         units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
-    has_applier = names.APPLIER_UNIT in planned
-    return Status(installed.role.value, installed.release, tuple(units), charts() if has_applier else ())
+    return Status(
+        installed.role.value,
+        installed.release,
+        tuple(units),
+        charts() if names.APPLIER_UNIT in planned else (),
+        cluster(),
+    )
+
+
+def _cluster_meanwhile(paths: Paths) -> Callable[[], Cluster | None]:
+    """Begins to ask for the cluster; what it returns waits for the answer, and not for long."""
+    deadline = time.monotonic() + 2 * _PATIENCE
+    answers: list[Cluster | None] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(cluster_status.ask(paths, _PATIENCE)), daemon=True
+    )
+    thread.start()
+
+    def answer() -> Cluster | None:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        late = Cluster(problem=f"the Kubernetes API has not answered within {2 * _PATIENCE:.0f} s")
+        return answers[0] if answers else late
+
+    return answer
 
 
 def _planned_units() -> tuple[str, ...]:
     """This node's units but for static pods: with a containerd that was there already, say, it has none."""
     written = installation.written_files()
-    every = (names.CONTENT_UNIT, names.CONTAINERD_UNIT, names.IMAGES_UNIT, names.KUBELET_UNIT, *_LAST)
-    return tuple(unit for unit in every if f"{names.UNIT_DIRECTORY}/{unit}" in written)
+    return tuple(
+        unit
+        for unit in names.ALL_UNITS
+        if f"{names.UNIT_DIRECTORY}/{unit}" in written and not component_of(unit)
+    )
 
 
 def _show(units: tuple[str, ...]) -> str:

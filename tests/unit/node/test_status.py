@@ -181,6 +181,19 @@ def test_units_that_the_plan_does_not_have_are_not_missed(
     assert [unit.name for unit in found.units] == list(node)
 
 
+def test_the_units_of_joining_stand_where_they_start(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    properties = node["rke2-server.service"]
+    joining = ("rke2-supervisor.socket", "rke2-supervisor.service", "rke2-controllers.service")
+    for name in joining:
+        node[name] = {**properties, "Id": name}
+    monkeypatch.setattr(installation, "written_files", lambda: [f"{UNIT_DIRECTORY}/{name}" for name in node])
+    shown = [unit.name for unit in gather().units]
+    assert shown[1:4] == ["rke2-supervisor.socket", "rke2-supervisor.service", "rke2-content.service"]
+    assert shown[-2:] == [APISERVER, "rke2-controllers.service"]
+
+
 def test_a_node_that_is_well_says_so(node: dict[str, dict[str, str]]) -> None:
     found = gather()
     assert found.well

@@ -1,0 +1,111 @@
+"""The cluster's nodes as its API tells them: roles, readiness, version, and who votes in etcd."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rke2_units.doors import files
+from rke2_units.names import Paths
+
+_ROLE_LABEL = "node-role.kubernetes.io/"
+# The condition that the etcd controllers of servers keep on their nodes.
+_VOTER = "EtcdIsVoter"
+_SILENT = "its kubelet has not said anything yet"
+
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """One Node object. `etcd` is "voter", "learner", or "" for a node that runs none as far as is known.
+
+    `since` is when it became ready, or stopped being so, in seconds since the epoch, 0 when that is not
+    known; `problem` is "" when it is ready, else why it is not.
+    """
+
+    name: str
+    address: str
+    roles: tuple[str, ...]
+    version: str
+    ready: bool
+    since: float
+    etcd: str = ""
+    remarks: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All nodes by name, or `problem`: why they are not known."""
+
+    nodes: tuple[ClusterNode, ...] = ()
+    problem: str = ""
+
+
+def ask(paths: Paths, timeout: float) -> Cluster | None:
+    """The cluster, asked through this node's way to an API server; None for a node that has none yet.
+
+    `timeout` is in seconds, for each answer. Root only.
+    """
+    # What costs most of all here, and is not needed before a node's first start.
+    from rke2_units.doors.http import Identity
+    from rke2_units.doors.kubernetes import Client
+    from rke2_units.errors import UserError
+
+    # kube-proxy's identity may list nodes, and every node has it; a kubelet may read its own alone since
+    # Kubernetes 1.32.
+    found = re.search(r"^ *server: (\S+)$", files.read_text(paths.kube_proxy_kubeconfig) or "", re.MULTILINE)
+    if found is None:
+        return None
+    base = f"{paths.agent}/client-kube-proxy"
+    identity = Identity(f"{paths.agent}/server-ca.crt", f"{base}.crt", f"{base}.key")
+    try:
+        client = Client(found[1], identity, timeout=timeout)
+        try:
+            nodes = [node_from(obj) for obj in client.list("/api/v1/nodes")]
+        finally:
+            client.close()
+    except UserError as error:
+        return Cluster(problem=error.message)
+    return Cluster(tuple(sorted(nodes, key=lambda node: node.name)))
+
+
+def node_from(obj: Mapping[str, Any]) -> ClusterNode:
+    """What a Node object (the API's JSON) says."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    labels = metadata.get("labels") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    is_ready = ready.get("status") == "True"
+    voter = conditions.get(_VOTER, {}).get("status")
+    addresses = {each["type"]: each["address"] for each in reversed(status.get("addresses") or ())}
+    remarks = (
+        "cordoned" if (obj.get("spec") or {}).get("unschedulable") else "",
+        "being deleted" if metadata.get("deletionTimestamp") else "",
+    )
+    return ClusterNode(
+        name=_line(metadata["name"]),
+        address=_line(addresses.get("InternalIP", "")),
+        roles=tuple(
+            sorted(label.removeprefix(_ROLE_LABEL) for label in labels if label.startswith(_ROLE_LABEL))
+        ),
+        version=_line((status.get("nodeInfo") or {}).get("kubeletVersion", "")),
+        ready=is_ready,
+        since=_seconds(ready.get("lastTransitionTime")),
+        etcd={"True": "voter", "False": "learner"}.get(str(voter), ""),
+        remarks=", ".join(remark for remark in remarks if remark),
+        problem="" if is_ready else f"it is not ready: {_line(ready.get('message') or _SILENT)}",
+    )
+
+
+def _line(text: object) -> str:
+    """What another node's kubelet says goes to this one's terminal: one line of printable characters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+
+
+def _seconds(moment: object) -> float:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return 0.0
