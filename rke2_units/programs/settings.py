@@ -10,6 +10,13 @@
              "archives": "/var/lib/rancher/rke2/agent/images"},
  "helm": {"image": "rancher/klipper-helm:v0...", "pull": "index.docker.io/...",          (optional)
           "directory": "helm-0123456789ab"},
+ "etcdctl": {"image": "rancher/hardened-etcd:v3...", "pull": "index.docker.io/...",      (optional)
+             "directory": "etcdctl-0123456789ab"},
+ "etcd_join": {"server": "https://first.example.com:9345",                               (optional)
+               "server_authority": "...", "token_file": "/var/lib/rancher/rke2/server/token",
+               "member_name": "node1-01234567", "peer_url": "https://192.0.2.1:2380",
+               "initial": "/var/lib/rancher/rke2/server/db/etcd/initial.json",
+               "etcdctl": PATH, "authority": "...", "certificate": "...", "key": "..."},
  "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"],             (optional)
             "extra_registries": ["registry.example.com"]},                          (optional)
  "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
@@ -72,6 +79,19 @@ class StaticPod:
         self.fact = table.text("fact")
 
 
+class ImageProgram:
+    """A program that comes out of an image, which is "" where it is not wanted or there already."""
+
+    def __init__(self, name: str, table: Table) -> None:
+        self.name = name
+        self.image = table.text("image", "")
+        self.pull = table.text("pull", self.image)
+        # Below DATA/data.
+        self.directory = table.text("directory", "")
+        if self.image and not re.fullmatch(f"{name}-[0-9a-f]+", self.directory):
+            raise table.wrong("directory", f"{name}-HEX")
+
+
 class Settings:
     """What the programs know of this node."""
 
@@ -93,11 +113,10 @@ class Settings:
         self.content_pull = content.text("pull", self.content_image)
         self.content_directory = content.text("directory")
         self.content_archives = content.text("archives")
-        # The image that helm is taken from, "" where it is not wanted or there already.
-        helm = table.table("helm")
-        self.helm_image = helm.text("image", "")
-        self.helm_pull = helm.text("pull", self.helm_image)
-        self.helm_directory = helm.text("directory", "")
+        self.helm = ImageProgram("helm", table.table("helm"))
+        self.etcdctl = ImageProgram("etcdctl", table.table("etcdctl"))
+        # Read by etcd_join alone.
+        self.etcd_join = table.table("etcd_join")
         images = table.table("images")
         self.image_archives = images.text("archives")
         # Images of archives get names of these registries as well (airgap-extra-registry).
@@ -109,8 +128,6 @@ class Settings:
         self.facts = {name: Fact(name, facts.table(name)) for name in facts.values}
         if "/" in self.content_directory or self.content_directory in ("", ".", ".."):
             raise content.wrong("directory", "the name of a directory")
-        if self.helm_image and not re.fullmatch("helm-[0-9a-f]+", self.helm_directory):
-            raise helm.wrong("directory", "helm-HEX")
 
     def static_pod(self, component: str) -> StaticPod:
         try:

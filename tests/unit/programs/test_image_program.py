@@ -1,10 +1,12 @@
+"""Programs out of images: helm, and etcdctl."""
+
 import os
 from pathlib import Path
 
 import pytest
 
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs import architectures, helm
+from rke2_units.programs import architectures, etcdctl, helm
 from rke2_units.programs.settings import Settings
 from tests.unit.programs.values import Member, archive_bytes, image_files, layer, make_settings
 
@@ -82,3 +84,29 @@ def test_an_image_without_a_helm_that_runs_is_named_and_leaves_nothing(
 def test_helms_directory_cannot_be_elsewhere(tmp_path: Path, directory: str) -> None:
     with pytest.raises(ConfigurationError, match="helm: 'directory'"):
         settings(tmp_path, directory)
+
+
+@pytest.mark.parametrize("place", etcdctl.PLACES)
+def test_etcdctl_comes_out_of_the_etcd_image(
+    tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "#!/bin/sh\n[ $1 = version ] && printf 'etcdctl version: 3.4.23\\nAPI version: 3.4\\n'\n"
+    etcd = "rancher/hardened-etcd:v3.4.13"
+    make_image(tmp_path, Member(place, text), Member("usr/local/bin/etcd", "no"), name=etcd)
+    table = {"image": etcd, "directory": "etcdctl-0123456789ab"}
+    etcdctl.program(make_settings(tmp_path, etcdctl=table), [])
+    assert staged(tmp_path) == ["etcdctl-0123456789ab", "etcdctl-0123456789ab/etcdctl"]
+    assert f"etcdctl 3.4.23 of {etcd} is at" in capsys.readouterr().err
+
+
+def test_helm_and_etcdctl_leave_each_other_alone(tmp_path: Path) -> None:
+    make_image(tmp_path, Member("usr/bin/helm", HELM), Member("usr/bin/etcdctl", HELM))
+    tables = {name: {"image": IMAGE, "directory": f"{name}-0123"} for name in ("helm", "etcdctl")}
+    for program in (helm.program, etcdctl.program, helm.program):
+        program(make_settings(tmp_path, **tables), [])
+    assert staged(tmp_path) == ["etcdctl-0123", "etcdctl-0123/etcdctl", "helm-0123", "helm-0123/helm"]
+
+
+def test_without_an_image_nothing_is_done(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names no image of etcdctl"):
+        etcdctl.program(make_settings(tmp_path), [])

@@ -1,0 +1,111 @@
+"""A program out of an image: what rke2-helm.service and rke2-etcdctl.service do.
+
+It goes to DATA/data/NAME-HEX/NAME, where HEX stands for the image, so that another image is another place;
+those of other images go.
+"""
+
+import os
+import shutil
+
+from rke2_units.errors import UserError
+from rke2_units.programs import console
+from rke2_units.programs.settings import ImageProgram, Settings
+
+
+def ensure(
+    settings: Settings, wanted: ImageProgram, *, places: tuple[str, ...], version: tuple[str, ...], hint: str
+) -> None:
+    """Puts the program in its place unless it is there.
+
+    `places`: where images have it, the first that an image has counts. `version`: the arguments by which it
+    tells its version, as the last word of its first line. `hint`: for an image that has none.
+    """
+    if not wanted.image:
+        raise UserError(f"{settings.file} names no image of {wanted.name}", hint="start rke2-server anew")
+    root = f"{settings.data_directory}/data"
+    target = f"{root}/{wanted.directory}/{wanted.name}"
+    if not os.path.exists(target):
+        _stage(settings, wanted, places, version, hint, target)
+    for name in os.listdir(root):
+        if name.startswith(f"{wanted.name}-") and name != wanted.directory:
+            shutil.rmtree(f"{root}/{name}")
+
+
+def _stage(
+    settings: Settings,
+    wanted: ImageProgram,
+    places: tuple[str, ...],
+    version: tuple[str, ...],
+    hint: str,
+    target: str,
+) -> None:
+    """Puts it in place in one step; whatever happens, nothing else is left."""
+    root = f"{settings.data_directory}/data"
+    # Not a name of rke2-content, which removes what begins as its own do.
+    temporary = f"{root}/.rke2-{wanted.name}"
+    staged = f"{temporary}/{wanted.name}"
+    work, pulled = f"{temporary}/work", f"{temporary}/pulled"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        os.makedirs(work)
+        _extract(settings, wanted, places, hint, work, pulled, staged)
+        said = _version([staged, *version], wanted, temporary)
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        os.rename(staged, target)
+    except OSError as error:
+        free = shutil.disk_usage(root).free >> 20
+        raise UserError(
+            f"{wanted.name} cannot be extracted to {target}: {error.strerror or error}",
+            hint=f"{free} MiB are free there",
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    console.say(f"{wanted.name} {said} of {wanted.image} is at {target}")
+
+
+def _extract(
+    settings: Settings,
+    wanted: ImageProgram,
+    places: tuple[str, ...],
+    hint: str,
+    work: str,
+    pulled: str,
+    target: str,
+) -> None:
+    from rke2_units.programs import runtime_image
+    from rke2_units.programs.archives import damage_named
+    from rke2_units.programs.image_layers import Image, Part
+
+    layers = runtime_image.find(settings, wanted.image, wanted.pull, work, pulled)
+    console.status(f"extracting {wanted.name} from {wanted.image}")
+    image = Image(tuple({place.partition("/")[0] for place in places}), work)
+    with damage_named(layers.origin):
+        for (file, start, size), digest in zip(layers.places, layers.digests, strict=True):
+            with open(file, "rb") as opened:
+                image.add_layer(Part(opened, start, size), digest)
+    place = next((place for place in places if place in image.entries), None)
+    if place is None:
+        raise UserError(f"the image {wanted.image} has no {wanted.name} in /{places[0]}", hint=hint)
+    content = image.entries[image.resolve(place)].content
+    os.chmod(content, 0o755)
+    descriptor = os.open(content, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.link(content, target)
+
+
+def _version(command: list[str], wanted: ImageProgram, home: str) -> str:
+    """What the program says of itself; UserError when it does not run here."""
+    from rke2_units.programs import processes
+
+    # Plugins and settings are looked for in a home, which has none.
+    environment = {"HOME": home, "PATH": "/usr/bin:/bin"}
+    try:
+        finished = processes.run(command, timeout=60, environment=environment)
+    except (OSError, UserError) as error:
+        raise UserError(f"{wanted.name} of {wanted.image} does not run here: {error}") from None
+    if finished.code != 0:
+        raise UserError(f"{wanted.name} of {wanted.image} does not run here: {finished.last_words}")
+    return (finished.output.partition("\n")[0].split() or ["of no version"])[-1]
