@@ -1,11 +1,10 @@
 """The cluster's nodes as its API tells them: roles, readiness, version, and who votes in etcd."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rke2_units.doors import files
+from rke2_units.errors import UserError
 from rke2_units.names import Paths
 
 _ROLE_LABEL = "node-role.kubernetes.io/"
@@ -47,19 +46,14 @@ def ask(paths: Paths, timeout: float) -> Cluster | None:
     `timeout` is in seconds, for each answer. Root only.
     """
     # What costs most of all here, and is not needed before a node's first start.
-    from rke2_units.doors.http import Identity
-    from rke2_units.doors.kubernetes import Client
-    from rke2_units.errors import UserError
+    from rke2_units.node import kubernetes_api
 
-    # kube-proxy's identity may list nodes, and every node has it; a kubelet may read its own alone since
-    # Kubernetes 1.32.
-    found = re.search(r"^ *server: (\S+)$", files.read_text(paths.kube_proxy_kubeconfig) or "", re.MULTILINE)
-    if found is None:
-        return None
-    base = f"{paths.agent}/client-kube-proxy"
-    identity = Identity(f"{paths.agent}/server-ca.crt", f"{base}.crt", f"{base}.key")
     try:
-        client = Client(found[1], identity, timeout=timeout)
+        # kube-proxy's identity may list nodes, and every node has it; a kubelet may read its own alone
+        # since Kubernetes 1.32.
+        client = kubernetes_api.client(paths.kube_proxy_kubeconfig, timeout)
+        if client is None:
+            return None
         try:
             nodes = [node_from(obj) for obj in client.list("/api/v1/nodes")]
         finally:

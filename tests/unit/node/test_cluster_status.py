@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rke2_units.certificates import kubeconfig
 from rke2_units.cli.status_text import as_json, as_tree
 from rke2_units.names import Paths
 from rke2_units.node import cluster_status
@@ -117,7 +118,9 @@ def server(paths: Paths) -> Iterator[ApiServer]:
 
 
 def point_to(paths: Paths, port: int) -> None:
-    text = f"clusters:\n- cluster:\n    server: https://127.0.0.1:{port}\n  name: local\n"
+    text = kubeconfig.with_paths(
+        f"https://127.0.0.1:{port}", f"{paths.agent}/server-ca.crt", f"{paths.agent}/client-kube-proxy"
+    )
     Path(paths.kube_proxy_kubeconfig).write_text(text)
 
 
