@@ -155,6 +155,7 @@ def sign(
     path: str,
     now: datetime,
 ) -> str:
+    """The certificate in PEM form, without its issuer's bundle; `path` is what errors name."""
     issuer = authority.certificate
     builder = (
         x509.CertificateBuilder()
