@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rke2_units.certificates import authority, certificate, keys, leaf, table
@@ -14,6 +14,8 @@ from rke2_units.names import Paths
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 # Larger ones take long to check.
 _RSA_BITS = range(2048, 4096 + 1)
+# What cryptography 38 raises for damaged requests: OpenSSL reads some of them again.
+_UNREADABLE = (ValueError, TypeError, InternalError, UnsupportedAlgorithm)
 _HINT = "send a request in DER form, signed with the key that it is for"
 
 
@@ -38,7 +40,7 @@ def requested_key(body: bytes) -> keys.PublicKey:
     try:
         request = x509.load_der_x509_csr(body)
         key = request.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         raise InvalidRequest("this is no certificate request in DER form", hint=_HINT) from None
     if isinstance(key, ec.EllipticCurvePublicKey):
         acceptable = key.curve.name in _CURVES
@@ -53,7 +55,7 @@ def requested_key(body: bytes) -> keys.PublicKey:
         )
     try:
         proven = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         proven = False
     if not proven:
         raise InvalidRequest("the certificate request is not signed with its own key", hint=_HINT)
