@@ -17,7 +17,7 @@ def settle(role: Role, given: Mapping[str, Given]) -> dict[str, tuple[Item, ...]
         items = _items(setting, value)
         if items is None:
             continue
-        _refuse(setting, role, items)
+        _refuse(setting, items)
         settled[name] = items
     return settled
 
@@ -93,13 +93,12 @@ def _checked(setting: Setting, item: Item) -> Item:
     return item
 
 
-def _refuse(setting: Setting, role: Role, items: tuple[Item, ...]) -> None:
-    reason = setting.refusal(role)
-    if reason is None:
+def _refuse(setting: Setting, items: tuple[Item, ...]) -> None:
+    if setting.refused is None:
         return
     for item in items:
         if item.text not in (*setting.default.split(","), *setting.accepted):
-            raise ConfigurationError(f"{item.source}: {setting.name} cannot be used: {reason}")
+            raise ConfigurationError(f"{item.source}: {setting.name} cannot be used: {setting.refused}")
 
 
 def _wrong(setting: Setting, item: Item, expected: str) -> ConfigurationError:

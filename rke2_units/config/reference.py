@@ -28,14 +28,9 @@ def _entry(setting: Setting) -> str:
         details.append("RKE2 does not know it, and refuses a file that has it.")
     lines += ["", f"    {_text(' '.join(details))}"]
     if setting.refused:
-        where = (
-            ""
-            if setting.refused_roles == BOTH
-            else f" on {', '.join(f'{role}s' for role in setting.refused_roles)}"
-        )
         allowed = [value for value in dict.fromkeys((setting.default, *setting.accepted)) if value]
         only = f" but for {' or '.join(allowed)}" if allowed and setting.kind is not Kind.BOOLEAN else ""
-        lines += ["", f"    Refused{where}{only}: {_text(setting.refused)}."]
+        lines += ["", f"    Refused{only}: {_text(setting.refused)}."]
     return "\n".join([*lines, ""])
 
 

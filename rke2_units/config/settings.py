@@ -50,12 +50,8 @@ class Setting:
     check: Callable[[str], object] | None = None
     commas: bool = False
     refused: str | None = None
-    refused_roles: frozenset[Role] = BOTH
     accepted: tuple[str, ...] = ()
     own: bool = False
-
-    def refusal(self, role: Role) -> str | None:
-        return self.refused if role in self.refused_roles else None
 
 
 _EXTERNAL_DATASTORE = (
@@ -64,9 +60,11 @@ _EXTERNAL_DATASTORE = (
 _SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
 _RESET = "rke2-units cannot reset or restore a cluster yet"
 _HELM_JOBS = "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; limit it with a drop-in"
-_JOINING = "rke2-units runs single servers yet: it has no supervisor API for other nodes to join through"
-_SPLIT_ROLES = "rke2-units runs single servers yet, and a single server needs etcd and kube-apiserver"
-_CLOUD_CONTROLLER = "rke2-units does not run RKE2's cloud-controller-manager yet"
+_SPLIT_ROLES = "every server of rke2-units runs etcd and kube-apiserver"
+_SERVICE_LOAD_BALANCER = "rke2-units does not run RKE2's service load balancer yet"
+_FIXED_NAMES = "the supervisor's certificate holds the names that are configured (tls-san) and no other"
+_TUNNELS = "rke2-units has no tunnels to nodes: kube-apiserver reaches them directly"
+_METRICS = "rke2-units' supervisor has no metrics"
 _CLOUD_PROVIDERS = "rke2-units does not install bundled cloud providers; use 'external' with one of your own"
 
 _CNI = ("none", "calico", "canal", "cilium", "flannel", "multus")
@@ -135,8 +133,8 @@ def _general() -> tuple[Setting, ...]:
             "supervisor API",
             "The address that the supervisor API listens on.",
             default="0.0.0.0",
+            default_note="all, IPv6 ones too",
             check=grammar.address,
-            refused=_JOINING,
         ),
         Setting(
             "advertise-address",
@@ -163,7 +161,7 @@ def _general() -> tuple[Setting, ...]:
             "Add no names to the supervisor's certificate only because a client asks for them.",
             default="true",
             roles=SERVER,
-            refused=_JOINING,
+            refused=_FIXED_NAMES,
         ),
         Setting(
             "write-kubeconfig",
@@ -261,12 +259,11 @@ def _networking() -> tuple[Setting, ...]:
             "egress-selector-mode",
             Kind.TEXT,
             "kube-apiserver",
-            "How kube-apiserver reaches nodes and pods. It goes directly until there are tunnels to other "
-            "nodes.",
+            "How kube-apiserver reaches nodes and pods: directly, with either value.",
             default="agent",
             roles=SERVER,
             choices=("disabled", "agent", "cluster", "pod"),
-            refused=_JOINING,
+            refused=_TUNNELS,
             accepted=("disabled", "agent"),
         ),
         Setting(
@@ -277,7 +274,7 @@ def _networking() -> tuple[Setting, ...]:
             default="kube-system",
             roles=SERVER,
             check=grammar.label_name,
-            refused=_CLOUD_CONTROLLER,
+            refused=_SERVICE_LOAD_BALANCER,
         ),
         Setting(
             "cni",
@@ -346,15 +343,22 @@ def _cluster() -> tuple[Setting, ...]:
             check=grammar.absolute_path,
         ),
         Setting(
+            "token-require-ca-pin",
+            Kind.BOOLEAN,
+            "joining",
+            "Join with a token that names the cluster's authority (K10...::...) only. Without such a pin, "
+            "whoever answers first at the address of `server` gets the token.",
+            default="false",
+            own=True,
+        ),
+        Setting(
             "server",
             Kind.TEXT,
             "joining",
-            "The server to join, as https://HOST:9345.",
+            "The server to join, as https://HOST:9345. A server that has data of etcd does not look at it.",
             environment="RKE2_URL",
             alias="s",
             check=grammar.server_url,
-            refused=_JOINING,
-            refused_roles=SERVER,
         ),
         Setting(
             "cluster-reset",
@@ -551,7 +555,7 @@ def _components() -> tuple[Setting, ...]:
             default="false",
             environment="RKE2_ENABLE_SERVICELB",
             roles=SERVER,
-            refused=_CLOUD_CONTROLLER,
+            refused=_SERVICE_LOAD_BALANCER,
         ),
         Setting(
             "embedded-registry",
@@ -569,7 +573,7 @@ def _components() -> tuple[Setting, ...]:
             "Offer the supervisor's metrics on port 9345.",
             default="false",
             roles=SERVER,
-            refused=_JOINING,
+            refused=_METRICS,
         ),
         Setting(
             "enable-pprof",
@@ -637,7 +641,6 @@ def _components() -> tuple[Setting, ...]:
                 # A variable may hold a password.
                 secret=what == "env",
                 check=check,
-                refused=_CLOUD_CONTROLLER if component == names.CLOUD_CONTROLLER_MANAGER else None,
             )
             for component in grammar.COMPONENTS
             for what, help, check in (
@@ -654,7 +657,6 @@ def _components() -> tuple[Setting, ...]:
                 "key-=value add to it.",
                 roles=BOTH if name in ("kubelet", "kube-proxy") else SERVER,
                 check=grammar.argument,
-                refused=_CLOUD_CONTROLLER if consumer == names.CLOUD_CONTROLLER_MANAGER else None,
             )
             for name, consumer in (
                 ("kube-apiserver", "kube-apiserver"),
@@ -685,7 +687,6 @@ def _images_and_security() -> tuple[Setting, ...]:
                 default_note="the release's",
                 environment=_variable(f"{component}-image"),
                 check=grammar.image,
-                refused=_CLOUD_CONTROLLER if component == names.CLOUD_CONTROLLER_MANAGER else None,
             )
             for component in (
                 "kube-apiserver",
@@ -893,7 +894,6 @@ def _node() -> tuple[Setting, ...]:
                 f"The node's {side} DNS names.",
                 check=grammar.subdomain,
                 commas=True,
-                refused=_CLOUD_CONTROLLER,
             )
             for side in ("internal", "external")
         ),
@@ -935,11 +935,11 @@ def _node() -> tuple[Setting, ...]:
             "lb-server-port",
             Kind.NUMBER,
             "joining",
-            "The port of the node's load balancer for the supervisor API.",
+            "The port, on an agent's loopback address, that leads to the supervisor API of every server; "
+            "the one below it leads to every kube-apiserver.",
             default="6444",
             environment="RKE2_LB_SERVER_PORT",
             check=grammar.port,
-            refused=_JOINING,
         ),
         Setting(
             "container-runtime-endpoint",

@@ -10,6 +10,7 @@ from rke2_units.plan import (
     containerd,
     etcd,
     helm,
+    joining,
     kubelet,
     program_settings,
     programs,
@@ -26,6 +27,8 @@ from rke2_units.release.model import Release
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
     """The full list of files and units of this node. ConfigurationError for values that cannot be."""
+    if not joining.JOINING:
+        joining.refuse(config)
     paths = Paths(derived.data_directory(config))
     node_name = derived.node_name(config, facts)
     runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)

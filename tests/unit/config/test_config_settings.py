@@ -24,16 +24,10 @@ ACTING = {
     Kind.LIST: ["something"],
 }
 ACTING_BY_NAME: dict[str, object] = {
-    "bind-address": "10.1.2.3",
     "tls-san-security": False,
     "servicelb-namespace": "other",
     "egress-selector-mode": "cluster",
-    "server": "https://first.example:9345",
     "cloud-provider-name": "harvester",
-    "kube-cloud-controller-manager-arg": ["v=2"],
-    "cloud-controller-manager-extra-mount": ["/a:/b"],
-    "cloud-controller-manager-extra-env": ["A=b"],
-    "cloud-controller-manager-image": "example.com/ccm:1",
 }
 REFUSED = [setting for setting in SETTINGS if setting.refused]
 
@@ -96,7 +90,6 @@ def test_a_refused_key_that_would_do_something_is_refused_with_its_reason(settin
         {"egress-selector-mode": "disabled"},
         {"egress-selector-mode": "agent"},
         {"cloud-provider-name": "external"},
-        {"lb-server-port": 6444},
         {"disable-etcd": False},
         {"datastore-endpoint": ""},
         {"helm-controller-arg": []},
@@ -109,8 +102,9 @@ def test_a_refused_key_that_does_nothing_passes(values: dict[str, object]) -> No
     make_config(Role.SERVER, values)
 
 
-def test_an_agent_may_name_the_server_that_it_joins() -> None:
-    config = make_config(Role.AGENT, {"server": "https://10.0.0.1:9345", "token": "x"})
+@pytest.mark.parametrize("role", Role)
+def test_a_node_may_name_the_server_that_it_joins(role: Role) -> None:
+    config = make_config(role, {"server": "https://10.0.0.1:9345", "token": "x"})
     assert config.text("server") == "https://10.0.0.1:9345"
 
 
