@@ -36,6 +36,16 @@ def payload(name: str) -> list[Path]:
     return [path if path.exists() else path.parent for path in below]
 
 
+def freeze(name: str, *, frozen: bool) -> None:
+    """Let none of the node's processes run, or all of them again."""
+    for directory in directories(name):
+        # The freezer of cgroup v1, and that of v2.
+        values = {"freezer.state": "FROZEN" if frozen else "THAWED", "cgroup.freeze": f"{frozen:d}"}
+        for file, value in values.items():
+            if (directory / file).exists():
+                (directory / file).write_text(value)
+
+
 def processes(name: str) -> set[int]:
     """All processes in the node's cgroups."""
     found: set[int] = set()

@@ -308,8 +308,8 @@ class Node(ABC):
         record = registry.find(self.name)
         return record is not None and record.is_running()
 
-    def power_on(self) -> None:
-        """Boot the machine, and wait until it has booted."""
+    def power_on(self, timeout: float = 120) -> None:
+        """Boot the machine, and wait until it has booted, with every unit that starts at boot."""
         if self.is_up():
             raise NodeError(f"{self.name} is up already")
         registry.set_process(self.record, 0)
@@ -323,7 +323,24 @@ class Node(ABC):
                 stderr=console,
                 check=True,
             )
-        self.wait_booted()
+        self.wait_booted(timeout)
+
+    def crash(self) -> None:
+        """End the machine from one moment to the next. All that it has written stays on its disk, also what
+        a machine that loses its power would not have written yet."""
+        record = registry.find(self.name)
+        if record is None or not record.is_running():
+            raise NodeError(f"{self.name} is not running")
+        self.record = record
+        self._end()
+
+    def unplug(self) -> None:
+        """Take the machine off the network. It has its address still, and nothing answers."""
+        network.unplug(self.record.index)
+
+    def plug_in(self) -> None:
+        """Put it on the network again; so does a boot."""
+        network.plug_in(self.record.index)
 
     def reboot(self, timeout: float = 120) -> None:
         """Reboot through systemd, wait until the node has booted again."""

@@ -65,6 +65,16 @@ def detach(name: str, index: int) -> None:
         command("ip", "netns", "delete", namespace_of(name))
 
 
+def unplug(index: int) -> None:
+    """Take a node's port off the bridge: the node's interface is up and leads nowhere."""
+    _ip(NAMESPACE, "link", "set", port_of(index), "nomaster")
+
+
+def plug_in(index: int) -> None:
+    """Put a node's port at the bridge again."""
+    _ip(NAMESPACE, "link", "set", port_of(index), "master", _BRIDGE)
+
+
 def remove_unused() -> None:
     """Remove the bridge when no node is left."""
     with locked(registry.LOCK):

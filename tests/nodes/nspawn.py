@@ -57,6 +57,15 @@ class NspawnNode(Node):
         self.check_suite(content)
         placement.place_below(self.root, content, self.data_directory)
 
+    def pause(self) -> None:
+        """Let the whole machine stand still, as a virtual machine that its host suspends: its clock goes on,
+        its connections stay. No command can be run in it."""
+        cgroup.freeze(self.name, frozen=True)
+
+    def resume(self) -> None:
+        """Let it run again. Nothing happens when it does."""
+        cgroup.freeze(self.name, frozen=False)
+
     def supervise(self) -> None:
         # From here on everything that runs is in the node's cgroups, where it can be found and ended.
         cgroup.enter(self.name)
@@ -116,6 +125,8 @@ class NspawnNode(Node):
         # first, or it would take the end for a power-off; what is left in the cgroups is systemd-nspawn.
         if self.record.is_running():
             kill(self.record.pid)
+        # No signal ends what is frozen.
+        self.resume()
         deadline = time.monotonic() + 30
         while remaining := cgroup.processes(self.name):
             if time.monotonic() > deadline:
