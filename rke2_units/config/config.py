@@ -1,12 +1,12 @@
 """The settings of one node, merged and checked."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from rke2_units.config import grammar
+from rke2_units.config import check, grammar
 from rke2_units.config.registries import Registries
 from rke2_units.config.settings import BY_NAME, Kind
-from rke2_units.config.values import Item
+from rke2_units.config.values import Given, Item
 from rke2_units.errors import ConfigurationError
 from rke2_units.names import Role
 
@@ -51,6 +51,17 @@ class Config:
             return tuple(item.text for item in items)
         default = BY_NAME[name].default
         return tuple(default.split(",")) if default else ()
+
+    def with_cluster(self, values: Mapping[str, Sequence[str]], source: str) -> "Config":
+        """These settings with the cluster's (by name, one text or a list's items) over them.
+
+        They are checked as those of a file are; ConfigurationError says where they come from (`source`).
+        """
+        given = {
+            name: Given(tuple(Item(text, source) for text in texts), BY_NAME[name].kind is Kind.LIST, source)
+            for name, texts in values.items()
+        }
+        return replace(self, given={**self.given, **check.settle(self.role, given)})
 
     def is_set(self, name: str) -> bool:
         """Whether the user gave it a value; nothing, an empty text and an empty list are none."""

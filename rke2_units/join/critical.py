@@ -1,0 +1,63 @@
+"""What must be alike on all servers of a cluster: RKE2's list, compared before a server joins."""
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Mapping
+
+from rke2_units.errors import ConfigurationError
+
+# The setting, and the fields of /v1-rke2/config that it becomes.
+_CRITICAL = {
+    "cluster-cidr": ("ClusterIPRanges", "ClusterIPRange"),
+    "service-cidr": ("ServiceIPRanges", "ServiceIPRange"),
+    "cluster-dns": ("ClusterDNSs", "ClusterDNS"),
+    "cluster-domain": ("ClusterDomain",),
+    "disable-cloud-controller": ("DisableCCM",),
+    "disable-kube-proxy": ("DisableKubeProxy",),
+    "egress-selector-mode": ("EgressSelectorMode",),
+    "embedded-registry": ("EmbeddedRegistry",),
+    "enable-servicelb": ("DisableServiceLB",),
+    "helm-controller": ("DisableHelmController",),
+    "network-policy": ("DisableNPC",),
+    "secrets-encryption": ("EncryptSecrets",),
+    "secrets-encryption-provider": ("EncryptProvider",),
+    "supervisor-metrics": ("SupervisorMetrics",),
+}
+
+
+def compare(here: Mapping[str, object], there: Mapping[str, object]) -> None:
+    """ConfigurationError, with RKE2's words, when the two servers' configurations cannot go together.
+
+    Both are what /v1-rke2/config answers; a field that one of them lacks is not compared.
+    """
+    different = []
+    for setting, fields in _CRITICAL.items():
+        for field in fields:
+            if field not in here or field not in there:
+                continue
+            ours, theirs = _text(here[field]), _text(there[field])
+            if ours != theirs:
+                different.append(f"{setting} is {ours} here and {theirs} there")
+            break
+    if different:
+        raise ConfigurationError(
+            f"critical configuration value mismatch between servers: {'; '.join(different)}",
+            hint="set the same in config.yaml on all servers",
+        )
+
+
+def _text(value: object) -> str:
+    """One spelling of each value, for comparing and showing."""
+    if isinstance(value, list):
+        return ",".join(_text(item) for item in value)
+    if isinstance(value, dict) and {"IP", "Mask"} <= value.keys():
+        try:
+            length = int.from_bytes(base64.b64decode(value["Mask"], validate=True), "big").bit_count()
+            return str(ipaddress.ip_network(f"{value['IP']}/{length}", strict=False))
+        except (TypeError, ValueError, binascii.Error):
+            pass  # shown as it is
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    printable = "".join(letter for letter in str(value) if letter.isprintable())
+    return printable[:200] or "nothing"

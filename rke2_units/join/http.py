@@ -1,0 +1,117 @@
+"""HTTPS to one server's supervisor: short questions, one after another over a connection that is kept."""
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from rke2_units import __version__, names
+from rke2_units.doors.kubernetes_transport import refusal
+from rke2_units.errors import ConfigurationError, UserError
+
+# RKE2's. The answers are small; one that does not end is none.
+_TIMEOUT = 10.0
+_LARGEST_ANSWER = 4 << 20
+# What passes: too many requests, and what a server says of itself while it is coming up.
+_TEMPORARY = (429, 500, 502, 503, 504)
+
+
+class Unreachable(UserError):
+    """No answer, or one that says "later": worth another try, or another server."""
+
+
+class NotVerified(Unreachable):
+    """The server's certificate is not one of the authority that was to be believed."""
+
+
+class Refused(ConfigurationError):
+    """The server's no, with HTTP's `status`: asking it again would not help."""
+
+    def __init__(self, message: str, status: int, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class Connection:
+    """`headers` go with every request. Errors name the URL, and none of the headers."""
+
+    def __init__(
+        self, url: str, context: ssl.SSLContext, headers: Mapping[str, str], *, timeout: float = _TIMEOUT
+    ) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._headers = {"User-Agent": f"rke2-units/{__version__}", **headers}
+        self._timeout = timeout
+        self._connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port or names.SUPERVISOR_PORT, timeout=timeout, context=context
+        )
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def get(self, path: str) -> bytes:
+        return self.ask("GET", path)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The body of a 200. Raises Unreachable, NotVerified and Refused."""
+        try:
+            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
+            response = self._connection.getresponse()
+            answer = self._read(response)
+        except ssl.SSLCertVerificationError as error:
+            raise NotVerified(
+                f"{self._url}: its certificate is not to be believed: {_said(error)}"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"{self._url}: {_said(error)}") from None
+        if response.status == 200:
+            return answer
+        why = refusal(response.status, _parsed(answer)).message
+        message = (
+            f"{self._url}{path}: {response.status} {http.client.responses.get(response.status, '')}: {why}"
+        )
+        if response.status in _TEMPORARY:
+            raise Unreachable(message)
+        raise Refused(message, response.status)
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        # A timeout counts anew with each byte that trickles in.
+        deadline = time.monotonic() + self._timeout
+        answer = b""
+        while chunk := response.read1(1 << 16):
+            answer += chunk
+            if len(answer) > _LARGEST_ANSWER:
+                raise OSError("the answer is too large")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return answer
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS connection ({(error.reason or 'an error').lower().replace('_', ' ')})"
+    if isinstance(error, http.client.HTTPException):
+        return f"no valid answer ({type(error).__name__})"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _parsed(answer: bytes) -> object:
+    try:
+        parsed: object = json.loads(answer)
+    except ValueError:
+        return answer[:1000].decode(errors="replace")
+    return parsed

@@ -1,0 +1,133 @@
+"""What a further server gets from one that is there: the authorities and keys that all servers share."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rke2_units.certificates import bootstrap, certificate, keys, pem
+from rke2_units.certificates.token import Token
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.join import cluster_config, critical, validate
+from rke2_units.join.http import Unreachable
+from rke2_units.model import File
+from rke2_units.names import Paths
+
+_API = "/v1-rke2"
+# The logical names of authorities, each of which has a key beside it (its name, and Key).
+_AUTHORITIES = tuple(name for name in bootstrap.FILES if name.endswith("CA"))
+# Without these a server would make its own, and be none of this cluster.
+_KEYS = tuple(f"{name}Key" for name in _AUTHORITIES)
+_NEEDED = (*_AUTHORITIES, *_KEYS, "ServiceKey", "PasswdFile", "EncryptionConfig")
+# What no data of a server without etcd member depends on: the cluster's own may replace it.
+_REPLACEABLE = ("PasswdFile", "IPSECKey", "EncryptionConfig", "EncryptionHash")
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server that joins. `agent_password`: what its configuration makes agents join with.
+
+    `configuration` is what it would itself answer to /v1-rke2/config.
+    """
+
+    paths: Paths
+    token: Token
+    agent_password: str = field(repr=False)
+    configuration: Mapping[str, object]
+
+
+def fetch(url: str, server: Server) -> tuple[File, ...]:
+    """The files that make this server one of the cluster at `url`; nothing is written.
+
+    Raises Unreachable while nobody answers, Refused, and ConfigurationError for what a person must change on
+    one of the two servers: critical settings, or the authorities of another cluster on this one's disk.
+    """
+    trusted = validate.trust(url, server.token)
+    with validate.connect(trusted, server.token) as connection:
+        try:
+            contents = bootstrap.unpack(connection.get(f"{_API}/server-bootstrap"))
+            there = cluster_config.parse(connection.get(f"{_API}/config"))
+            _check(contents, trusted.authority)
+        except (ConfigurationError, Unreachable):
+            raise
+        except UserError as error:
+            raise Unreachable(f"{url}: {error.message}") from None
+    critical.compare(server.configuration, there)
+    _compare_agent_password(contents["PasswdFile"], server)
+    _refuse_other_cluster(server.paths, contents, url)
+    return tuple(_file(server.paths, name, content) for name, content in contents.items())
+
+
+def path(paths: Paths, name: str) -> str:
+    """Where the file of this logical name is."""
+    return f"{paths.server}/{bootstrap.FILES[name]}"
+
+
+def _file(paths: Paths, name: str, content: bytes) -> File:
+    public = name in _AUTHORITIES
+    return File(path(paths, name), content.decode(), 0o644 if public else 0o600, secret=not public)
+
+
+def _check(contents: Mapping[str, bytes], authority: bytes) -> None:
+    """UserError for what no server could have meant to send."""
+    missing = [name for name in _NEEDED if name not in contents]
+    if missing:
+        raise UserError(f"the bootstrap data lacks {', '.join(missing)}")
+    for name, content in contents.items():
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            raise UserError(f"the bootstrap data's {name} is no text") from None
+    for name in _AUTHORITIES:
+        found = certificate.load_first(contents[name].decode())
+        key = _key(contents[f"{name}Key"].decode())
+        if found is None or not certificate.is_authority(found):
+            raise UserError(f"the bootstrap data's {name} is no authority")
+        if key is None or not certificate.has_key(found, key.public_key()):
+            raise UserError(f"the bootstrap data's {name} and {name}Key do not belong together")
+    if contents["ServerCA"] != authority:
+        raise UserError("the bootstrap data has another ServerCA than /cacerts")
+    if pem.first_private_key(contents["ServiceKey"].decode()) is None:
+        raise UserError("the bootstrap data's ServiceKey is no private key")
+    try:
+        json.loads(contents["EncryptionConfig"])
+    except ValueError:
+        raise UserError("the bootstrap data's EncryptionConfig is not JSON") from None
+    _rows(contents["PasswdFile"])
+
+
+def _key(text: str) -> keys.PrivateKey | None:
+    try:
+        return keys.load("", text, hint="")
+    except UserError:
+        return None
+
+
+def _rows(content: bytes) -> dict[str, str]:
+    """passwd: the password of each user."""
+    rows = [row for row in csv.reader(io.StringIO(content.decode())) if row]
+    if any(len(row) < 4 for row in rows):
+        raise UserError("the bootstrap data's PasswdFile has a line without four fields")
+    return {row[1]: row[0] for row in rows}
+
+
+def _compare_agent_password(passwd: bytes, server: Server) -> None:
+    there = _rows(passwd).get("node")
+    if there is not None and there != server.agent_password:
+        raise ConfigurationError(
+            "critical configuration value mismatch between servers: agent-token here is not the one there",
+            hint="set agent-token as on the other servers, or remove it here if they have none",
+        )
+
+
+def _refuse_other_cluster(paths: Paths, contents: Mapping[str, bytes], url: str) -> None:
+    for name, content in contents.items():
+        here = files.read_bytes(path(paths, name))
+        if here and here != content and name not in _REPLACEABLE:
+            raise ConfigurationError(
+                f"{path(paths, name)} is not that of the cluster at {url}",
+                hint=f"this server has begun a cluster of its own: without it, remove {paths.server} and"
+                " start again; or remove server from its configuration",
+            )

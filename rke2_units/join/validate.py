@@ -1,0 +1,121 @@
+"""Whom to believe: RKE2's sequence by which a node gets to know a cluster's authority (server-ca.crt)."""
+
+import base64
+import ssl
+from dataclasses import dataclass, field
+
+from rke2_units.certificates import token as tokens
+from rke2_units.certificates.token import Token
+from rke2_units.errors import ConfigurationError
+from rke2_units.join.http import Connection, NotVerified, Refused
+
+_CACERTS = "/cacerts"
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A server that may be told the token. `authority` is its server-ca.crt, byte by byte."""
+
+    url: str
+    context: ssl.SSLContext = field(repr=False)
+    authority: bytes
+
+
+def parse(text: str, source: str, *, user: str, pin_required: bool) -> Token:
+    """The token, with `user` where it names none. ConfigurationError for what is none.
+
+    `pin_required` (token-require-ca-pin): one without the authority's hash is refused.
+    """
+    found = tokens.parse(text, source)
+    if pin_required and not found.ca_hash:
+        raise ConfigurationError(
+            f"{source} has no hash of the cluster's authority, and token-require-ca-pin is true",
+            hint="use the long form (K10...), as server/token of a server has it",
+        )
+    if found.bootstrap or found.user:
+        return found
+    return Token(found.ca_hash, user, found.password)
+
+
+def unverified(token: Token, source: str) -> str | None:
+    """The warning for a token by which nobody can tell the cluster from another; None for a long one."""
+    if token.ca_hash:
+        return None
+    return (
+        f"{source} has no hash of the cluster's authority: whoever answers as this server is believed, and "
+        "is told the token; use the long form (K10...) of server/token"
+    )
+
+
+def trust(url: str, token: Token) -> Trusted:
+    """The server, once it has proven to own the authority that the token names.
+
+    One whose certificate the system's authorities vouch for is believed as it is, as in RKE2; the token's
+    hash is compared all the same. Nothing secret is sent. Raises Unreachable, NotVerified and Refused.
+    """
+    system = ssl.create_default_context()
+    system.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        bundle = _cacerts(url, system)
+    except NotVerified:
+        bundle = _cacerts(url, _anybody())
+        _compare(url, token, bundle)
+        context = _only(bundle)
+        # Whoever has the authority's certificate need not have its keys.
+        if _cacerts(url, context) != bundle:
+            raise Refused(f"{url} has given two different authorities", 200) from None
+        return Trusted(url, context, bundle)
+    _compare(url, token, bundle)
+    return Trusted(url, system, bundle)
+
+
+def connect(server: Trusted, token: Token) -> Connection:
+    """With the token as credentials."""
+    return Connection(server.url, server.context, {"Authorization": authorization(token)})
+
+
+def with_certificate(server: Trusted, certificate: str, key: str) -> Connection:
+    """With a client certificate (paths of PEM files). OSError when the files cannot be used."""
+    context = _only(server.authority)
+    context.load_cert_chain(certificate, key)
+    return Connection(server.url, context, {})
+
+
+def authorization(token: Token) -> str:
+    """The header's value: a bootstrap token is a bearer's, all others are user and password."""
+    if token.bootstrap:
+        return f"Bearer {token.bootstrap}"
+    return "Basic " + base64.b64encode(f"{token.user}:{token.password}".encode()).decode()
+
+
+def _cacerts(url: str, context: ssl.SSLContext) -> bytes:
+    with Connection(url, context, {}) as connection:
+        return connection.get(_CACERTS)
+
+
+def _compare(url: str, token: Token, bundle: bytes) -> None:
+    try:
+        found = tokens.authority_hash(bundle)
+    except ConfigurationError as error:
+        raise Refused(f"{url}{_CACERTS}: {error.message}", 200) from None
+    if not token.names_authority(found):
+        raise Refused(
+            f"token CA hash does not match the Cluster CA certificate hash of {url}: that is {found}",
+            200,
+            hint="the token is another cluster's, or this server is not who it claims to be",
+        )
+
+
+def _anybody() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _only(bundle: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=bundle.decode(errors="replace"))
+    return context
