@@ -15,7 +15,7 @@ _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 # Larger ones take long to check.
 _RSA_BITS = range(2048, 4096 + 1)
 # What cryptography 38 raises for damaged requests: OpenSSL reads some of them again.
-_UNREADABLE = (ValueError, TypeError, InternalError, UnsupportedAlgorithm)
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, InternalError, UnsupportedAlgorithm)
 _HINT = "send a request in DER form, signed with the key that it is for"
 
 
