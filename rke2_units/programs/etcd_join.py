@@ -1,0 +1,191 @@
+"""`etcd_join --settings FILE`: this server becomes a learner of the cluster's etcd, before its own starts.
+
+ExecStart= of rke2-etcd-join.service. What the member needs for its first start goes to db/etcd/initial.json.
+A cluster takes in one learner at a time: others wait here, for as long as it takes. A run that was
+interrupted after the cluster had taken this server in finds itself there and goes on.
+"""
+
+import base64
+import json
+import os
+import time
+from collections.abc import Callable
+
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.programs import console
+from rke2_units.programs.etcd import Etcd, EtcdError, Member, parse_members
+from rke2_units.programs.settings import Settings
+
+_INTERVAL = 2.0
+_TIMEOUT = 10.0
+_LARGEST_ANSWER = 1 << 20
+# A node that was deleted a moment ago may still have its member: this long (s) its name is waited for.
+_PATIENCE = 30.0
+_ANOTHER = "another server is joining"
+_DUPLICATE = "duplicate node name found, please use a unique name for this node"
+
+
+class Taken(ConfigurationError):
+    """A member of the cluster has this node's name or address."""
+
+
+def program(settings: Settings, arguments: list[str]) -> None:
+    if arguments:
+        raise UserError("etcd_join takes no arguments", hint="etcd_join --settings FILE")
+    table = settings.etcd_join
+    name, peer_url, initial = table.text("member_name"), table.text("peer_url"), table.text("initial")
+    files = [table.text(key) for key in ("authority", "certificate", "key")]
+    etcdctl, server = table.text("etcdctl"), table.text("server")
+    authority, token_file = table.text("server_authority"), table.text("token_file")
+
+    def attempt() -> list[Member]:
+        found = ask_members(server, authority, token_file)
+        etcd = Etcd(etcdctl, endpoints(found), authority=files[0], certificate=files[1], key=files[2])
+        return join(found, etcd, settings.node_name, name, peer_url)
+
+    members = until_joined(attempt)
+    write_initial(initial, initial_cluster(members, name, peer_url))
+    console.say(f"this server is a learner of etcd, one of {len(members)} members")
+
+
+def until_joined(attempt: Callable[[], list[Member]]) -> list[Member]:
+    """Tries again until an attempt succeeds, and says what it waits for; Taken when that stays so."""
+    waiting = console.Waiting()
+    taken_since: float | None = None
+    while True:
+        try:
+            return attempt()
+        except Taken as error:
+            taken_since = taken_since or time.monotonic()
+            if time.monotonic() - taken_since >= _PATIENCE:
+                raise
+            waiting.report("this node's name to become free", error.message)
+        except ConfigurationError:
+            raise
+        except UserError as error:
+            taken_since = None
+            waiting.report(*_awaited(error))
+        time.sleep(_INTERVAL)
+
+
+def join(found: list[Member], etcd: Etcd, node: str, name: str, peer_url: str) -> list[Member]:
+    """The members after this server (NODE, as member NAME at this URL) has become one of them.
+
+    Raises Taken, and EtcdError while etcd does not take it in.
+    """
+    own = next((member for member in found if peer_url in member.peer_urls), None)
+    if own is None:
+        _refuse_duplicate(found, node)
+        if any(member.is_learner for member in found):
+            raise EtcdError(_ANOTHER)
+        return etcd.add_learner(name, peer_url)
+    if own.name:
+        raise Taken(
+            f"{_DUPLICATE}: etcd has a member {own.name} at {peer_url}, whose data is not here",
+            hint=f"if that was this node, `kubectl delete node {own.node}` on another server first",
+        )
+    # Taken in by a run that ended there. Asked for again: what the supervisor said may be older.
+    return etcd.members()
+
+
+def _refuse_duplicate(found: list[Member], node: str) -> None:
+    for member in found:
+        if member.node == node:
+            raise Taken(
+                f"{_DUPLICATE}: etcd has a member {member.name} at {', '.join(member.peer_urls)}",
+                hint=f"if that was this node, `kubectl delete node {node}` on another server first",
+            )
+
+
+def endpoints(members: list[Member]) -> list[str]:
+    """Where members of a cluster can be asked; learners answer next to nothing."""
+    found = [url for member in members if not member.is_learner for url in member.client_urls]
+    if not found:
+        raise EtcdError("none of etcd's members has started")
+    return found
+
+
+def initial_cluster(members: list[Member], name: str, peer_url: str) -> str:
+    """etcd's initial-cluster: all members, and this server under its name."""
+    parts = []
+    for member in members:
+        own = peer_url in member.peer_urls
+        # Who has not yet started has no name. etcd wants one, and compares URLs alone.
+        called = name if own else member.name or f"unstarted-{member.identifier:x}"
+        parts += [f"{called}={url}" for url in member.peer_urls]
+    if f"{name}={peer_url}" not in parts:
+        raise EtcdError(f"etcd does not list {peer_url} among its members")
+    return ",".join(parts)
+
+
+def write_initial(path: str, cluster: str) -> None:
+    """The file that etcd's configuration is made with, whole or not at all."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    temporary = f"{path}.new"
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"initial-cluster": cluster, "initial-cluster-state": "existing"}, file)
+        file.flush()
+        os.fsync(descriptor)
+    os.rename(temporary, path)
+
+
+def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
+    """etcd's members as the server's supervisor knows them (/db/info). UserError when it does not say."""
+    import http.client
+    import ssl
+    from urllib.parse import urlsplit
+
+    url = f"{server.rstrip('/')}/db/info"
+    parts = urlsplit(url)
+    headers = {"Authorization": f"Basic {_credentials(token_file)}"}
+    connection = None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=_TIMEOUT, context=context
+        )
+        connection.request("GET", parts.path, headers=headers)
+        response = connection.getresponse()
+        answer = response.read(_LARGEST_ANSWER)
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(f"{url}: {error}") from None
+    finally:
+        if connection is not None:
+            connection.close()
+    if response.status in (401, 403):
+        raise ConfigurationError(
+            f"{url} refuses this server's token (HTTP {response.status})",
+            hint="give it the server token of the cluster",
+        )
+    if response.status != 200:
+        raise UserError(f"{url}: HTTP {response.status}")
+    try:
+        return parse_members(json.loads(answer))
+    except ValueError:
+        raise UserError(f"{url}: the answer is not JSON") from None
+
+
+def _credentials(token_file: str) -> str:
+    """USER:PASSWORD of the K10 form in this file, as basic authentication has it."""
+    try:
+        with open(token_file, encoding="utf-8") as file:
+            credentials = file.read().strip().partition("::")[2]
+    except OSError as error:
+        raise UserError(f"{token_file}: {error.strerror}") from None
+    return base64.b64encode(credentials.encode()).decode()
+
+
+def _awaited(error: UserError) -> tuple[str, str]:
+    """What is waited for, and how that shows."""
+    if _ANOTHER in error.message or "too many learner" in error.message:
+        return "another server, which is joining", ""
+    if "unhealthy cluster" in error.message:
+        return "all members of etcd to be healthy", ""
+    return "etcd to take this server in", str(error)
+
+
+if __name__ == "__main__":
+    console.main(program, "etcd_join --settings FILE")
