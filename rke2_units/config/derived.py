@@ -248,3 +248,13 @@ def containerd_socket(config: Config) -> str:
 def runs(config: Config, component: str) -> bool:
     """Whether this server is to run a component (`kube-scheduler`): it is, unless it was disabled."""
     return not config.boolean(DISABLED_BY[component])
+
+
+def supervisor_proxy_port(config: Config) -> int:
+    """The port on an agent's loopback address that leads to every server's supervisor."""
+    return config.number("lb-server-port")
+
+
+def apiserver_proxy_port(config: Config) -> int:
+    """The port on an agent's loopback address that leads to every kube-apiserver (RKE2's rule)."""
+    return supervisor_proxy_port(config) - 1

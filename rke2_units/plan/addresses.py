@@ -33,6 +33,9 @@ def any_address(config: Config, facts: NodeFacts) -> str:
     return "::" if grammar.address(node_ips(config, facts)[0]).version == 6 else "0.0.0.0"
 
 
+def host_port(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def url(scheme: str, address: str, port: int) -> str:
-    host = f"[{address}]" if ":" in address else address
-    return f"{scheme}://{host}:{port}"
+    return f"{scheme}://{host_port(address, port)}"

@@ -14,7 +14,7 @@ from rke2_units.plan import addresses, server_files
 from rke2_units.release import features
 from rke2_units.release.model import Release
 
-_CIPHER_SUITES = ",".join(
+CIPHER_SUITES = ",".join(
     f"TLS_ECDHE_{authentication}_WITH_{cipher}"
     for authentication in ("ECDSA", "RSA")
     for cipher in ("AES_256_GCM_SHA384", "AES_128_GCM_SHA256", "CHACHA20_POLY1305")
@@ -88,7 +88,7 @@ def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: P
         "storage-backend": "etcd3",
         "tls-cert-file": f"{paths.tls}/serving-kube-apiserver.crt",
         "tls-private-key-file": f"{paths.tls}/serving-kube-apiserver.key",
-        "tls-cipher-suites": _CIPHER_SUITES,
+        "tls-cipher-suites": CIPHER_SUITES,
     }
 
 

@@ -10,6 +10,7 @@ from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, yaml_text
+from rke2_units.plan.etcdctl import etcdctl
 from rke2_units.release import features
 from rke2_units.release.model import Release
 
@@ -58,13 +59,36 @@ def member_name(config: Config, facts: NodeFacts) -> str:
     return facts.etcd_member_name or f"{derived.node_name(config, facts)}-00000000"
 
 
+def peer_url(config: Config, facts: NodeFacts) -> str:
+    """Where the other members reach this one."""
+    return addresses.url("https", addresses.node_ips(config, facts)[0], names.ETCD_PEER_PORT)
+
+
 def initial(config: Config, facts: NodeFacts) -> dict[str, str]:
     """The values that make a new member part of its cluster; etcd ignores them once it has data."""
-    peer = addresses.url("https", addresses.node_ips(config, facts)[0], names.ETCD_PEER_PORT)
+    peer = peer_url(config, facts)
     return {
         "initial-advertise-peer-urls": peer,
         "initial-cluster": f"{member_name(config, facts)}={peer}",
         "initial-cluster-state": "new",
+        **facts.etcd_initial,
+    }
+
+
+def join_settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+    """What rke2-etcd-join.service has to know to become a member of the cluster of `server`."""
+    paths = Paths(derived.data_directory(config))
+    return {
+        "server": config.text("server"),
+        "server_authority": f"{paths.tls}/server-ca.crt",
+        "token_file": paths.token,
+        "member_name": member_name(config, facts),
+        "peer_url": peer_url(config, facts),
+        "initial": paths.etcd_initial,
+        "etcdctl": etcdctl(config, release).path,
+        "authority": f"{paths.etcd_tls}/server-ca.crt",
+        "certificate": f"{paths.etcd_tls}/client.crt",
+        "key": f"{paths.etcd_tls}/client.key",
     }
 
 

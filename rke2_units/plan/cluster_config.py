@@ -1,0 +1,55 @@
+"""What a server tells of its cluster (/v1-rke2/config): RKE2's names, and Go's way to write networks.
+
+Agents take the cluster's values from it, and a joining server compares it with its own.
+"""
+
+import base64
+import ipaddress
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+
+
+def cluster_config(config: Config, facts: NodeFacts) -> dict[str, object]:
+    """The answer as data."""
+    pods = [_network(text) for text in derived.cluster_cidrs(config, facts)]
+    services = [_network(text) for text in derived.service_cidrs(config, facts)]
+    dns = list(derived.cluster_dns(config, facts))
+    return {
+        "AdvertiseIP": derived.advertise_address(config, facts),
+        "AdvertisePort": names.APISERVER_PORT,
+        "APIServerPort": names.APISERVER_PORT,
+        "ClusterDNS": dns[0],
+        "ClusterDNSs": dns,
+        "ClusterDomain": config.text("cluster-domain"),
+        "ClusterIPRange": pods[0],
+        "ClusterIPRanges": pods,
+        "DisableCCM": config.boolean("disable-cloud-controller"),
+        "DisableHelmController": False,
+        "DisableKubeProxy": config.boolean("disable-kube-proxy"),
+        # RKE2 has neither k3s' controller of network policies nor its flannel.
+        "DisableNPC": True,
+        "DisableServiceLB": not config.boolean("enable-servicelb"),
+        "EgressSelectorMode": config.text("egress-selector-mode"),
+        "EmbeddedRegistry": config.boolean("embedded-registry"),
+        "EncryptProvider": config.text("secrets-encryption-provider"),
+        "EncryptSecrets": True,
+        "FlannelBackend": "none",
+        "FlannelExternalIP": False,
+        "FlannelIPv6Masq": False,
+        "HTTPSPort": names.APISERVER_PORT,
+        "ServerNodeName": derived.node_name(config, facts),
+        "ServiceIPRange": services[0],
+        "ServiceIPRanges": services,
+        "SupervisorMetrics": config.boolean("supervisor-metrics"),
+        "SupervisorPort": names.SUPERVISOR_PORT,
+        "SystemDefaultRegistry": derived.default_registry(config),
+    }
+
+
+def _network(text: str) -> dict[str, str]:
+    network = ipaddress.ip_network(text)
+    mask = base64.b64encode(network.netmask.packed).decode()
+    return {"IP": str(network.network_address), "Mask": mask}

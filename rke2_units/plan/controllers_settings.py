@@ -1,0 +1,79 @@
+"""What the controllers have to know, those of what is to be done once in a cluster: one JSON file."""
+
+import json
+
+from rke2_units import names
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import addresses, etcd
+from rke2_units.plan.etcdctl import etcdctl
+from rke2_units.release.model import Release
+
+# RKE2's supervisor does this work, under this name.
+_IDENTITY = "client-supervisor"
+
+
+def material(paths: Paths) -> tuple[str, ...]:
+    """The files that they read when they start."""
+    return (
+        f"{paths.tls}/server-ca.crt",
+        f"{paths.tls}/{_IDENTITY}.crt",
+        f"{paths.tls}/{_IDENTITY}.key",
+        f"{paths.etcd_tls}/server-ca.crt",
+        f"{paths.etcd_tls}/client.crt",
+        f"{paths.etcd_tls}/client.key",
+        # It changes with the token.
+        paths.passwd,
+        *bootstrap_files(paths).values(),
+    )
+
+
+def bootstrap_files(paths: Paths) -> dict[str, str]:
+    """What a server needs to have in common with all others, by RKE2's names of it in the bootstrap data."""
+    tls, etcd_tls = paths.tls, paths.etcd_tls
+    authorities = {
+        "ServerCA": f"{tls}/server-ca",
+        "ClientCA": f"{tls}/client-ca",
+        "RequestHeaderCA": f"{tls}/request-header-ca",
+        "ETCDServerCA": f"{etcd_tls}/server-ca",
+        "ETCDPeerCA": f"{etcd_tls}/peer-ca",
+    }
+    return {
+        **{name: f"{base}.crt" for name, base in authorities.items()},
+        **{f"{name}Key": f"{base}.key" for name, base in authorities.items()},
+        "ServiceKey": f"{tls}/service.key",
+        "PasswdFile": paths.passwd,
+        "IPSECKey": paths.ipsec_key,
+        "EncryptionConfig": paths.encryption_config,
+        "EncryptionHash": paths.encryption_state,
+    }
+
+
+def text(config: Config, facts: NodeFacts, release: Release) -> str:
+    """The settings file's content."""
+    paths = Paths(derived.data_directory(config))
+    settings = {
+        "node_name": derived.node_name(config, facts),
+        "kubernetes": {
+            "url": addresses.url("https", addresses.LOOPBACK, names.APISERVER_PORT),
+            "authority": f"{paths.tls}/server-ca.crt",
+            "certificate": f"{paths.tls}/{_IDENTITY}.crt",
+            "key": f"{paths.tls}/{_IDENTITY}.key",
+        },
+        "etcd": {
+            "etcdctl": etcdctl(config, release).path,
+            "endpoints": [addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT)],
+            "authority": f"{paths.etcd_tls}/server-ca.crt",
+            "certificate": f"{paths.etcd_tls}/client.crt",
+            "key": f"{paths.etcd_tls}/client.key",
+        },
+        "token_file": paths.token,
+        "node_password_file": names.NODE_PASSWORD_FILE,
+        "rbac": paths.rbac,
+        "member_name": etcd.member_name(config, facts),
+        "member_address": addresses.node_ips(config, facts)[0],
+        "bootstrap_files": bootstrap_files(paths),
+    }
+    return json.dumps(settings, indent=2) + "\n"

@@ -1,0 +1,84 @@
+"""What the supervisor has to know: one JSON file, and the files that systemd hands to it as credentials."""
+
+import json
+
+from rke2_units import names
+from rke2_units.config import derived, grammar
+from rke2_units.config.config import Config
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths
+from rke2_units.plan import addresses
+from rke2_units.plan.cluster_config import cluster_config
+from rke2_units.plan.control_plane import CIPHER_SUITES
+from rke2_units.plan.etcdctl import etcdctl
+from rke2_units.release.model import Release
+
+_OLDEST_TLS = "VersionTLS12"
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+def credentials(paths: Paths, facts: NodeFacts) -> dict[str, str]:
+    """Every file that the supervisor reads, by the name that systemd hands it over with.
+
+    The key of an authority of the user's own may be kept elsewhere.
+    """
+    tls, etcd = paths.tls, paths.etcd_tls
+    authorities = {
+        "server-ca": f"{tls}/server-ca",
+        "client-ca": f"{tls}/client-ca",
+        "request-header-ca": f"{tls}/request-header-ca",
+        "etcd-server-ca": f"{etcd}/server-ca",
+        "etcd-peer-ca": f"{etcd}/peer-ca",
+    }
+    identities = {
+        "serving": f"{tls}/serving-supervisor",
+        "client": f"{tls}/client-supervisor",
+        "etcd-client": f"{etcd}/client",
+    }
+    elsewhere = {
+        f"{base}.key" for base in authorities.values() if f"{base}.crt" in facts.digests
+    } - facts.digests.keys()
+    return {
+        **{
+            f"{name}.{suffix}": f"{base}.{suffix}"
+            for name, base in (authorities | identities).items()
+            for suffix in ("crt", "key")
+            if f"{base}.{suffix}" not in elsewhere
+        },
+        "service.key": f"{tls}/service.key",
+        "passwd": paths.passwd,
+        "ipsec.psk": paths.ipsec_key,
+        "encryption-config.json": paths.encryption_config,
+        "encryption-state.json": paths.encryption_state,
+    }
+
+
+def listen(config: Config) -> str:
+    """The socket's ListenStream=: a port alone is that of all addresses, of IPv6 too where there is any."""
+    address = config.text("bind-address")
+    if address in _WILDCARDS:
+        return str(names.SUPERVISOR_PORT)
+    return addresses.host_port(address, names.SUPERVISOR_PORT)
+
+
+def text(config: Config, facts: NodeFacts, release: Release) -> str:
+    """The settings file's content."""
+    paths = Paths(derived.data_directory(config))
+    # RKE2's supervisor speaks the TLS that kube-apiserver was told to speak.
+    given = dict(grammar.argument(item) for item in config.items("kube-apiserver-arg"))
+    suites = given.get("tls-cipher-suites") or CIPHER_SUITES
+    advertised = derived.advertise_address(config, facts)
+    settings = {
+        "node_name": derived.node_name(config, facts),
+        "node_ips": addresses.node_ips(config, facts),
+        "kubernetes": {"url": addresses.url("https", addresses.LOOPBACK, names.APISERVER_PORT)},
+        "config": cluster_config(config, facts),
+        "min_tls_version": given.get("tls-min-version") or _OLDEST_TLS,
+        "cipher_suites": suites.split(","),
+        "etcdctl": etcdctl(config, release).path,
+        "etcd_url": addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT),
+        "static": paths.static,
+        "apiservers_fallback": [addresses.host_port(advertised, names.APISERVER_PORT)],
+        "connections": 256,
+    }
+    return json.dumps(settings, indent=2) + "\n"
