@@ -1,4 +1,4 @@
-"""The way from an agent to its servers: haproxy on loopback, to every kube-apiserver and every supervisor."""
+"""An agent's way to its servers: haproxy on loopback, to every kube-apiserver and every supervisor."""
 
 from collections.abc import Sequence
 
