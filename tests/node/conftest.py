@@ -1,18 +1,28 @@
 """Real nodes, booted once for all tests that share them."""
 
+import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from rke2_units.plan import joining
 from tests.node import product
+from tests.nodes import registry
 from tests.nodes.content import SUITES, content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.package import build_deb
+
+# The lock of this process, while it runs a file.
+_TURN = pytest.StashKey[int]()
+# What nodes do only when they join others.
+collect_ignore = (
+    [] if joining.JOINING else ["test_cluster.py", "test_joining.py", "test_supervisor_attacks.py"]
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +31,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.path.parent.name == "node":
                 item.add_marker(pytest.mark.skip(reason="nodes need root: sudo ./test"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """A file whose tests are marked `alone` has the machine for itself, whatever runs in other processes."""
+    if item.path.parent.name != "node" or os.geteuid() != 0:
+        return (yield)
+    if item.config.stash.get(_TURN, None) is None:
+        registry.DIRECTORY.mkdir(parents=True, exist_ok=True)
+        turn = item.config.stash[_TURN] = os.open(registry.DIRECTORY / "alone", os.O_CREAT | os.O_RDWR)
+        fcntl.flock(turn, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path != item.path:
+            os.close(item.config.stash[_TURN])
+            del item.config.stash[_TURN]
 
 
 def node_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """What the tests do with the product on a node, in the words of its users."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,13 +31,24 @@ UNITS = (
 )
 
 
-def install(node: Node, deb: Path, release: str, config: str = BASIC_CONFIG) -> None:
-    """As an administrator does: the package, the configuration, the role. Nothing is started."""
+def install(
+    node: Node,
+    deb: Path,
+    release: str,
+    config: str = BASIC_CONFIG,
+    *,
+    role: str = "server",
+    options: Sequence[str] = (),
+) -> None:
+    """As an administrator does: the package, the configuration, the role. Nothing is started.
+
+    `options` are further words for `rke2-units install`.
+    """
     node.copy_in(deb, "/root/rke2-units.deb")
     node.run("apt-get", "install", "--yes", "-qq", "/root/rke2-units.deb", timeout=300)
     node.run("mkdir", "-p", "/etc/rancher/rke2")
     node.write(CONFIG, config)
-    node.run("rke2-units", "install", "--role", "server", "--release", release)
+    node.run("rke2-units", "install", "--role", role, "--release", release, *options)
 
 
 def start(node: Node, timeout: float = 300) -> float:
