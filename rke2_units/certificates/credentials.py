@@ -78,6 +78,32 @@ def token_files(request: Request, bundle: str, had_authority: bool) -> TokenFile
     return TokenFiles(tuple(written), tuple(links))
 
 
+def server_password(paths: Paths) -> str:
+    """The password of the server token on disk, "" when there is none yet."""
+    return _password_on_disk(paths)
+
+
+def rotated(paths: Paths, bundle: str, before: str, password: str) -> tuple[File, ...]:
+    """The token file and passwd with this password of the server token in place of `before`.
+
+    Agents get it as well, unless they have a token of their own. `bundle`: the server authority's file.
+    """
+    node = next((row[0] for row in _rows(paths) if row[1] == _NODE), before)
+    ca_hash = tokens.authority_hash(bundle.encode())
+    return (
+        File(
+            paths.passwd, _passwd(paths, password, password if node == before else node), 0o600, secret=True
+        ),
+        _token_file(paths.token, tokens.Token(ca_hash, _SERVER, password)),
+    )
+
+
+def new_password(text: str, bundle: str) -> str:
+    """The password of a token that servers are to have, in either form; ConfigurationError for another's."""
+    _check_hash(text, "the new token", tokens.authority_hash(bundle.encode()), had_authority=True)
+    return _password(text, "the new token", _SERVER)
+
+
 def _kept(path: str) -> str:
     content = files.read_text(path) or ""
     return content if content.strip() else ""

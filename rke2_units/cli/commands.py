@@ -260,6 +260,93 @@ def status(as_json: bool) -> int:
     return 0 if found.well else 1
 
 
+@command.group(cls=_Group, hidden=True)
+def token() -> None:
+    """Make, list and delete bootstrap tokens; give the cluster another token.
+
+    On a server, as root.
+    """
+    from rke2_units.errors import UserError
+    from rke2_units.plan import joining
+
+    if not joining.JOINING:
+        raise UserError("joining does not act yet, and tokens with it")
+
+
+@token.command("create")
+@click.option(
+    "--ttl", default="24h", show_default=True, help="How long it is valid; 0: until it is deleted."
+)
+@click.option(
+    "--groups",
+    multiple=True,
+    default=["system:bootstrappers:rke2:default-node-token"],
+    show_default=True,
+    help="A group of who joins with it; may be given several times.",
+)
+@click.option(
+    "--usages",
+    multiple=True,
+    default=["signing,authentication"],
+    show_default=True,
+    help="What it is for; authentication is what agents need.",
+)
+@click.option("--description", default="", help="Said about it in lists.")
+@click.option(
+    "--token-file", metavar="FILE", help="Take abcdef.0123456789abcdef from FILE (-: standard input)."
+)
+def token_create(
+    ttl: str, groups: tuple[str, ...], usages: tuple[str, ...], description: str, token_file: str | None
+) -> int:
+    """Make a token that agents join with until it expires, and print it.
+
+    It names the cluster's authority, so that an agent gives it to no other server.
+    """
+    from rke2_units.cli.tokens import create
+
+    create(ttl, usages, groups, description, token_file)
+    return 0
+
+
+@token.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def token_list(as_json: bool) -> int:
+    """List the bootstrap tokens, without the part that is secret."""
+    from rke2_units.cli.tokens import show_all
+
+    show_all(as_json=as_json)
+    return 0
+
+
+@token.command("delete")
+@click.argument("identifiers", metavar="ID...", nargs=-1, required=True)
+def token_delete(identifiers: tuple[str, ...]) -> int:
+    """Delete bootstrap tokens by their ID.
+
+    Agents that have joined with one stay.
+    """
+    from rke2_units.cli.tokens import delete
+
+    delete(identifiers)
+    return 0
+
+
+@token.command("rotate")
+@click.option(
+    "--new-token-file", metavar="FILE", help="Take it from FILE (-: standard input; default: a random one)."
+)
+def token_rotate(new_token_file: str | None) -> int:
+    """Give the cluster another server token in place of the present one.
+
+    Run it on one server, and then with the new token on each of the others. What was interrupted is
+    completed when it is run again.
+    """
+    from rke2_units.cli.tokens import rotate
+
+    rotate(new_token_file)
+    return 0
+
+
 @command.command()
 def killall() -> int:
     """Stop the node and end everything of it.

@@ -6,6 +6,7 @@ from typing import Any
 
 from rke2_units.errors import UserError
 from rke2_units.names import Paths
+from rke2_units.node.printable import line
 
 _ROLE_LABEL = "node-role.kubernetes.io/"
 # The condition that the etcd controllers of servers keep on their nodes.
@@ -77,23 +78,18 @@ def node_from(obj: Mapping[str, Any]) -> ClusterNode:
         "being deleted" if metadata.get("deletionTimestamp") else "",
     )
     return ClusterNode(
-        name=_line(metadata["name"]),
-        address=_line(addresses.get("InternalIP", "")),
+        name=line(metadata["name"]),
+        address=line(addresses.get("InternalIP", "")),
         roles=tuple(
             sorted(label.removeprefix(_ROLE_LABEL) for label in labels if label.startswith(_ROLE_LABEL))
         ),
-        version=_line((status.get("nodeInfo") or {}).get("kubeletVersion", "")),
+        version=line((status.get("nodeInfo") or {}).get("kubeletVersion", "")),
         ready=is_ready,
         since=_seconds(ready.get("lastTransitionTime")),
         etcd={"True": "voter", "False": "learner"}.get(str(voter), ""),
         remarks=", ".join(remark for remark in remarks if remark),
-        problem="" if is_ready else f"it is not ready: {_line(ready.get('message') or _SILENT)}",
+        problem="" if is_ready else f"it is not ready: {line(ready.get('message') or _SILENT)}",
     )
-
-
-def _line(text: object) -> str:
-    """What another node's kubelet says goes to this one's terminal: one line of printable characters."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
 
 
 def _seconds(moment: object) -> float:

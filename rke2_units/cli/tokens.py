@@ -1,0 +1,187 @@
+"""rke2-units token: bootstrap tokens, and another token for the cluster."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from rke2_units import names
+from rke2_units.certificates import token as tokens
+from rke2_units.cli.planning import choose
+from rke2_units.config import grammar
+from rke2_units.doors import files
+from rke2_units.doors.kubernetes import Client
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.names import Paths, Role
+from rke2_units.node import bootstrap_tokens, installation, kubernetes_api, token_rotation
+from rke2_units.node.bootstrap_tokens import BootstrapToken
+from rke2_units.programs.etcd import Etcd
+
+# Seconds that the API may take for an answer.
+_PATIENCE = 10.0
+_COLUMNS = ("ID", "EXPIRES", "USAGES", "GROUPS", "DESCRIPTION")
+
+
+def create(
+    lifetime: str, usages: Sequence[str], groups: Sequence[str], description: str, token_file: str | None
+) -> None:
+    """Makes a bootstrap token, and prints it in the form that names the cluster's authority."""
+    paths = _server()
+    authority = files.read_bytes(f"{paths.tls}/server-ca.crt")
+    if authority is None:
+        raise UserError(f"there is no {paths.tls}/server-ca.crt", hint="systemctl start rke2-server")
+    token = _read_token(token_file) if token_file else bootstrap_tokens.generate()
+    wanted = [usage for text in usages for usage in text.split(",")]
+    wrong = [usage for usage in wanted if usage not in bootstrap_tokens.USAGES]
+    if wrong:
+        known = ", ".join(bootstrap_tokens.USAGES)
+        raise UserError(f"no usage of a bootstrap token: {', '.join(wrong)}", hint=f"there are {known}")
+    with _admin(paths) as client:
+        bootstrap_tokens.create(
+            client,
+            token,
+            datetime.now(UTC),
+            lifetime=_lifetime(lifetime),
+            usages=wanted,
+            groups=[group for text in groups for group in text.split(",")],
+            description=description,
+        )
+    click.echo(tokens.Token(tokens.authority_hash(authority), bootstrap=token).text())
+
+
+def show_all(*, as_json: bool) -> None:
+    """Prints what may be told of the bootstrap tokens: not the part that is secret."""
+    with _admin(_server()) as client:
+        found = bootstrap_tokens.listed(client)
+    click.echo(_json(found) if as_json else _table(found, datetime.now(UTC)))
+
+
+def delete(identifiers: Sequence[str]) -> None:
+    for identifier in identifiers:
+        bootstrap_tokens.checked_identifier(identifier)
+    with _admin(_server()) as client:
+        for identifier in identifiers:
+            bootstrap_tokens.delete(client, identifier)
+            click.echo(f"{identifier} is deleted")
+
+
+def rotate(token_file: str | None) -> None:
+    """Gives the cluster another server token; what this server does not reach is told."""
+    paths = _server()
+    config = choose(Role.SERVER, None).config
+    rotation = token_rotation.begin(paths, _read_token(token_file) if token_file else "")
+    if rotation is None:
+        click.echo("this server has that token already; nothing was changed")
+        return
+    # The one heavy import here is needed on real nodes only.
+    from rke2_units.doors.dbus import Systemd
+
+    # The file that install made is ours to keep up to date; others are the administrator's.
+    copies = [names.TOKEN_FILE] if config.text("token-file") == names.TOKEN_FILE else []
+    with Systemd() as systemd:
+        token_rotation.complete(
+            paths, rotation, datetime.now(UTC), etcd=_etcd(paths), systemd=systemd, copies=copies
+        )
+    click.echo(f"{paths.token} has the new token")
+    configured = tokens.parse(config.text("token")).password if config.is_set("token") else ""
+    if configured not in ("", rotation.password) and not copies:
+        click.echo(
+            f"warning: {config.source('token')} has the old one: rke2-server will not start with it",
+            err=True,
+        )
+    click.echo(
+        "on each other server: rke2-units token rotate --new-token-file FILE, with the new token in FILE;\n"
+        "agents that join from now on need it; those that have joined keep going without it"
+    )
+
+
+def _server() -> Paths:
+    """The paths of the server that this node is; errors for another node, and for who may not read them."""
+    installed = installation.read()
+    if installed is None or installed.role is not Role.SERVER:
+        raise ConfigurationError(
+            "this machine is not a server of a cluster", hint="the command is for one of its servers"
+        )
+    if os.geteuid() != 0:
+        raise UserError("tokens are root's", hint="run it with sudo")
+    return Paths(installed.data_directory)
+
+
+def _read_token(path: str) -> str:
+    """The token in this file, "-" for standard input, without the white space around it."""
+    text = sys.stdin.read() if path == "-" else files.read_text(path)
+    if text is None:
+        raise UserError(f"there is no file {path}")
+    if not text.strip():
+        raise UserError("standard input is empty" if path == "-" else f"{path} is empty")
+    return text.strip()
+
+
+@contextmanager
+def _admin(paths: Paths) -> Iterator[Client]:
+    client = kubernetes_api.client(f"{paths.credentials}/admin.kubeconfig", _PATIENCE)
+    if client is None:
+        raise UserError("this server was never started", hint="systemctl start rke2-server")
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _lifetime(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=grammar.duration(text))
+    except (ValueError, OverflowError):
+        raise UserError(f"{text!r} is no time to live", hint="it is like 24h, 90m or 0 (for ever)") from None
+
+
+def _json(found: Sequence[BootstrapToken]) -> str:
+    rows = [
+        {
+            "id": token.identifier,
+            "expires": token.expires.isoformat() if token.expires else None,
+            "usages": token.usages,
+            "groups": token.groups,
+            "description": token.description,
+        }
+        for token in found
+    ]
+    return json.dumps(rows, indent=2)
+
+
+def _table(found: Sequence[BootstrapToken], now: datetime) -> str:
+    rows = [_COLUMNS, *(_row(token, now) for token in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _row(token: BootstrapToken, now: datetime) -> tuple[str, ...]:
+    if token.expires is None:
+        expires = "never"
+    elif token.expires <= now:
+        expires = "expired"
+    else:
+        expires = token.expires.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return token.identifier, expires, ",".join(token.usages), ",".join(token.groups), token.description
+
+
+def _etcd(paths: Paths) -> Etcd | None:
+    """This server's etcd; None where it runs none."""
+    text = files.read_text(paths.controllers_settings)
+    found = json.loads(text)["etcd"] if text else None
+    if not found or not found["etcdctl"]:
+        return None
+    return Etcd(
+        found["etcdctl"],
+        found["endpoints"],
+        authority=found["authority"],
+        certificate=found["certificate"],
+        key=found["key"],
+    )
