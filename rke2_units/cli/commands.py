@@ -250,7 +250,7 @@ def images_bundle(
 def status(as_json: bool) -> int:
     """Show units, processes, readiness and pods as one tree.
 
-    Exits with 0 only when all is well.
+    The cluster's charts and nodes follow. Exits with 0 only when all is well with this node.
     """
     from rke2_units.cli import status_text
     from rke2_units.node.status import gather
