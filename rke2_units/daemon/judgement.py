@@ -10,8 +10,28 @@ from rke2_units.model import UnitState
 PAUSES = (0, 5, 10, 20, 40, 60)
 # A process that systemd has restarted this often, without ever having run, does not start.
 RESTARTS_THAT_FAIL = 4
-# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it.
-HOLDS_NOTHING_UP = (names.IMAGES_UNIT, names.HELM_UNIT, names.APPLIER_UNIT)
+# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it. Nor must
+# what it does for the cluster, and etcdctl, without which a server that has to join does not get that far.
+HOLDS_NOTHING_UP = (
+    names.IMAGES_UNIT,
+    names.ETCDCTL_UNIT,
+    names.CONTROLLERS_UNIT,
+    names.HELM_UNIT,
+    names.APPLIER_UNIT,
+)
+# Those that not every plan has, in the order in which they are stopped.
+_NOT_ON_EVERY_NODE = (
+    names.APPLIER_UNIT,
+    names.HELM_UNIT,
+    names.CONTROLLERS_UNIT,
+    names.ETCD_JOIN_UNIT,
+    names.ETCDCTL_UNIT,
+    names.CONTAINERD_UNIT,
+    names.CONTENT_UNIT,
+    names.API_PROXY_UNIT,
+    names.SUPERVISOR_SOCKET,
+    names.SUPERVISOR_UNIT,
+)
 _STATIC_POD_PREFIX = names.static_pod_unit("")[: -len(".service")]
 
 
@@ -67,9 +87,7 @@ def unwanted(states: Mapping[str, UnitState], wanted: Sequence[str]) -> list[str
     Static pods are not among them: they go with their pods.
     """
     return [
-        unit
-        for unit in (names.APPLIER_UNIT, names.HELM_UNIT, names.CONTAINERD_UNIT, names.CONTENT_UNIT)
-        if unit not in wanted and states[unit].active != "inactive"
+        unit for unit in _NOT_ON_EVERY_NODE if unit not in wanted and states[unit].active != "inactive"
     ]
 
 

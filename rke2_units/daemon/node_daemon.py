@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from rke2_units import names
 from rke2_units.daemon import judgement, memory, units
@@ -12,10 +15,12 @@ from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
 from rke2_units.daemon.probes import Probes
 from rke2_units.daemon.retries import Retries
-from rke2_units.doors import journal
+from rke2_units.daemon.server_list import ServerWatch
+from rke2_units.doors import files, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.join.http import Unreachable
 from rke2_units.model import UnitState
 from rke2_units.names import Role
 from rke2_units.node import causes, foreign_containerd
@@ -28,6 +33,10 @@ STOP_TIMEOUT = 18.0
 FOREIGN_CONTAINERD_TIMEOUT = 60.0
 # A kubelet that runs beside an apiserver that answers, and yet does not register its node, needs a person.
 REGISTRATION_TIMEOUT = 100.0
+# RKE2's pause between two rounds of questions to servers that do not answer.
+SERVERS_INTERVAL = 2.0
+
+_Answer = TypeVar("_Answer")
 
 
 class StartFailed(UserError):
@@ -58,10 +67,13 @@ class NodeDaemon:
     def _start(self) -> Prepared:
         """One attempt. What fails is remembered, so that the next one is made after a longer pause."""
         try:
-            self._say("preparing: certificates, manifests and units")
-            prepared = prepare(self._role, self._systemd)
+            prepared = self._prepare()
             for warning in prepared.warnings:
                 journal.log(Level.WARNING, warning)
+            if names.ETCD_JOIN_UNIT in prepared.plan.units:
+                self._join_etcd(prepared)
+                # Now the plan is the whole one: etcd's own values are known.
+                prepared = self._prepare()
             self._bring_up(prepared)
         except (StopRequested, ConfigurationError):
             # The one is no failure, the other is not tried again.
@@ -70,6 +82,40 @@ class NodeDaemon:
             memory.remember_failed_attempt(error.message if isinstance(error, UserError) else str(error))
             raise
         return prepared
+
+    def _prepare(self) -> Prepared:
+        self._say("preparing: certificates, manifests and units")
+        return prepare(self._role, self._systemd, self._ask_servers)
+
+    def _ask_servers(self, question: Callable[[], _Answer]) -> _Answer:
+        """The answer to a question that goes over the network, asked until there is one."""
+        while True:
+            try:
+                return self._in_background(question)
+            except Unreachable as error:
+                self._say(f"{self._starting}: waiting for a server: {error.message}")
+            self._rest(SERVERS_INTERVAL)
+
+    def _in_background(self, question: Callable[[], _Answer]) -> _Answer:
+        # In a thread: who does not answer must not keep this process from stopping.
+        asked = concurrent.futures.Future[_Answer]()
+
+        def run() -> None:
+            try:
+                asked.set_result(question())
+            except BaseException as error:
+                asked.set_exception(error)
+            self._events.wake()
+
+        threading.Thread(target=run, name="servers", daemon=True).start()
+        while not asked.done():
+            self._events.wait(5.0)
+        return asked.result()
+
+    def _rest(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            self._events.wait(remaining)
 
     def _pause(self) -> None:
         """Wait before another attempt; a start by hand is a first attempt."""
@@ -82,21 +128,56 @@ class NodeDaemon:
             return
         self._starting = f"starting, attempt {count + 1}"
         pause = judgement.pause_before(count)
-        deadline = time.monotonic() + pause
         due = time.strftime("%H:%M:%S", time.localtime(time.time() + pause))
         self._say(f"attempt {count + 1} at {due}; the last one failed: {reason}")
-        while (remaining := deadline - time.monotonic()) > 0:
-            self._events.wait(remaining)
+        self._rest(pause)
         self._began = time.time()
 
     def _restarted_by_systemd(self) -> bool:
         return self._systemd.restarts(self._role.unit) > 0
 
+    def _join_etcd(self, prepared: Prepared) -> None:
+        """Have etcd's other members take this server in, before its own etcd starts."""
+        wanted, before = self._start_units(prepared)
+        while True:
+            states = self._systemd.states(wanted)
+            if failure := judgement.failure(states, self._restarts(before), wanted):
+                self._fail(failure)
+            if judgement.is_up(states[names.ETCD_JOIN_UNIT]):
+                return
+            others = [unit for unit in wanted if unit != names.ETCD_JOIN_UNIT]
+            waiting = judgement.waiting_for(states, wanted)
+            if all(judgement.is_up(states[unit]) for unit in others):
+                waiting = self._systemd.status_text(names.ETCD_JOIN_UNIT) or waiting
+            self._say(f"{self._starting}: joining: {waiting}")
+            self._events.wait(1.0)
+
     def _bring_up(self, prepared: Prepared) -> None:
+        wanted, before = self._start_units(prepared)
+        self._follow_servers(prepared)
+        self._wait_until_ready(prepared, wanted, before)
+
+    def _start_units(self, prepared: Prepared) -> tuple[list[str], dict[str, int]]:
+        """Queue what the plan wants and has not; returns its units, but for those stopped by hand, and how
+        often each process was restarted so far."""
         systemd, paths = self._systemd, prepared.paths
         stopped = memory.stopped_by_hand()
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
         states = systemd.states(names.ALL_UNITS)
+
+        def start(unit: str) -> None:
+            if unit in wanted:
+                units.start_process(systemd, unit, prepared.digests[unit], states[unit])
+
+        if names.SUPERVISOR_SOCKET in wanted:
+            # Before all else: the other nodes' questions do not wait for this one's etcd.
+            socket = names.SUPERVISOR_SOCKET
+            changed = f"{names.UNIT_DIRECTORY}/{socket}" in prepared.changed
+            units.start_socket(systemd, socket, names.SUPERVISOR_UNIT, changed, states[socket])
+        start(names.SUPERVISOR_UNIT)
+        start(names.API_PROXY_UNIT)
+        if prepared.paths.api_proxy_config in prepared.changed:
+            self._reload_proxy()
         if names.CONTENT_UNIT in wanted:
             units.start_content(systemd, paths, prepared.content_directory, states[names.CONTENT_UNIT])
             self._wait_until_active([names.CONTENT_UNIT])
@@ -111,23 +192,42 @@ class NodeDaemon:
         if states[names.KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)
         before = {unit: systemd.restarts(unit) for unit in prepared.digests}
-        for unit in (names.CONTAINERD_UNIT, names.KUBELET_UNIT):
-            if unit in wanted:
-                units.start_process(systemd, unit, prepared.digests[unit], states[unit])
+        start(names.CONTAINERD_UNIT)
+        start(names.KUBELET_UNIT)
         if names.IMAGES_UNIT in wanted:
             # Static pods wait for what it finds now, not for what it found when it ran last.
             image_store.forget_present()
             systemd.restart(names.IMAGES_UNIT)
+        for unit in (names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT):
+            if unit in wanted:
+                systemd.restart(unit)
         for component in prepared.static_pods:
             if (unit := names.static_pod_unit(component)) in wanted:
                 units.start_static_pod(systemd, paths, component, states[unit])
         if names.HELM_UNIT in wanted:
             # Another image may be wanted than the one that it ran for.
             systemd.restart(names.HELM_UNIT)
-        if (unit := names.APPLIER_UNIT) in wanted:
-            # After the static pods: it is ordered after the job that starts kube-apiserver.
-            units.start_process(systemd, unit, prepared.digests[unit], states[unit])
-        self._wait_until_ready(prepared, wanted, before)
+        # After the static pods: they are ordered after the job that starts kube-apiserver.
+        start(names.CONTROLLERS_UNIT)
+        start(names.APPLIER_UNIT)
+        return wanted, before
+
+    def _follow_servers(self, prepared: Prepared) -> None:
+        if (servers := prepared.servers) is not None:
+            self._servers = ServerWatch(servers.url, servers.identity, servers.known, self._events.wake)
+
+    def _take_servers(self, prepared: Prepared) -> None:
+        """Go by the servers that there are now: the list on disk, and the proxy."""
+        if prepared.servers is None or (found := self._servers.take()) is None:
+            return
+        files.write_all(prepared.servers.files(found))
+        self._reload_proxy()
+        journal.log(Level.INFO, f"the cluster's servers are now {', '.join(found.servers)}")
+
+    def _reload_proxy(self) -> None:
+        """Have the proxy read its configuration again; one that does not run will read it when it starts."""
+        if self._systemd.state(names.API_PROXY_UNIT).active == "active":
+            self._systemd.reload_unit(names.API_PROXY_UNIT)
 
     def _wait_for_foreign_containerd(self, prepared: Prepared) -> None:
         """Return when it serves this node: it is no unit of ours whose state would tell."""
@@ -154,7 +254,8 @@ class NodeDaemon:
         probes = self._probes(prepared)
         needed = [unit for unit in wanted if unit not in judgement.HOLDS_NOTHING_UP]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
-        registering = (names.KUBELET_UNIT, names.static_pod_unit(names.KUBE_APISERVER))
+        own_apiserver = names.static_pod_unit(names.KUBE_APISERVER)
+        registering = (names.KUBELET_UNIT, names.API_PROXY_UNIT if prepared.servers else own_apiserver)
         can_register = all(unit in wanted for unit in registering)
         answering_since = 0.0
         while True:
@@ -165,11 +266,15 @@ class NodeDaemon:
                 # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
                 if not can_register or probes.registered:
                     break
-                answering_since = answering_since or time.monotonic()
                 probes.ask_for_registration()
+                answering_since = answering_since or time.monotonic()
+                if prepared.servers and not probes.api_is_ready:
+                    # Other machines may be away for as long as they like.
+                    answering_since = time.monotonic()
                 if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
                     self._fail(Failure(names.KUBELET_UNIT, "it has not registered this node"))
             self._say(f"{self._starting}: " + judgement.waiting_for(states, needed))
+            self._take_servers(prepared)
             self._events.wait(5.0)
         memory.forget_failed_attempts()
         self._status = judgement.health(states, wanted, set(), {}, {})
@@ -177,7 +282,9 @@ class NodeDaemon:
         journal.log(Level.INFO, f"{self._role.unit.removesuffix('.service')} is up and running")
 
     def _probes(self, prepared: Prepared) -> Probes:
-        self._live_probes = Probes(prepared.facts, prepared.node_url, prepared.identity, self._events.wake)
+        self._live_probes = Probes(
+            prepared.facts, prepared.api, prepared.node_url, prepared.identity, self._events.wake
+        )
         return self._live_probes
 
     def _restarts(self, before: dict[str, int]) -> dict[str, int]:
@@ -228,6 +335,7 @@ class NodeDaemon:
                 self._tell_of_stopped(stopped, now_stopped)
                 stopped = now_stopped
                 memory.remember_stopped_by_hand(stopped)
+            self._take_servers(prepared)
             self._retry_failed(retries, states)
             self._say(
                 judgement.health(states, wanted, stopped, self._live_probes.silent, retries.reasons),

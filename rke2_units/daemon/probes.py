@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from rke2_units import names
 from rke2_units.doors import http
 
 _REGISTRATION_INTERVAL = 0.1
@@ -19,22 +18,27 @@ Fact = Mapping[str, str | bool]
 class Probes:
     """Asks whether the node is registered, then how the components are; `changed` is called on a change.
 
-    `facts` are those of the programs' settings; `node_url` and `identity` ask the apiserver for our Node.
+    `facts` are those of the programs' settings, `api` the one of them that the API is ready by; `node_url`
+    and `identity` ask the apiserver for our Node.
     """
 
     def __init__(
         self,
         facts: Mapping[str, Fact],
+        api: str,
         node_url: str,
         identity: http.Identity,
         changed: Callable[[], None],
     ) -> None:
         self._facts = facts
+        self._api = api
         self._node_url = node_url
         self._identity = identity
         self._changed = changed
         self._apiserver_is_up = threading.Event()
         self.registered = False
+        # Whether the API was ready when it was asked last.
+        self.api_is_ready = False
         # Facts that do not hold, with the local time since when.
         self.silent: dict[str, str] = {}
         threading.Thread(target=self._run, name="probes", daemon=True).start()
@@ -55,8 +59,9 @@ class Probes:
 
     def _apiserver_is_ready(self) -> bool:
         # It serves objects some time before it says that it is ready.
-        fact = self._facts.get(names.KUBE_APISERVER)
-        return fact is None or _holds(fact)
+        fact = self._facts.get(self._api)
+        self.api_is_ready = fact is None or _holds(fact)
+        return self.api_is_ready
 
     def _node_is_registered(self) -> bool:
         try:

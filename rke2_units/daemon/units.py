@@ -12,7 +12,14 @@ from rke2_units.model import UnitState
 from rke2_units.names import Paths
 
 # Their units carry a digest of everything that they were started with.
-_PROCESSES = (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
+PROCESSES = (
+    names.SUPERVISOR_UNIT,
+    names.API_PROXY_UNIT,
+    names.CONTAINERD_UNIT,
+    names.KUBELET_UNIT,
+    names.CONTROLLERS_UNIT,
+    names.APPLIER_UNIT,
+)
 _DIGEST = "RKE2_UNITS_DIGEST="
 
 
@@ -85,6 +92,16 @@ def start_process(systemd: Systemd, unit: str, digest: str, state: UnitState) ->
         if pid and running_digest(pid) == digest:
             return
     systemd.restart(unit)
+
+
+def start_socket(systemd: Systemd, socket: str, service: str, changed: bool, state: UnitState) -> None:
+    """Start the socket of a service; a changed one listens elsewhere."""
+    if changed and state.active == "active":
+        # systemd does not restart a socket while its service runs.
+        systemd.stop(service)
+        systemd.restart(socket)
+    elif state.active != "active":
+        systemd.start(socket)
 
 
 def start_static_pod(systemd: Systemd, paths: Paths, component: str, state: UnitState) -> None:

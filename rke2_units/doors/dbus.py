@@ -94,6 +94,10 @@ class Systemd:
         """Queue a restart job (a start, when the unit does not run); it does not wait for it."""
         self._call("RestartUnit", b"ss", unit.encode(), b"replace")
 
+    def reload_unit(self, unit: str) -> None:
+        """Queue a reload job of a unit that runs (`systemctl reload`); it does not wait for it."""
+        self._call("ReloadUnit", b"ss", unit.encode(), b"replace")
+
     def reset_failed(self, unit: str) -> None:
         self._call("ResetFailedUnit", b"s", unit.encode())
 
@@ -117,6 +121,11 @@ class Systemd:
     def main_pid(self, unit: str) -> int:
         """The main process of a service, 0 without one."""
         return int(self._service_property(unit, b"MainPID", b"u"))
+
+    def status_text(self, unit: str) -> str:
+        """What the service last said of itself by sd_notify(3), "" for nothing."""
+        text: bytes = self._service_property(unit, b"StatusText", b"s")
+        return text.decode(errors="replace")
 
     def needs_reload(self, units: Sequence[str]) -> bool:
         """Whether systemd has an older version of one of these units in memory than there is on disk."""

@@ -1,0 +1,124 @@
+"""What a node does with its servers before it has a plan: ask them, write what they gave, go by it."""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+from rke2_units.certificates import token as tokens
+from rke2_units.certificates.ensure import ensure
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.doors import files, journal
+from rke2_units.doors.journal import Level
+from rke2_units.errors import ConfigurationError
+from rke2_units.join import agent, candidates, cluster_config, server, server_list, validate
+from rke2_units.join.http import Unreachable
+from rke2_units.model import File, NodeFacts
+from rke2_units.names import Role
+from rke2_units.node.certificate_request import certificate_request
+from rke2_units.plan import addresses
+from rke2_units.plan.cluster_config import cluster_config as own_answer
+
+_Answer = TypeVar("_Answer")
+
+
+class Ask(Protocol):
+    """Asks until there is an answer: again whenever the question raises Unreachable."""
+
+    def __call__(self, question: Callable[[], _Answer]) -> _Answer: ...
+
+
+def apiserver_url(config: Config) -> str:
+    """An agent's way to the API servers: through the proxy on its loopback address."""
+    return addresses.url("https", addresses.LOOPBACK, derived.apiserver_proxy_port(config))
+
+
+def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str | None]:
+    """Sees to all that an agent has from its servers; returns its configuration with the cluster's values.
+
+    The second is a warning, None for none. When no server answers, a node that has been one of the cluster's
+    before goes by what it has.
+    """
+    source = _token_source(config)
+    token = validate.parse(
+        _token(config), source, user="node", pin_required=config.boolean("token-require-ca-pin")
+    )
+    request = certificate_request(Role.AGENT, config, facts)
+    paths = request.paths
+    urls = server_list.urls(server_list.read(paths.server_list), config.text("server"))
+    if not urls:
+        raise ConfigurationError(
+            "server is not set, and an agent needs one to join",
+            hint="rke2-units install --role agent --server https://HOST:9345 --token-file FILE",
+        )
+    now = datetime.now(UTC)
+    ensure(request, now)  # the password by which servers know this node again
+    password = agent.node_password(request.node_directory)
+    joining = agent.Agent(request, token, password, apiserver_url(config))
+
+    def question() -> agent.Fetched:
+        try:
+            return agent.fetch(urls, joining, now)
+        except Unreachable as error:
+            values = cluster_config.kept(paths.cluster_config) if agent.is_complete(request) else None
+            if values is None:
+                raise
+            journal.log(Level.WARNING, f"no server answers, this node starts with what it has: {error}")
+            return agent.Fetched((), values)
+
+    fetched = ask(question)
+    # Before anything is written: the values may be none that a node can have.
+    joined = cluster_config.over(config, fetched.values, "the cluster's servers")
+    _write(fetched.files)
+    return joined, validate.unverified(token, source)
+
+
+def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
+    """Sees to the authorities and keys that a further server has in common with the others.
+
+    Returns a warning, None for none.
+    """
+    source = _token_source(config)
+    text = _token(config)
+    token = validate.parse(text, source, user="server", pin_required=config.boolean("token-require-ca-pin"))
+    if token.bootstrap or token.user != "server":
+        raise ConfigurationError(
+            f"{source} is one that agents join with",
+            hint="a server joins with the one in server/token of another server",
+        )
+    request = certificate_request(Role.SERVER, config, facts)
+    agent_token = tokens.parse(request.agent_token, "agent-token") if request.agent_token else token
+    joining = server.Server(request.paths, token, agent_token.password, own_answer(config, facts))
+    url = config.text("server")
+    made = ask(lambda: candidates.first((url,), lambda one: server.fetch(one, joining)))
+    for folder in (
+        request.paths.server,
+        request.paths.tls,
+        request.paths.etcd_tls,
+        request.paths.credentials,
+    ):
+        files.make_directory(folder, 0o700)
+    _write(made)
+    return validate.unverified(token, source)
+
+
+def _write(made: Sequence[File]) -> None:
+    # What a killed start left half written can be a secret.
+    for folder in sorted({os.path.dirname(file.path) for file in made}):
+        files.clean(folder)
+    files.write_all(made)
+
+
+def _token(config: Config) -> str:
+    text = config.text("token")
+    if not text:
+        raise ConfigurationError(
+            "token is not set, and a node needs one to join a cluster",
+            hint="rke2-units install --token-file FILE; it is in server/token of a server",
+        )
+    return text
+
+
+def _token_source(config: Config) -> str:
+    return f"token ({config.source('token')})"
