@@ -86,9 +86,13 @@ def unwanted(states: Mapping[str, UnitState], wanted: Sequence[str]) -> list[str
 
     Static pods are not among them: they go with their pods.
     """
-    return [
-        unit for unit in _NOT_ON_EVERY_NODE if unit not in wanted and states[unit].active != "inactive"
-    ]
+    return [unit for unit in _NOT_ON_EVERY_NODE if unit not in wanted and states[unit].active != "inactive"]
+
+
+def stopping(states: Mapping[str, UnitState]) -> str:
+    """The name of a unit that is on its way out, "" when none is."""
+    found = (component(unit) for unit, s in states.items() if s.active == "deactivating" or s.job == "stop")
+    return next(found, "")
 
 
 def failure(

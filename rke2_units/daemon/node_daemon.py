@@ -250,9 +250,11 @@ class NodeDaemon:
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
-        """READY once the kubelet and every static pod answer, and the node is registered."""
+        """READY once the kubelet and every static pod answer, the node is registered, and what the plan has no
+        longer has stopped."""
         probes = self._probes(prepared)
         needed = [unit for unit in wanted if unit not in judgement.HOLDS_NOTHING_UP]
+        others = [unit for unit in names.ALL_UNITS if unit not in prepared.plan.units]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
         own_apiserver = names.static_pod_unit(names.KUBE_APISERVER)
         registering = (names.KUBELET_UNIT, names.API_PROXY_UNIT if prepared.servers else own_apiserver)
@@ -262,7 +264,8 @@ class NodeDaemon:
             states = self._systemd.states(wanted)
             if failure := judgement.failure(states, self._restarts(before), wanted):
                 self._fail(failure)
-            if all(judgement.is_up(states[unit]) for unit in needed):
+            going = judgement.stopping(self._systemd.states(others))
+            if not going and all(judgement.is_up(states[unit]) for unit in needed):
                 # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
                 if not can_register or probes.registered:
                     break
@@ -273,7 +276,8 @@ class NodeDaemon:
                     answering_since = time.monotonic()
                 if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
                     self._fail(Failure(names.KUBELET_UNIT, "it has not registered this node"))
-            self._say(f"{self._starting}: " + judgement.waiting_for(states, needed))
+            waiting = f"waiting for {going} to stop" if going else judgement.waiting_for(states, needed)
+            self._say(f"{self._starting}: {waiting}")
             self._take_servers(prepared)
             self._events.wait(5.0)
         memory.forget_failed_attempts()

@@ -46,8 +46,10 @@ def processes(node: Node, *names: str) -> dict[str, int]:
 
 
 def versions(node: Node) -> list[str]:
-    """The folders of content, without their hashes."""
-    return [name[: len(OLD)] for name in node.sh(f"ls {DATA}/data").stdout.split()]
+    """The folders of content, without their hashes; helm has folders of its own."""
+    return [
+        name[: len(OLD)] for name in node.sh(f"ls -d {DATA}/data/v* | xargs -n 1 basename").stdout.split()
+    ]
 
 
 def move(node: Node, release: str) -> None:

@@ -169,4 +169,24 @@ def test_what_the_plan_has_no_longer_and_yet_runs_is_stopped(
     missing: tuple[str, ...], changes: dict[str, tuple[str, str]], stopped: list[str]
 ) -> None:
     wanted = [unit for unit in UNITS if unit not in missing]
-    assert judgement.unwanted(states(**changes), wanted) == stopped
+    every = {unit: UnitState(unit, "loaded", "inactive", "dead", "") for unit in names.ALL_UNITS}
+    assert judgement.unwanted(every | states(**changes), wanted) == stopped
+
+
+def test_a_unit_that_is_on_its_way_out_is_named() -> None:
+    gone = {unit: UnitState(unit, "loaded", "inactive", "dead", "") for unit in UNITS}
+    scheduler = names.static_pod_unit(names.KUBE_SCHEDULER)
+    assert judgement.stopping(gone) == ""
+    for active, job in (("deactivating", "stop"), ("deactivating", ""), ("active", "stop")):
+        going = {scheduler: UnitState(scheduler, "loaded", active, "", job)}
+        assert judgement.stopping(gone | going) == "kube-scheduler"
+
+
+def test_what_only_joining_nodes_have_is_stopped_when_they_have_it_no_longer() -> None:
+    every = {unit: UnitState(unit, "loaded", "active", "running", "") for unit in names.ALL_UNITS}
+    stopped = judgement.unwanted(every, UNITS)
+    assert {names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT, names.API_PROXY_UNIT} <= set(stopped)
+    assert {names.CONTROLLERS_UNIT, names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT} <= set(stopped)
+    # A socket that is left would start its service again.
+    assert stopped.index(names.SUPERVISOR_SOCKET) < stopped.index(names.SUPERVISOR_UNIT)
+    assert judgement.unwanted(every, names.ALL_UNITS) == []
