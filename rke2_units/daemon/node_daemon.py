@@ -250,8 +250,8 @@ class NodeDaemon:
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
-        """READY once the kubelet and every static pod answer, the node is registered, and what the plan has no
-        longer has stopped."""
+        """READY once the kubelet and every static pod answer, the node is registered, and what has left the
+        plan has stopped."""
         probes = self._probes(prepared)
         needed = [unit for unit in wanted if unit not in judgement.HOLDS_NOTHING_UP]
         others = [unit for unit in names.ALL_UNITS if unit not in prepared.plan.units]
