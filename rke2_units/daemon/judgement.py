@@ -10,8 +10,8 @@ from rke2_units.model import UnitState
 PAUSES = (0, 5, 10, 20, 40, 60)
 # A process that systemd has restarted this often, without ever having run, does not start.
 RESTARTS_THAT_FAIL = 4
-# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it. Nor
-# must what it does for the cluster, and etcdctl, without which a server that has to join does not get that far.
+# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it; nor
+# must what it does for the cluster. A server that joins does not get that far without etcdctl.
 HOLDS_NOTHING_UP = (
     names.IMAGES_UNIT,
     names.ETCDCTL_UNIT,
