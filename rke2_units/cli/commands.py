@@ -86,8 +86,21 @@ def _image_lists(option: str) -> Callable[[_Function], _Function]:
 @click.option("--role", type=_ROLES, required=True, help="What this node is to be.")
 @_release
 @_image_lists("--image-list")
+@click.option("--server", metavar="URL", help="Join the cluster of this server, as https://HOST:9345.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help=f"Keep the token in this file (-: standard input) in {names.TOKEN_FILE}, to join with.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def install(role: str, release: str | None, image_lists: tuple[str, ...], dry_run: bool) -> int:
+def install(
+    role: str,
+    release: str | None,
+    image_lists: tuple[str, ...],
+    server: str | None,
+    token_file: str | None,
+    dry_run: bool,
+) -> int:
     """Check this machine and write all of a node's files.
 
     The role's unit is enabled, and nothing is started. Run again, it brings the files up to date with the
@@ -96,7 +109,7 @@ def install(role: str, release: str | None, image_lists: tuple[str, ...], dry_ru
     """
     from rke2_units.cli.install import install as run
 
-    return run(Role(role), release, image_lists, dry_run=dry_run)
+    return run(Role(role), release, image_lists, dry_run=dry_run, server=server, token_file=token_file)
 
 
 @command.command()

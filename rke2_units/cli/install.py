@@ -1,12 +1,15 @@
 """rke2-units install: checks, plan, files, systemd."""
 
+import os
 from collections.abc import Sequence
 
 import click
 
+from rke2_units.cli import join_options
 from rke2_units.cli.planning import Chosen, make_plan_here, refuse_other_role
 from rke2_units.cli.releases import fetch_release
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.join import required
 from rke2_units.names import Paths, Role
 from rke2_units.node import checks, releases
 from rke2_units.node.apply import Change, Kind, apply, changes, set_kernel_parameters
@@ -14,15 +17,35 @@ from rke2_units.node.checks import Severity
 from rke2_units.node.diff import unified
 from rke2_units.node.installation import read as read_installation
 from rke2_units.node.releases import Fetched
+from rke2_units.plan import joining
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES
 
 
-def install(role: Role, release: str | None, image_lists: Sequence[str], *, dry_run: bool) -> int:
-    """Makes this machine a node of the role, not yet started; returns the exit status."""
+def install(
+    role: Role,
+    release: str | None,
+    image_lists: Sequence[str],
+    *,
+    dry_run: bool,
+    server: str | None = None,
+    token_file: str | None = None,
+) -> int:
+    """Makes this machine a node of the role, not yet started; returns the exit status.
+
+    `server` and `token_file` ("-": standard input) are the cluster to join, where they are given.
+    """
     refuse_other_role(role)
+    given = join_options.read(server, token_file, os.environ if joining.JOINING else {})
     fetched: list[Fetched] = []
-    prepared = make_plan_here(role, release, find=lambda chosen: _release(chosen, image_lists, fetched))
+
+    def find(chosen: Chosen) -> Release:
+        if joining.JOINING:
+            required.check(chosen.config)
+        return _release(chosen, image_lists, fetched)
+
+    prepared = make_plan_here(role, release, find=find, arguments=given.arguments)
+    to_keep = join_options.to_keep(role, given, os.environ)
     plan, installation = prepared.plan, prepared.installation
     for warning in prepared.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -38,6 +61,7 @@ def install(role: Role, release: str | None, image_lists: Sequence[str], *, dry_
     before = read_installation()
     for each in fetched:
         releases.keep(each)
+    join_options.keep(to_keep)
     changed = apply(plan, installation=installation)
     for problem in set_kernel_parameters(plan):
         click.echo(f"warning: {problem}", err=True)

@@ -1,20 +1,21 @@
 """From config files, this machine's facts and a release to the plan, for the commands that use it."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rke2_units.config.config import Config
 from rke2_units.config.derived import data_directory
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
+from rke2_units.join import cluster_config
 from rke2_units.model import Plan
-from rke2_units.names import Role
+from rke2_units.names import Paths, Role
 from rke2_units.node import installation, releases
 from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
-from rke2_units.plan import make_plan
+from rke2_units.plan import joining, make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT
 
@@ -46,15 +47,21 @@ class Chosen:
     environment: Mapping[str, str]
 
 
-def choose(role: Role | None, release_name: str | None, config_file: str | None = None) -> Chosen:
+def choose(
+    role: Role | None,
+    release_name: str | None,
+    config_file: str | None = None,
+    arguments: Sequence[tuple[str, str]] = (),
+) -> Chosen:
     """What is not given is taken from config.yaml (`release`) and the node's installation.
 
-    Without an installation the role is server and the release the default.
+    Without an installation the role is server and the release the default. `arguments` are settings that
+    count more than those of files.
     """
     installed = installation.read()
     role = role or (installed.role if installed else Role.SERVER)
     environment = command_environment(role, dict(os.environ))
-    config = load(role, config_file=config_file, environment=environment)
+    config = load(role, config_file=config_file, environment=environment, arguments=arguments)
     pinned = installed.release if installed else DEFAULT
     return Chosen(role, config, release_name or config.text("release") or pinned, environment)
 
@@ -73,11 +80,18 @@ def make_plan_here(
     config_file: str | None = None,
     *,
     find: Callable[[Chosen], Release] = lambda chosen: releases.find(chosen.release),
+    arguments: Sequence[tuple[str, str]] = (),
 ) -> Prepared:
-    """The plan for this machine; what is not given is chosen as `choose` does, `find` has the release."""
-    chosen = choose(role, release_name, config_file)
+    """The plan for this machine; what is not given is chosen as `choose` does, `find` has the release.
+
+    An agent's has the values of its cluster, as far as its servers have told them.
+    """
+    chosen = choose(role, release_name, config_file, arguments)
     release = find(chosen)
     config = chosen.config
+    if joining.JOINING and chosen.role is Role.AGENT:
+        kept = cluster_config.kept(Paths(data_directory(config)).cluster_config)
+        config = cluster_config.over(config, kept or {}, "the cluster's servers")
     plan = make_plan(
         chosen.role, config, gather(chosen.role, config, environment=chosen.environment), release
     )

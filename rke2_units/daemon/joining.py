@@ -12,7 +12,7 @@ from rke2_units.config.config import Config
 from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
-from rke2_units.join import agent, candidates, cluster_config, server, server_list, validate
+from rke2_units.join import agent, candidates, cluster_config, required, server, server_list, validate
 from rke2_units.join.http import Unreachable
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Role
@@ -40,18 +40,14 @@ def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str 
     The second is a warning, None for none. When no server answers, a node that has been one of the cluster's
     before goes by what it has.
     """
+    required.check(config)
     source = _token_source(config)
     token = validate.parse(
-        _token(config), source, user="node", pin_required=config.boolean("token-require-ca-pin")
+        config.text("token"), source, user="node", pin_required=config.boolean("token-require-ca-pin")
     )
     request = certificate_request(Role.AGENT, config, facts)
     paths = request.paths
     urls = server_list.urls(server_list.read(paths.server_list), config.text("server"))
-    if not urls:
-        raise ConfigurationError(
-            "server is not set, and an agent needs one to join",
-            hint="rke2-units install --role agent --server https://HOST:9345 --token-file FILE",
-        )
     now = datetime.now(UTC)
     ensure(request, now)  # the password by which servers know this node again
     password = agent.node_password(request.node_directory)
@@ -79,8 +75,9 @@ def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
 
     Returns a warning, None for none.
     """
+    required.check(config)
     source = _token_source(config)
-    text = _token(config)
+    text = config.text("token")
     token = validate.parse(text, source, user="server", pin_required=config.boolean("token-require-ca-pin"))
     if token.bootstrap or token.user != "server":
         raise ConfigurationError(
@@ -108,16 +105,6 @@ def _write(made: Sequence[File]) -> None:
     for folder in sorted({os.path.dirname(file.path) for file in made}):
         files.clean(folder)
     files.write_all(made)
-
-
-def _token(config: Config) -> str:
-    text = config.text("token")
-    if not text:
-        raise ConfigurationError(
-            "token is not set, and a node needs one to join a cluster",
-            hint="rke2-units install --token-file FILE; it is in server/token of a server",
-        )
-    return text
 
 
 def _token_source(config: Config) -> str:

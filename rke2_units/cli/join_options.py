@@ -1,0 +1,104 @@
+"""What `install` is told about joining: where that comes from, and the files that keep it."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rke2_units import names
+from rke2_units.config.load import load
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.model import File
+from rke2_units.names import Role
+from rke2_units.node.environment import read_environment_files
+
+_DROP_IN = "50-rke2-units-join.yaml"
+_LARGEST_TOKEN = 4096
+_WRITTEN = "# Written by rke2-units install --server --token-file; run it again to change it.\n"
+
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """A join URL and a token, "" for what was not given."""
+
+    server: str = ""
+    token: str = field(default="", repr=False)
+
+    @property
+    def arguments(self) -> list[tuple[str, str]]:
+        """As settings over all others. The token may take the place of a file's."""
+        server = [("server", self.server)] if self.server else []
+        return server + ([("token", self.token), ("token-file", "")] if self.token else [])
+
+
+def read(server: str | None, token_file: str | None, environment: Mapping[str, str]) -> JoinOptions:
+    """From the options, else from RKE2_URL, RKE2_TOKEN and RKE2_TOKEN_FILE; "-" is standard input."""
+    token_file = token_file or environment.get("RKE2_TOKEN_FILE")
+    return JoinOptions(
+        server or environment.get("RKE2_URL", ""),
+        _token(token_file) if token_file else environment.get("RKE2_TOKEN", ""),
+    )
+
+
+def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> list[File]:
+    """The files that make every start go by what was given; [] when nothing was.
+
+    ConfigurationError when the configuration has a token of its own, which would contradict it.
+    """
+    if given == JoinOptions():
+        return []
+    config_file = environment.get("RKE2_CONFIG_FILE") or names.CONFIG_FILE
+    path = f"{config_file}.d/{_DROP_IN}"
+    # Without this process's own variables: what the node's unit will find.
+    found = load(
+        role,
+        config_file=_named(config_file),
+        environment=read_environment_files(role),
+        arguments=[("token-file", "")],
+    )
+    token = given.token
+    if token and found.is_set("token"):
+        if found.text("token") != token:
+            raise ConfigurationError(
+                f"{found.source('token')} sets token, and another one was given to install",
+                hint="remove one of them",
+            )
+        token = ""  # it is kept already
+    before = files.read_text(path) or ""
+    token_line = f"token-file: {json.dumps(names.TOKEN_FILE)}\n"
+    server = given.server or (found.text("server") if found.source("server").startswith(path) else "")
+    lines = f"server: {json.dumps(server)}\n" if server else ""
+    lines += token_line if token or token_line in before else ""
+    kept = [File(names.TOKEN_FILE, f"{token}\n", 0o600, secret=True)] if token else []
+    return [*kept, *([File(path, _WRITTEN + lines, 0o600)] if lines else [])]
+
+
+def keep(made: list[File]) -> None:
+    for folder in sorted({os.path.dirname(file.path) for file in made}):
+        files.make_directory(folder)
+    files.write_all(made)
+
+
+def _named(config_file: str) -> str | None:
+    # The default may be missing, one that was named may not.
+    return None if config_file == names.CONFIG_FILE else config_file
+
+
+def _token(path: str) -> str:
+    if path == "-":
+        content = sys.stdin.buffer.read(_LARGEST_TOKEN + 1)
+    else:
+        try:
+            with open(path, "rb") as file:
+                content = file.read(_LARGEST_TOKEN + 1)
+        except OSError as error:
+            raise UserError(f"--token-file {path} cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode("ascii").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(content) > _LARGEST_TOKEN or not text.isprintable():
+        raise UserError(f"--token-file {path} does not hold a token: one line of ASCII text")
+    return text

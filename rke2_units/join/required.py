@@ -1,0 +1,19 @@
+"""What a node that joins must be told by a person."""
+
+from rke2_units.config.config import Config
+from rke2_units.errors import ConfigurationError
+from rke2_units.names import Role
+
+
+def check(config: Config) -> None:
+    """ConfigurationError when an agent has no server, or a node that joins has no token."""
+    if config.role is Role.AGENT and not config.is_set("server"):
+        raise ConfigurationError(
+            "server is not set, and an agent needs one to join",
+            hint="rke2-units install --role agent --server https://HOST:9345 --token-file FILE",
+        )
+    if config.is_set("server") and not config.is_set("token"):
+        raise ConfigurationError(
+            "token is not set, and a node needs one to join a cluster",
+            hint="rke2-units install --token-file FILE; the token is in server/token of a server",
+        )
