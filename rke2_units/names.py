@@ -37,6 +37,8 @@ RELEASES_DIRECTORY = f"{STATE_DIRECTORY}/releases"
 RUNTIME_DIRECTORY = "/run/rke2-units"
 # The helm-applier's own files: charts, values, helm's caches. Gone when it stops.
 APPLIER_WORK = f"{RUNTIME_DIRECTORY}/applier"
+# The certificate by which an agent's proxy asks servers how they are, as the proxy wants it.
+API_PROXY_WORK = f"{RUNTIME_DIRECTORY}/api-proxy"
 # The daemon holds a lock on this file while it stops its units, so that their pods stay (contract L4, L7).
 STOPPING_LOCK = f"{RUNTIME_DIRECTORY}/stopping.lock"
 

@@ -27,6 +27,7 @@ class Names(Enum):
     APISERVER = auto()
     ETCD = auto()
     KUBELET = auto()
+    SUPERVISOR = auto()
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ SERVER_LEAVES = (
     Leaf("etcd/peer-server-client", ETCD_PEER_CA, "etcd-peer", "", _BOTH, Names.ETCD, etcd_member=True),
 )
 
+# Below server/tls too, on servers that others join. RKE2 keeps one for all of its servers in a Secret and
+# adds names as clients ask for them; here each server has its own, with the names that are configured.
+SUPERVISOR_LEAVES = (
+    Leaf("serving-supervisor", SERVER_CA, "rke2", "rke2", usages=_SERVER, names=Names.SUPERVISOR),
+)
+
 # Keys without a certificate: the supervisor signs for agents that send no request of their own with them.
 SHARED_KEYS = ("client-kubelet", "serving-kubelet")
 
@@ -126,4 +133,6 @@ def alternative_names(names: Names, request: Request) -> tuple[str, ...]:
             found = ("kine.sock", *request.names)
         case Names.KUBELET:
             found = (request.node_name, "localhost", "127.0.0.1", *request.node_ips)
+        case Names.SUPERVISOR:
+            found = request.names
     return tuple(dict.fromkeys(found))

@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import json
 import os
 import pwd
 import re
@@ -16,9 +17,12 @@ from rke2_units.config.settings import SETTINGS
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.join import server_list
+from rke2_units.join.server_list import ServerList
 from rke2_units.model import NodeFacts
 from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
+from rke2_units.plan import joining
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 from rke2_units.plan.helm import PROGRAM as HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
@@ -61,6 +65,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
     paths = Paths(data_directory(config))
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
     own_programs = programs(config)
+    known = known_servers(config, paths) if role is Role.AGENT else ServerList()
     return NodeFacts(
         hostname=_hostname(config),
         node_ips=addresses,
@@ -83,7 +88,50 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         node_id=_node_id(),
         digest_key=(files.read_text(DIGEST_KEY_FILE) or "") if os.geteuid() == 0 else "",
         etcd_member_name=member_name.strip() or None if member_name else None,
+        etcd_join=role is Role.SERVER and has_to_join_etcd(config, paths),
+        etcd_initial=etcd_initial(paths) if role is Role.SERVER else {},
+        servers=known.servers,
+        apiservers=known.apiservers,
     )
+
+
+def has_to_join_etcd(config: Config, paths: Paths) -> bool:
+    """Whether this server is to become a member of another server's etcd, and is not yet.
+
+    One that has etcd's data is a member of some cluster already: `server` is not looked at. Only root sees
+    that data.
+    """
+    done = (paths.etcd_wal, paths.etcd_initial)
+    is_wanted = joining.JOINING and config.is_set("server") and os.geteuid() == 0
+    return is_wanted and not any(os.path.exists(path) for path in done)
+
+
+def etcd_initial(paths: Paths) -> dict[str, str]:
+    """What rke2-etcd-join.service wrote down for the member's first start, {} without it.
+
+    ConfigurationError when it is something else: with other values etcd would begin a cluster of its own.
+    """
+    text = files.read_text(paths.etcd_initial) if joining.JOINING and os.geteuid() == 0 else None
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    wanted = ("initial-cluster", "initial-cluster-state")
+    if not isinstance(found, dict) or any(not isinstance(found.get(key), str) for key in wanted):
+        raise ConfigurationError(
+            f"{paths.etcd_initial} holds something else than a member's first values",
+            hint="remove it, unless this server was a member before; it joins again then",
+        )
+    return {key: found[key] for key in wanted}
+
+
+def known_servers(config: Config, paths: Paths) -> ServerList:
+    """The servers that this agent knows of, as long as it knows none the one that it joins."""
+    known = server_list.read(paths.server_list)
+    url = config.text("server")
+    return known if known.servers or not url else server_list.of_url(url)
 
 
 def architecture() -> str:

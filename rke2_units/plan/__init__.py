@@ -1,13 +1,17 @@
 """The plan: everything that a node is to have, as a pure function of config, node facts and release."""
 
+from collections.abc import Sequence
+
 from rke2_units import names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts, Plan
 from rke2_units.names import Paths, Role
 from rke2_units.plan import (
+    api_proxy,
     applier_settings,
     containerd,
+    controllers_settings,
     etcd,
     helm,
     joining,
@@ -17,10 +21,14 @@ from rke2_units.plan import (
     registries,
     server_files,
     static_pods,
+    supervisor_settings,
     sysctl,
     units,
 )
 from rke2_units.plan.directories import directories
+from rke2_units.plan.etcdctl import etcdctl
+from rke2_units.plan.programs import Programs
+from rke2_units.plan.templates import render
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
@@ -32,13 +40,15 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     paths = Paths(derived.data_directory(config))
     node_name = derived.node_name(config, facts)
     runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)
-    own_content = not derived.uses_host_content(config)
     node_programs = programs.programs(config, facts, release)
-    components = static_pods.components(role, config, release)
+    # As long as this server is no member of the cluster's etcd, an etcd of its own would be another cluster.
+    components = () if facts.etcd_join else static_pods.components(role, config, release)
     pods = [static_pods.manifest(component, config, facts, release) for component in components]
     # Whoever has an apiserver applies manifests and charts to it.
     applies = names.KUBE_APISERVER in components
     own_helm = helm.helm(config, facts, release) if applies else helm.Helm("")
+    wanted = _units(role, config, facts, node_programs, components, own_helm)
+    own_etcdctl = etcdctl(config, release) if names.ETCDCTL_UNIT in wanted else None
     hardened = config.text("profile") in ("cis", "etcd")
 
     files: list[File] = [
@@ -60,6 +70,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 restarts=(names.APPLIER_UNIT,),
             )
         )
+    files += _joining_files(wanted, paths, config, facts, release)
     if names.ETCD in components:
         files += etcd.files(config, facts, release)
     files += [
@@ -84,6 +95,8 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 content_directory=programs.content_directory(config, release),
                 helm_image=own_helm.image,
                 helm_image_to_pull=own_helm.pull,
+                etcdctl=own_etcdctl,
+                etcd_join=etcd.join_settings(config, facts, release) if facts.etcd_join else {},
                 containerd_socket=derived.containerd_socket(config),
                 ctr=node_programs.ctr,
                 pause_image=images.image(config, release, "pause-image"),
@@ -97,10 +110,9 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         paths,
         facts,
         release,
+        wanted=wanted,
         programs=node_programs,
-        own_content=own_content,
-        own_helm=bool(own_helm.image),
-        applier=applies,
+        listen=supervisor_settings.listen(config),
         containerd_arguments=containerd.arguments(config, facts, release),
         kubelet_arguments=kubelet.arguments(config, facts, release),
         others=files,
@@ -110,14 +122,53 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         role=role,
         directories=(*directories(paths, role, etcd_owner), *registries.directories(config)),
         files=tuple(files),
-        units=(
-            *([names.CONTENT_UNIT] if own_content else []),
-            *([names.CONTAINERD_UNIT] if node_programs.containerd else []),
-            names.IMAGES_UNIT,
-            names.KUBELET_UNIT,
-            *(names.static_pod_unit(component) for component in components),
-            *([names.HELM_UNIT] if own_helm.image else []),
-            *([names.APPLIER_UNIT] if applies else []),
-        ),
+        units=wanted,
         enabled=role.unit,
     )
+
+
+def _units(
+    role: Role,
+    config: Config,
+    facts: NodeFacts,
+    node_programs: Programs,
+    components: Sequence[str],
+    own_helm: helm.Helm,
+) -> tuple[str, ...]:
+    """The units that the node daemon starts, in starting order."""
+    applies = names.KUBE_APISERVER in components
+    serves = joining.JOINING and role is Role.SERVER
+    wanted = {
+        names.SUPERVISOR_SOCKET: serves,
+        names.SUPERVISOR_UNIT: serves,
+        names.API_PROXY_UNIT: joining.JOINING and role is Role.AGENT,
+        names.CONTENT_UNIT: not derived.uses_host_content(config),
+        names.CONTAINERD_UNIT: bool(node_programs.containerd),
+        names.IMAGES_UNIT: True,
+        names.ETCDCTL_UNIT: serves,
+        names.ETCD_JOIN_UNIT: facts.etcd_join,
+        names.KUBELET_UNIT: not facts.etcd_join,
+        **{names.static_pod_unit(component): True for component in components},
+        names.CONTROLLERS_UNIT: serves and applies,
+        names.HELM_UNIT: bool(own_helm.image),
+        names.APPLIER_UNIT: applies,
+    }
+    return tuple(unit for unit, is_wanted in wanted.items() if is_wanted)
+
+
+def _joining_files(
+    wanted: Sequence[str], paths: Paths, config: Config, facts: NodeFacts, release: Release
+) -> list[File]:
+    """What the units by which nodes join each other have to know."""
+    files: list[File] = []
+    if names.SUPERVISOR_UNIT in wanted:
+        text = supervisor_settings.text(config, facts, release)
+        files.append(File(paths.supervisor_settings, text, 0o600, restarts=(names.SUPERVISOR_UNIT,)))
+    if names.CONTROLLERS_UNIT in wanted:
+        restarts = (names.CONTROLLERS_UNIT,)
+        text = controllers_settings.text(config, facts, release)
+        files.append(File(paths.controllers_settings, text, 0o600, restarts=restarts))
+        files.append(File(paths.rbac, render("rbac.yaml"), 0o600, restarts=restarts))
+    if names.API_PROXY_UNIT in wanted:
+        files += api_proxy.files(config, facts)
+    return files

@@ -1,10 +1,11 @@
 """What the programs that units run have to know: one JSON file, as it is read without any library."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rke2_units import names
 from rke2_units.names import Paths
+from rke2_units.plan.etcdctl import Etcdctl
 from rke2_units.plan.helm import directory_name
 from rke2_units.plan.static_pods import StaticPod
 from rke2_units.release.model import Release
@@ -60,6 +61,8 @@ def text(
     content_directory: str,
     helm_image: str,
     helm_image_to_pull: str,
+    etcdctl: Etcdctl | None,
+    etcd_join: Mapping[str, str],
     containerd_socket: str,
     ctr: str,
     pause_image: str,
@@ -85,6 +88,8 @@ def text(
             "archives": paths.images,
         },
         **_helm(helm_image, helm_image_to_pull),
+        **_etcdctl(etcdctl),
+        **({"etcd_join": etcd_join} if etcd_join else {}),
         # No pod starts without the pause image.
         "images": {
             "archives": paths.images,
@@ -113,3 +118,10 @@ def text(
 def _helm(image: str, pull: str) -> dict[str, object]:
     """The image that rke2-helm.service takes helm from, where it is to."""
     return {"helm": {"image": image, "pull": pull, "directory": directory_name(image)}} if image else {}
+
+
+def _etcdctl(wanted: Etcdctl | None) -> dict[str, object]:
+    """The image that rke2-etcdctl.service takes etcdctl from, where it is to."""
+    if wanted is None:
+        return {}
+    return {"etcdctl": {"image": wanted.image, "pull": wanted.pull, "directory": wanted.directory}}

@@ -1,18 +1,25 @@
 """The units of a node, from unit_templates/, written for the systemd in front of them."""
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from rke2_units import names
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import applier_settings, systemd_options
+from rke2_units.plan import (
+    api_proxy,
+    applier_settings,
+    controllers_settings,
+    supervisor_settings,
+    systemd_options,
+)
 from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
 from rke2_units.release.model import Release
 
 # -I: neither the environment nor the working directory decides what is imported.
 PYTHON = "/usr/bin/python3 -Im"
+_STATIC_PODS = names.static_pod_unit("")
 CONTAINER_SCOPES = "cri-containerd-.scope.d/50-rke2-units.conf"
 # The kubelet notifies systemd's watchdog since 1.32 (beta, on by default).
 KUBELET_WATCHDOG_SINCE = (1, 32)
@@ -38,33 +45,44 @@ def files(
     facts: NodeFacts,
     release: Release,
     *,
+    wanted: Container[str],
     programs: Programs,
-    own_content: bool,
-    own_helm: bool,
-    applier: bool,
+    listen: str,
     containerd_arguments: Sequence[str],
     kubelet_arguments: Sequence[str],
     others: Sequence[File],
 ) -> list[File]:
     """All units and drop-ins but the role's own, which the package ships.
 
-    `own_content`: the programs come out of the runtime image; `own_helm`: helm comes out of an image;
-    `applier`: this node applies manifests and charts. `others` are the plan's other files: those
-    that name a unit in `restarts` are part of its digest.
+    Of units that not every node has, those that are `wanted`. `listen` is the supervisor's address.
+    `others` are the plan's other files: those that name a unit in `restarts` are part of its digest.
     """
-    own_containerd = bool(programs.containerd)
+    supervisor_files = supervisor_settings.credentials(paths, facts)
+    api_proxy_files = api_proxy.credentials(paths)
     common = {
         "python": PYTHON,
         "settings": systemd_options.quote(paths.program_settings),
         "content_unit": names.CONTENT_UNIT,
         "containerd_unit": names.CONTAINERD_UNIT,
         "kubelet_unit": names.KUBELET_UNIT,
-        "own_content": own_content,
-        "own_containerd": own_containerd,
+        "etcdctl_unit": names.ETCDCTL_UNIT,
+        "supervisor_socket": names.SUPERVISOR_SOCKET,
+        "own_content": names.CONTENT_UNIT in wanted,
+        "own_containerd": bool(programs.containerd),
         "search_path": programs.search_path,
         "release": release.name,
         "apiserver_unit": names.static_pod_unit(names.KUBE_APISERVER),
         "applier_settings": systemd_options.quote(paths.applier_settings),
+        "controllers_settings": systemd_options.quote(paths.controllers_settings),
+        "supervisor_settings": paths.supervisor_settings,
+        "supervisor_credentials": sorted(supervisor_files.items()),
+        "listen": listen,
+        "server": paths.server,
+        "static": paths.static,
+        "etcd_data": paths.etcd_data,
+        "api_proxy_config": systemd_options.quote(paths.api_proxy_config),
+        "api_proxy_credentials": sorted(api_proxy_files.items()),
+        "api_proxy_runtime": names.API_PROXY_WORK.removeprefix("/run/"),
         "manifests": paths.manifests,
         "runtime_directory": names.APPLIER_WORK.removeprefix("/run/"),
         # Who pulls goes through the proxies of the node, and those of containerd before these.
@@ -77,53 +95,61 @@ def files(
             f"{names.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version)
         )
 
-    def process(name: str, command: list[str], environment_file: str, more: Mapping[str, str]) -> File:
-        command_line = systemd_options.command_line(command)
-        values = {"command": command_line, "environment_file": environment_file}
-        watchdog = release.kubernetes >= KUBELET_WATCHDOG_SINCE
-        draft = unit(name, digest="", watchdog=watchdog, **values)
+    def process(name: str, material: Iterable[str], **values: object) -> File:
+        """A unit with a digest; `material` are the files outside the plan that it reads when it starts."""
+        draft = unit(name, digest="", **values)
         inputs = [*others, File(draft.path, draft.content, restarts=(name,))]
-        return unit(
-            name, digest=digest_of(inputs, name, more, facts.digest_key), watchdog=watchdog, **values
+        more = {path: facts.digests.get(path, "") for path in material}
+        return unit(name, digest=digest_of(inputs, name, more, facts.digest_key), **values)
+
+    def containerd() -> File:
+        command = systemd_options.command_line([programs.containerd, *containerd_arguments])
+        return process(
+            names.CONTAINERD_UNIT, (), command=command, environment_file=paths.containerd_environment
         )
 
-    kubelet_material = {
-        path: facts.digests.get(path, "")
-        for path in (
-            f"{paths.agent}/client-ca.crt",
-            f"{paths.agent}/serving-kubelet.crt",
-            f"{paths.agent}/serving-kubelet.key",
-            f"{paths.agent}/client-kubelet.crt",
-            paths.kubelet_kubeconfig,
-        )
-    }
-    helm_applier = process(
-        names.APPLIER_UNIT,
-        [],
-        paths.kubelet_environment,
-        {path: facts.digests.get(path, "") for path in applier_settings.material(paths)},
+    kubelet = process(
+        names.KUBELET_UNIT,
+        _kubelet_material(paths),
+        command=systemd_options.command_line([programs.kubelet, *kubelet_arguments]),
+        environment_file=paths.kubelet_environment,
+        watchdog=release.kubernetes >= KUBELET_WATCHDOG_SINCE,
     )
-    containerd = process(
-        names.CONTAINERD_UNIT,
-        [programs.containerd, *containerd_arguments],
-        paths.containerd_environment,
-        {},
-    )
-    return [
-        *([unit(names.CONTENT_UNIT)] if own_content else []),
-        *([containerd] if own_containerd else []),
-        unit(names.IMAGES_UNIT),
-        process(
-            names.KUBELET_UNIT,
-            [programs.kubelet, *kubelet_arguments],
-            paths.kubelet_environment,
-            kubelet_material,
+    on_some_nodes: dict[str, Callable[[], File]] = {
+        names.SUPERVISOR_SOCKET: lambda: unit(names.SUPERVISOR_SOCKET),
+        names.SUPERVISOR_UNIT: lambda: process(names.SUPERVISOR_UNIT, supervisor_files.values()),
+        names.API_PROXY_UNIT: lambda: process(names.API_PROXY_UNIT, api_proxy_files.values()),
+        names.CONTENT_UNIT: lambda: unit(names.CONTENT_UNIT),
+        names.CONTAINERD_UNIT: containerd,
+        names.ETCDCTL_UNIT: lambda: unit(names.ETCDCTL_UNIT),
+        names.ETCD_JOIN_UNIT: lambda: unit(names.ETCD_JOIN_UNIT),
+        names.CONTROLLERS_UNIT: lambda: process(
+            names.CONTROLLERS_UNIT, controllers_settings.material(paths)
         ),
-        unit("rke2-static-pod@.service"),
-        *([unit(names.HELM_UNIT)] if own_helm else []),
-        *([helm_applier] if applier else []),
+        names.HELM_UNIT: lambda: unit(names.HELM_UNIT),
+        names.APPLIER_UNIT: lambda: process(
+            names.APPLIER_UNIT,
+            applier_settings.material(paths),
+            environment_file=paths.kubelet_environment,
+        ),
+    }
+    return [
+        *(make() for name, make in on_some_nodes.items() if name in wanted),
+        unit(names.IMAGES_UNIT),
+        kubelet,
+        unit(_STATIC_PODS),
         File(
             f"{names.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",
             render("cri-containerd-scope.conf", **common),
         ),
     ]
+
+
+def _kubelet_material(paths: Paths) -> tuple[str, ...]:
+    return (
+        f"{paths.agent}/client-ca.crt",
+        f"{paths.agent}/serving-kubelet.crt",
+        f"{paths.agent}/serving-kubelet.key",
+        f"{paths.agent}/client-kubelet.crt",
+        paths.kubelet_kubeconfig,
+    )

@@ -165,3 +165,35 @@ CASES = {
         ),
     ),
 }
+
+# Nodes that join others, or are joined; they need the switch of plan.joining.
+JOINING_CASES = {
+    "joining-server": Case(Role.SERVER, {"tls-san": "api.example", "bind-address": "192.0.2.10"}),
+    # Not yet a member of the cluster's etcd.
+    "joining-server-waiting": Case(
+        Role.SERVER,
+        {"server": "https://first.example:9345", "token": "secret"},
+        replace(MACHINE, etcd_join=True),
+    ),
+    "joining-server-member": Case(
+        Role.SERVER,
+        {"server": "https://first.example:9345", "token": "secret"},
+        replace(
+            MACHINE,
+            etcd_initial={
+                "initial-cluster": "node0-01234567=https://192.0.2.9:2380,"
+                "node1-1a2b3c4d=https://192.0.2.10:2380",
+                "initial-cluster-state": "existing",
+            },
+        ),
+    ),
+    "joining-agent": Case(
+        Role.AGENT,
+        dict(AGENT),
+        replace(
+            MACHINE,
+            servers=("192.0.2.9:9345", "[2001:db8::9]:9345"),
+            apiservers=("192.0.2.9:6443", "[2001:db8::9]:6443"),
+        ),
+    ),
+}

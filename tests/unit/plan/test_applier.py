@@ -149,25 +149,28 @@ def test_an_ingress_controller_that_is_not_chosen_is_the_releases_or_the_install
     assert staging(both)["ingress"] == ["ingress-nginx", "traefik"]
 
 
-def rendered(facts: NodeFacts = MACHINE, **options: bool) -> dict[str, str]:
+BOTH = (names.HELM_UNIT, names.APPLIER_UNIT)
+
+
+def rendered(facts: NodeFacts = MACHINE, wanted: tuple[str, ...] = BOTH) -> dict[str, str]:
     paths = Paths()
     made = units.files(
         paths,
         facts,
         NEW,
+        wanted=wanted,
         programs=programs.programs(server({}), facts, NEW),
-        own_content=True,
+        listen="9345",
         containerd_arguments=[],
         kubelet_arguments=[],
         others=[],
-        **{"own_helm": True, "applier": True, **options},
     )
     return {Path(file.path).name: file.content for file in made}
 
 
 def test_the_units_are_there_only_where_they_are_wanted() -> None:
-    assert {names.HELM_UNIT, names.APPLIER_UNIT} < rendered().keys()
-    assert not {names.HELM_UNIT, names.APPLIER_UNIT} & rendered(own_helm=False, applier=False).keys()
+    assert set(BOTH) < rendered().keys()
+    assert not set(BOTH) & rendered(wanted=()).keys()
 
 
 @pytest.mark.parametrize("case", CASES)
