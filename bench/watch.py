@@ -74,4 +74,5 @@ def main() -> None:
     json.dump(times, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main()
