@@ -1,0 +1,180 @@
+"""etcd's members, brought in line with the cluster's nodes by the holder of the lease."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from rke2_units.controllers import members, nodes
+from rke2_units.controllers.members import Progress, Removal
+from rke2_units.controllers.nodes import FINALIZER, MANAGER, REMOVE, REMOVED, Nodes
+from rke2_units.coordination.events import Events
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import ApiError, Client, Object
+from rke2_units.programs.etcd import Etcd, EtcdError, Member
+
+# etcd's words for a learner that has not caught up, or has not even started.
+_NOT_YET = "in sync with leader"
+
+
+class EtcdMembers:
+    """Promotes learners, removes the members of nodes that go, and says on nodes who votes."""
+
+    def __init__(
+        self,
+        etcd: Callable[[tuple[str, ...]], Etcd],
+        client: Client,
+        events: Events,
+        known: Nodes,
+        held: threading.Event,
+    ) -> None:
+        """`etcd`: the cluster through these client URLs, or without any through our own member."""
+        self._etcd = etcd
+        self._client = client
+        self._events = events
+        self._nodes = known
+        self._held = held
+        self._progress = Progress()
+        # By node: its uid, and what was said of its member's vote.
+        self._said: dict[str, tuple[str, bool]] = {}
+
+    def step(self) -> bool:
+        """Does all that can be done now; True while a member is on its way in or out. Raises UserError."""
+        found = self._etcd(()).members()
+        known = self._nodes.metadata()
+        self._hold(found, known)
+        removed = self._remove(found, self._leaving(found, known))
+        left = [member for member in found if member not in removed]
+        self._release(left, known)
+        self._note(removed, known)
+        self._promote(left)
+        self._tell(left, known)
+        return bool(removed) or any(member.is_learner for member in left)
+
+    def _hold(self, found: list[Member], known: dict[str, Object]) -> None:
+        """Nodes of members shall not be gone before their members are."""
+        for member in found:
+            metadata = known.get(member.node)
+            if metadata is None or "deletionTimestamp" in metadata:
+                continue
+            finalizers = metadata.get("finalizers") or []
+            if FINALIZER not in finalizers:
+                self._patch(member.node, _finalizers(metadata, [*finalizers, FINALIZER]))
+
+    def _leaving(self, found: list[Member], known: dict[str, Object]) -> set[str]:
+        """The members (names) that are to go: those of nodes that are deleted, or that a person marked."""
+        leaving = set()
+        for name, metadata in known.items():
+            own = _members_of(metadata, found)
+            notes = metadata.get("annotations") or {}
+            if "deletionTimestamp" in metadata:
+                leaving |= own
+            elif notes.get(REMOVED) and own and notes[REMOVED] not in own:
+                # It has come back as another member: that wish was fulfilled.
+                self._patch(name, {"annotations": {REMOVE: None, REMOVED: None}})
+            elif notes.get(REMOVE) == "true" and not notes.get(REMOVED):
+                leaving |= own
+        return leaving
+
+    def _remove(self, found: list[Member], leaving: set[str]) -> list[Member]:
+        """Removes who is to go and can; those."""
+        learners = [(member, self._index(member)) for member in found if member.is_learner]
+        stalled = self._progress.note(learners, time.monotonic())
+        voters = [member for member in found if not member.is_learner]
+        healthy: set[int] = set()
+        if any(member.name in leaving for member in voters):
+            healthy = {member.identifier for member in voters if self._index(member) >= 0}
+        removed = []
+        for removal in members.removals(found, leaving=leaving, stalled=stalled, healthy=healthy):
+            member = removal.member
+            if removal.refused:
+                self._explain(removal)
+            elif self._held.is_set():
+                self._etcd(()).remove(member.identifier)
+                removed.append(member)
+                called = member.name or ", ".join(member.peer_urls)
+                why = "its node goes" if member.name in leaving else "it has got no further for 5 minutes"
+                journal.log(Level.WARNING, f"etcd's member {called} is removed: {why}")
+        return removed
+
+    def _index(self, member: Member) -> int:
+        """How far it has come, -1 when it does not answer."""
+        try:
+            return self._etcd(member.client_urls).applied_index() if member.client_urls else -1
+        except EtcdError:
+            return -1
+
+    def _explain(self, removal: Removal) -> None:
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": removal.member.node}}
+        message = f"etcd's member {removal.member.name} is not removed: {removal.refused}"
+        self._events.record(node, "EtcdMemberKept", message, warning=True)
+
+    def _release(self, left: list[Member], known: dict[str, Object]) -> None:
+        """Lets deleted nodes go whose members have gone."""
+        for name, metadata in known.items():
+            finalizers = metadata.get("finalizers") or []
+            if "deletionTimestamp" in metadata and FINALIZER in finalizers:
+                # The last member stays: without it there would be no cluster to delete a node of.
+                if len(left) <= 1 or not _members_of(metadata, left):
+                    rest = [each for each in finalizers if each != FINALIZER]
+                    self._patch(name, _finalizers(metadata, rest))
+
+    def _note(self, removed: list[Member], known: dict[str, Object]) -> None:
+        """Writes on nodes that stay which member was removed."""
+        for member in removed:
+            if REMOVE in (known.get(member.node, {}).get("annotations") or {}):
+                self._patch(member.node, {"annotations": {REMOVED: member.name}})
+
+    def _promote(self, left: list[Member]) -> None:
+        for member in left:
+            if not (member.is_learner and member.name and self._held.is_set()):
+                continue
+            try:
+                self._etcd(()).promote(member.identifier)
+            except EtcdError as error:
+                if _NOT_YET not in error.message:
+                    raise
+                continue
+            member.is_learner = False
+            journal.log(Level.INFO, f"etcd's member {member.name} has caught up and votes now")
+
+    def _tell(self, left: list[Member], known: dict[str, Object]) -> None:
+        """The condition EtcdIsVoter of each node that has a member."""
+        for member in left:
+            metadata = known.get(member.node)
+            if metadata is None or not self._held.is_set():
+                continue
+            said = (str(metadata.get("uid", "")), not member.is_learner)
+            if self._said.get(member.node) != said:
+                condition = nodes.voter_condition(member.node, not member.is_learner)
+                self._client.apply(f"{nodes.path(member.node)}/status", condition, manager=MANAGER)
+                self._said[member.node] = said
+
+    def _patch(self, name: str, metadata: Object) -> None:
+        if not self._held.is_set():
+            return
+        try:
+            self._client.merge_patch(nodes.path(name), {"metadata": metadata})
+        except ApiError as error:
+            # Gone, or changed meanwhile: the watch tells.
+            if error.status not in (404, 409):
+                raise
+
+
+def _members_of(metadata: Object, found: list[Member]) -> set[str]:
+    """The members (names) of a node: the one that is written on it, else whichever begins with its name.
+
+    A server that takes a deleted one's place has the name of its node, and a member of another name.
+    """
+    written = (metadata.get("annotations") or {}).get(nodes.NODE_NAME)
+    return {
+        member.name
+        for member in found
+        if member.name and (member.name == written if written else member.node == metadata["name"])
+    }
+
+
+def _finalizers(metadata: Object, wanted: list[str]) -> Object:
+    return {"finalizers": wanted or None, "resourceVersion": metadata["resourceVersion"]}

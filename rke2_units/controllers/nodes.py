@@ -1,0 +1,126 @@
+"""The cluster's nodes as a watch has them, and what servers write on them (RKE2's names)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from rke2_units.doors.kubernetes import Client, Object
+
+PATH = "/api/v1/nodes"
+MANAGER = "rke2-controllers"
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+ETCD = "node-role.kubernetes.io/etcd"
+NODE_NAME = "etcd.rke2.cattle.io/node-name"
+NODE_ADDRESS = "etcd.rke2.cattle.io/node-address"
+# A person's wish, and its fulfilment: the name of the member that was removed.
+REMOVE = "etcd.rke2.cattle.io/remove"
+REMOVED = "etcd.rke2.cattle.io/removed-node-name"
+HOST_NAME = "rke2.io/hostname"
+INTERNAL_IP = "rke2.io/internal-ip"
+# The one of RKE2's controller for the same work: a node is not gone before its member is.
+FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
+# What of a node's metadata counts here.
+_FIELDS = ("name", "uid", "labels", "annotations", "finalizers", "deletionTimestamp")
+# How long (s) it is remembered that a node was deleted: long enough for another server to take the lease.
+_REMEMBERED = 30.0
+
+
+class Nodes:
+    """The metadata of all nodes by name; `changed` is set with changes, `synced` when all are known."""
+
+    def __init__(self, client: Client) -> None:
+        self.changed = threading.Event()
+        self.synced = threading.Event()
+        self._client = client
+        self._lock = threading.Lock()
+        self._metadata: dict[str, Object] = {}
+        self._gone: dict[str, float] = {}
+
+    def follow(self, stop: threading.Event) -> None:
+        """A thread's whole work; it ends when `stop` is set and the client closed."""
+        for event in self._client.watch(PATH, stop=stop, metadata_only=True):
+            if event.type == "SYNCED":
+                self.synced.set()
+                self.changed.set()
+            else:
+                self.note(event.type, event.object["metadata"])
+
+    def note(self, kind: str, metadata: Object) -> None:
+        """One change: ADDED, MODIFIED or DELETED."""
+        name = metadata["name"]
+        with self._lock:
+            if kind == "DELETED":
+                before = self._metadata.pop(name, None)
+                self._gone[name] = time.monotonic()
+                now = None
+            else:
+                before = self._metadata.get(name)
+                now = {field: metadata[field] for field in _FIELDS if field in metadata}
+                self._metadata[name] = {**now, "resourceVersion": metadata["resourceVersion"]}
+                self._gone.pop(name, None)
+        # Kubelets write the state of their nodes all the time.
+        if now is None or before is None or {**now, "resourceVersion": before["resourceVersion"]} != before:
+            self.changed.set()
+
+    def metadata(self) -> dict[str, Object]:
+        with self._lock:
+            return dict(self._metadata)
+
+    def gone(self) -> set[str]:
+        """The nodes that were deleted a moment ago."""
+        with self._lock:
+            end = time.monotonic() - _REMEMBERED
+            self._gone = {name: moment for name, moment in self._gone.items() if moment > end}
+            return set(self._gone)
+
+
+def path(name: str) -> str:
+    return f"{PATH}/{name}"
+
+
+def own_metadata(node_name: str, member_name: str, address: str) -> dict[str, dict[str, str]]:
+    """The labels and annotations of a server's node."""
+    return {
+        "labels": {CONTROL_PLANE: "true", ETCD: "true"},
+        "annotations": {
+            NODE_NAME: member_name,
+            NODE_ADDRESS: address,
+            HOST_NAME: node_name,
+            INTERNAL_IP: address,
+        },
+    }
+
+
+def missing(metadata: Object, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """What of the wanted labels and annotations the node does not have yet, as a patch of its metadata."""
+    patch = {}
+    for field, values in wanted.items():
+        present = metadata.get(field) or {}
+        rest = {key: value for key, value in values.items() if present.get(key) != value}
+        if rest:
+            patch[field] = rest
+    return patch
+
+
+def voter_condition(name: str, is_voter: bool) -> Object:
+    """The node's condition EtcdIsVoter, to be applied to its status."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition = {
+        "type": "EtcdIsVoter",
+        "status": "True" if is_voter else "False",
+        "reason": "MemberNotLearner" if is_voter else "MemberIsLearner",
+        "message": "Node is a voting member of the etcd cluster"
+        if is_voter
+        else "Node has not been promoted to voting member of the etcd cluster",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "status": {"conditions": [condition]},
+    }

@@ -1,0 +1,107 @@
+"""What each server does for itself: its node's labels and password, and the bootstrap data in etcd."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rke2_units.certificates import node_passwords
+from rke2_units.controllers import nodes
+from rke2_units.controllers.nodes import Nodes
+from rke2_units.controllers.settings import Settings
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import ApiError, Client
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.programs import processes
+
+# Pauses (s) between attempts at the bootstrap data, each twice the one before.
+_FIRST_PAUSE, _LAST_PAUSE = 5.0, 60.0
+_CHILD_TIMEOUT = 60.0
+_REJECTED = (
+    "Node password rejected, duplicate hostname or contents of '{file}' may not match"
+    " server node-passwd entry"
+)
+
+
+class OwnNode:
+    """`step` does what is left to do; it raises what stands in the way."""
+
+    def __init__(self, settings: Settings, client: Client, known: Nodes) -> None:
+        self._settings = settings
+        self._client = client
+        self._nodes = known
+        self._wanted = nodes.own_metadata(settings.node_name, settings.member_name, settings.member_address)
+        # The uid of the node whose password was seen to: one that was deleted is another when it returns.
+        self._password_of = ""
+
+    def label(self) -> None:
+        name = self._settings.node_name
+        metadata = self._nodes.metadata().get(name)
+        if metadata is None or "deletionTimestamp" in metadata:
+            return
+        patch = nodes.missing(metadata, self._wanted)
+        if patch:
+            self._client.merge_patch(nodes.path(name), {"metadata": patch})
+
+    def keep_password(self) -> None:
+        """Makes the Secret by which servers know this node; ConfigurationError when it is another's."""
+        name = self._settings.node_name
+        uid = str((self._nodes.metadata().get(name) or {}).get("uid", ""))
+        if not uid or uid == self._password_of:
+            return
+        file = self._settings.node_password_file
+        try:
+            with open(file, encoding="utf-8") as opened:
+                password = opened.read().strip()
+        except OSError as error:
+            raise ConfigurationError(f"{file}: {error.strerror}") from None
+        try:
+            self._client.create(node_passwords.COLLECTION, node_passwords.secret(name, password))
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            path = f"{node_passwords.COLLECTION}/{node_passwords.secret_name(name)}"
+            if not node_passwords.is_of(self._client.get(path), password):
+                raise ConfigurationError(
+                    _REJECTED.format(file=file),
+                    hint=f"if this node is the only {name}, delete the Secret"
+                    f" {node_passwords.secret_name(name)} in {node_passwords.NAMESPACE}",
+                ) from None
+        self._password_of = uid
+
+
+class Bootstrap:
+    """The cluster's bootstrap data, seen to once, by a process of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._done = False
+        self._next = 0.0
+        self._pause = _FIRST_PAUSE
+        self._problem = ""
+
+    def ensure(self) -> None:
+        """UserError while it is not as it should be."""
+        if self._done:
+            return
+        if time.monotonic() >= self._next:
+            self._try()
+            self._next = time.monotonic() + self._pause
+            self._pause = min(_LAST_PAUSE, 2 * self._pause)
+        if not self._done:
+            raise UserError(self._problem)
+
+    def _try(self) -> None:
+        command = [
+            sys.executable, "-Im", "rke2_units.controllers.bootstrap", "--settings", self._settings.file,
+        ]  # fmt: skip
+        try:
+            finished = processes.run(command, timeout=_CHILD_TIMEOUT)
+        except UserError as error:
+            self._problem = str(error)
+            return
+        self._problem = finished.last_words
+        self._done = finished.code == 0
+        if self._done and finished.output:
+            journal.log(Level.INFO, "the cluster's bootstrap data is in etcd now, sealed with the token")

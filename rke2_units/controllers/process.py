@@ -1,0 +1,140 @@
+"""The process of the controllers: its threads, the order of its work, and what it says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from rke2_units import names
+from rke2_units.controllers import rbac
+from rke2_units.controllers.etcd_members import EtcdMembers
+from rke2_units.controllers.nodes import Nodes
+from rke2_units.controllers.own_node import Bootstrap, OwnNode
+from rke2_units.controllers.passwords import NodePasswords
+from rke2_units.controllers.settings import Settings
+from rke2_units.coordination import lease as leases
+from rke2_units.coordination import process
+from rke2_units.coordination.events import Events
+from rke2_units.coordination.lease import Lease
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import Client
+from rke2_units.errors import UserError
+
+# The lease's name, the source of events.
+_NAME = names.CONTROLLERS_UNIT.removesuffix(".service")
+# Seconds. A question to etcd is a process: it is asked seldom while nothing happens.
+_IDLE = 10.0
+_BUSY = 2.0
+# What is under way when the process is to end; systemd waits 15.
+_PATIENCE = 5.0
+
+
+class Work:
+    """All that is to be done, step by step in one thread; what fails does not hold up the rest."""
+
+    def __init__(self, settings: Settings, client: Client, known: Nodes, held: threading.Event) -> None:
+        events = Events(client, _NAME, settings.node_name)
+        self._settings = settings
+        self._client = client
+        self._nodes = known
+        self._held = held
+        self._own = OwnNode(settings, client, known)
+        self._bootstrap = Bootstrap(settings)
+        self._members = EtcdMembers(settings.etcd, client, events, known, held)
+        self._passwords = NodePasswords(client, known, held)
+        # Whether what is done once with each lease is done.
+        self._begun = False
+        self._next_members = 0.0
+        self._problems: dict[str, str] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """A thread's whole work."""
+        while not stop.is_set():
+            changed = self._nodes.changed.is_set()
+            self._nodes.changed.clear()
+            self.step(changed)
+            self._nodes.changed.wait(_BUSY)
+
+    def step(self, changed: bool = True) -> None:
+        """Does what is to be done now; `changed`: something about the nodes has."""
+        if not self._nodes.synced.is_set():
+            return
+        self._do("labels", self._own.label)
+        self._do("node password", self._own.keep_password)
+        self._do("bootstrap data", self._bootstrap.ensure)
+        if not self._held.is_set():
+            self._begun = False
+            for what in ("roles", "old node passwords", "node passwords", "etcd"):
+                self._problems.pop(what, None)
+            return
+        if not self._begun:
+            done = [
+                self._do("roles", self._apply_roles),
+                self._do("old node passwords", self._passwords.sweep),
+            ]
+            self._begun = all(done)
+        self._do("node passwords", self._passwords.step)
+        if changed or time.monotonic() >= self._next_members:
+            self._do("etcd", self._see_to_members)
+
+    def problems(self) -> list[str]:
+        """What is wrong, a line each."""
+        return list(self._problems.values())
+
+    def _apply_roles(self) -> None:
+        rbac.apply(self._client, self._settings.rbac)
+
+    def _see_to_members(self) -> None:
+        self._next_members = time.monotonic() + _BUSY
+        if not self._members.step():
+            self._next_members = time.monotonic() + _IDLE
+
+    def _do(self, what: str, action: Callable[[], object]) -> bool:
+        try:
+            action()
+        except UserError as error:
+            text = f"{what}: {error}"
+            if self._problems.get(what) != text:
+                journal.log(Level.WARNING, text)
+            self._problems[what] = text
+            return False
+        if self._problems.pop(what, ""):
+            journal.log(Level.INFO, f"{what}: in order again")
+        return True
+
+
+def run(settings: Settings) -> int:
+    """Works until SIGTERM; returns the exit code, which is a failure when a thread has died."""
+    client = Client(settings.url, settings.identity)
+    lease = Lease(
+        Client(settings.url, settings.identity, timeout=leases.TIMEOUT),
+        _NAME,
+        leases.identity(settings.node_name),
+        work="sees to the cluster's members",
+    )
+    known = Nodes(client)
+    work = Work(settings, client, known, lease.held)
+
+    def stop() -> None:
+        client.close()
+        known.changed.set()
+
+    return process.run(
+        {"nodes": known.follow, "work": work.run},
+        lease,
+        lambda: status(lease.held.is_set(), work.problems()),
+        patience=_PATIENCE,
+        on_stop=stop,
+    )
+
+
+def status(holds_lease: bool, problems: list[str]) -> str:
+    """STATUS=, in one line."""
+    if holds_lease:
+        return process.summary(
+            problems, "this server sees to the cluster's members, roles and node passwords"
+        )
+    waiting = "waiting for the lease: another server sees to the cluster, or the apiserver does not answer"
+    return process.summary(problems, waiting)

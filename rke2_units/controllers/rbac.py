@@ -1,0 +1,44 @@
+"""The roles and bindings that every cluster has, applied by the holder of the lease."""
+
+from __future__ import annotations
+
+from rke2_units.controllers.nodes import MANAGER
+from rke2_units.doors.kubernetes import Client, Object, Resource, path_of
+from rke2_units.errors import ConfigurationError
+
+_GROUP, _VERSION = "rbac.authorization.k8s.io", "v1"
+_PLURALS = {
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+}
+
+
+def apply(client: Client, path: str) -> None:
+    """Makes the cluster's roles and bindings what this file (YAML) says. Raises UserError."""
+    for obj in read(path):
+        client.apply(path_in_api(obj), obj, manager=MANAGER)
+
+
+def read(path: str) -> list[Object]:
+    """The file's objects; ConfigurationError when it cannot be read."""
+    # Used once with each lease.
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [obj for obj in yaml.safe_load_all(file) if obj]
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def path_in_api(obj: Object) -> str:
+    """Where the object is; ConfigurationError when it is neither a role nor a binding."""
+    kind = str(obj.get("kind"))
+    if obj.get("apiVersion") != f"{_GROUP}/{_VERSION}" or kind not in _PLURALS:
+        raise ConfigurationError(f"{kind} is no role or binding of {_GROUP}/{_VERSION}")
+    resource = Resource(_GROUP, _VERSION, _PLURALS[kind], namespaced=not kind.startswith("Cluster"))
+    return path_of(resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])

@@ -1,0 +1,45 @@
+"""The settings file that the plan writes for the controllers (JSON, `names.Paths.controllers_settings`).
+
+{"node_name": "node1", "kubernetes": {"url": "https://127.0.0.1:6443", "authority": PEM, "certificate": PEM,
+ "key": PEM}, "etcd": {"etcdctl": PATH, "endpoints": ["https://127.0.0.1:2379"], "authority": PEM,
+ "certificate": PEM, "key": PEM}, "token_file": PATH, "node_password_file": PATH, "rbac": PATH,
+ "member_name": "node1-01234567", "member_address": "192.0.2.1", "bootstrap_files": {"ServerCA": PATH, ...}}
+"""
+
+from rke2_units.doors.http import Identity
+from rke2_units.programs import json_table
+from rke2_units.programs.etcd import Etcd
+from rke2_units.programs.json_table import Table
+
+
+class Settings:
+    """What the controllers know of their node."""
+
+    def __init__(self, table: Table) -> None:
+        self.file = table.where
+        self.node_name = table.text("node_name")
+        kubernetes = table.table("kubernetes")
+        self.url = kubernetes.text("url")
+        self.identity = Identity(*(kubernetes.text(key) for key in ("authority", "certificate", "key")))
+        etcd = table.table("etcd")
+        self._etcdctl = etcd.text("etcdctl")
+        self.endpoints = etcd.texts("endpoints")
+        self._etcd_files = {key: etcd.text(key) for key in ("authority", "certificate", "key")}
+        # The server token, and the password by which servers know this node again.
+        self.token_file = table.text("token_file")
+        self.node_password_file = table.text("node_password_file")
+        # Roles and bindings.
+        self.rbac = table.text("rbac")
+        self.member_name = table.text("member_name")
+        self.member_address = table.text("member_address")
+        files = table.table("bootstrap_files")
+        self.bootstrap_files = {name: files.text(name) for name in files.values}
+
+    def etcd(self, endpoints: tuple[str, ...] = ()) -> Etcd:
+        """etcd, through these of its members; without any, through this server's own."""
+        return Etcd(self._etcdctl, list(endpoints or self.endpoints), **self._etcd_files)
+
+
+def read(path: str) -> Settings:
+    """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""
+    return Settings(json_table.read(path))
