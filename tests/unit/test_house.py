@@ -21,7 +21,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("daemon",),
-    ("applier", "controllers"),
+    ("applier", "controllers", "supervisor"),
     ("node",),
     ("join",),
     ("certificates", "programs"),
@@ -44,6 +44,7 @@ ONLY = {
     "applier": {"", "names", "errors", "model", "coordination", "doors", "programs"},
     "controllers": {"", "names", "errors", "certificates", "coordination", "doors", "programs"},
     "coordination": {"", "names", "errors", "doors"},
+    "supervisor": {"", "names", "errors", "certificates", "doors", "programs"},
 }
 # What a pure plan cannot have: a clock, randomness, the network, other programs.
 IMPURE = {
@@ -60,6 +61,7 @@ IMPURE = {
 }
 # A module's one importer: the doors to the outside.
 DOORS = {
+    "aiohttp": {"rke2_units.supervisor"},
     "pystemd": {"rke2_units.doors.dbus"},
     "subprocess": {"rke2_units.doors.run", "rke2_units.programs", "rke2_units.applier.charts.helm"},
     "cryptography": {"rke2_units.certificates"},

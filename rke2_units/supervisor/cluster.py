@@ -1,0 +1,122 @@
+"""What the supervisor asks the apiserver and etcd of its own machine. Blocking: for threads of their own."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from rke2_units.certificates import node_passwords
+from rke2_units.doors import http, run
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
+from rke2_units.errors import UserError
+from rke2_units.supervisor.refusal import Refusal
+from rke2_units.supervisor.settings import Settings
+
+_TIMEOUT = 5.0
+_READY_TIMEOUT = 2.0
+_ENDPOINTS = "/api/v1/namespaces/default/endpoints/kubernetes"
+_HTTPS = "https"
+
+
+class Cluster:
+    """Every method raises Refusal 503 when nobody answers: the caller may come again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = Client(settings.kubernetes_url, settings.credentials.apiserver, timeout=_TIMEOUT)
+
+    def is_ready(self) -> bool:
+        """Whether the apiserver says so."""
+        url = f"{self._settings.kubernetes_url}/readyz"
+        try:
+            return http.ask(url, self._settings.credentials.apiserver, timeout=_READY_TIMEOUT)[0] == 200
+        except OSError:
+            return False
+
+    def bootstrap_token(self, token_id: str) -> Object | None:
+        """The token's Secret, None when there is none."""
+        return self._get(f"{node_passwords.COLLECTION}/bootstrap-token-{quote(token_id, safe='')}")
+
+    def node_password(self, node_name: str) -> Object | None:
+        """The Secret with the hash of the node's password, None when it never came."""
+        name = node_passwords.secret_name(node_name)
+        return self._get(f"{node_passwords.COLLECTION}/{quote(name, safe='')}")
+
+    def keep_node_password(self, secret: Object) -> bool:
+        """Creates this Secret; False when somebody was faster."""
+        try:
+            self._client.create(node_passwords.COLLECTION, secret)
+        except ApiError as error:
+            if error.status == 409:
+                return False
+            raise _unavailable(error) from None
+        except ApiUnavailable as error:
+            raise _unavailable(error) from None
+        return True
+
+    def api_servers(self) -> list[str]:
+        """The apiservers as "address:port": those that the API has, else those that the plan knows."""
+        try:
+            found = self._client.get(_ENDPOINTS)
+        except (ApiError, ApiUnavailable):
+            return list(self._settings.apiservers_fallback)
+        return addresses(found) or list(self._settings.apiservers_fallback)
+
+    def members(self) -> list[dict[str, Any]]:
+        """etcd's members as etcdctl shows them."""
+        settings = self._settings
+        if not settings.etcdctl:
+            raise Refusal(503, "no etcd runs on this server")
+        credentials = settings.credentials
+        command = [
+            settings.etcdctl,
+            f"--endpoints={settings.etcd_url}",
+            f"--cacert={credentials.path('etcd-server-ca.crt')}",
+            f"--cert={credentials.path('etcd-client.crt')}",
+            f"--key={credentials.path('etcd-client.key')}",
+            "--command-timeout=4s",
+            "--write-out=json",
+            "member",
+            "list",
+        ]
+        try:
+            output = run.run(command, environment={"ETCDCTL_API": "3"}, timeout=_TIMEOUT).output
+            found = json.loads(output)["members"]
+        except UserError as error:
+            raise Refusal(503, "etcd does not answer yet", why=error.message) from None
+        except (ValueError, TypeError, KeyError):
+            raise Refusal(503, "etcd does not answer yet", why="etcdctl shows no members") from None
+        return list(found)
+
+    def close(self) -> None:
+        """Ends what is under way, from whatever thread."""
+        self._client.close()
+
+    def _get(self, path: str) -> Object | None:
+        try:
+            return self._client.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise _unavailable(error) from None
+        except ApiUnavailable as error:
+            raise _unavailable(error) from None
+
+
+def addresses(endpoints: Object) -> list[str]:
+    """The addresses of an Endpoints object with their HTTPS port."""
+    return [
+        f"[{address['ip']}]:{port['port']}" if ":" in address["ip"] else f"{address['ip']}:{port['port']}"
+        for subset in endpoints.get("subsets") or []
+        for port in subset.get("ports") or []
+        for address in subset.get("addresses") or []
+        if port.get("name") == _HTTPS
+    ]
+
+
+def host(address: str) -> str:
+    """The address without its port and brackets."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _unavailable(error: UserError) -> Refusal:
+    return Refusal(503, "runtime core not ready", why=error.message, headers={"Retry-After": "2"})

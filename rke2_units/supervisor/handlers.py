@@ -1,0 +1,204 @@
+"""What each endpoint answers: one method of Handlers for each name in the table of endpoints."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from aiohttp import web
+
+from rke2_units.certificates import bootstrap, node_passwords
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.errors import UserError
+from rke2_units.supervisor import cluster
+from rke2_units.supervisor.cluster import Cluster
+from rke2_units.supervisor.identity import Caller
+from rke2_units.supervisor.node_request import NodeRequest, check_names, node_request
+from rke2_units.supervisor.refusal import Refusal
+from rke2_units.supervisor.settings import Settings
+
+_Result = TypeVar("_Result")
+
+# Questions to the apiserver and etcd at once.
+_QUESTIONS = 8
+# RKE2's words, which the operators of its agents search for.
+_OTHER_PASSWORD = (
+    "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match"
+    " server node-passwd entry, try enabling a unique node name with the --with-node-id flag"
+)
+# Logical names of bootstrap data, and the credentials that hold them.
+BOOTSTRAP_CREDENTIALS = {
+    "ServerCA": "server-ca.crt",
+    "ServerCAKey": "server-ca.key",
+    "ClientCA": "client-ca.crt",
+    "ClientCAKey": "client-ca.key",
+    "RequestHeaderCA": "request-header-ca.crt",
+    "RequestHeaderCAKey": "request-header-ca.key",
+    "ETCDServerCA": "etcd-server-ca.crt",
+    "ETCDServerCAKey": "etcd-server-ca.key",
+    "ETCDPeerCA": "etcd-peer-ca.crt",
+    "ETCDPeerCAKey": "etcd-peer-ca.key",
+    "ServiceKey": "service.key",
+    "PasswdFile": "passwd",
+    "IPSECKey": "ipsec.psk",
+    "EncryptionConfig": "encryption-config.json",
+    "EncryptionHash": "encryption-state.json",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request of a caller who may ask; `body` is whole."""
+
+    request: web.Request
+    caller: Caller
+    address: str
+    body: bytes
+
+
+class Handlers:
+    """Answers from the settings, the credentials, the apiserver and etcd."""
+
+    def __init__(self, settings: Settings, known: Cluster) -> None:
+        self._settings = settings
+        self._credentials = settings.credentials
+        self._cluster = known
+        self._questions = ThreadPoolExecutor(_QUESTIONS, "questions")
+        # One at a time: a password's hash takes 32 MB, and both take the processor.
+        self._cryptography = ThreadPoolExecutor(1, "cryptography")
+        # Each is a process of its own.
+        self._etcdctl = asyncio.Lock()
+
+    async def ask(self, question: Callable[..., _Result], *arguments: object) -> _Result:
+        """What a blocking question to the apiserver or etcd gives."""
+        return await asyncio.get_running_loop().run_in_executor(self._questions, question, *arguments)
+
+    async def ping(self, question: Question) -> web.StreamResponse:
+        return web.Response(text="pong")
+
+    async def server_ca(self, question: Question) -> web.StreamResponse:
+        return web.Response(text=self._credentials.text("server-ca.crt"))
+
+    async def client_ca(self, question: Question) -> web.StreamResponse:
+        return web.Response(text=self._credentials.text("client-ca.crt"))
+
+    async def static(self, question: Question) -> web.StreamResponse:
+        path = static_file(self._settings.static, question.request.match_info["path"])
+        if path is None:
+            raise Refusal(404, "there is no such file")
+        return web.FileResponse(path)
+
+    async def config(self, question: Question) -> web.StreamResponse:
+        return web.json_response(self._settings.config)
+
+    async def apiservers(self, question: Question) -> web.StreamResponse:
+        return web.json_response(await self.ask(self._cluster.api_servers))
+
+    async def readyz(self, question: Question) -> web.StreamResponse:
+        if not await self.ask(self._cluster.is_ready):
+            raise Refusal(503, "runtime core not ready", headers={"Retry-After": "2"})
+        return web.Response(text="ok")
+
+    async def server_bootstrap(self, question: Question) -> web.StreamResponse:
+        contents = {
+            key: content
+            for key, name in BOOTSTRAP_CREDENTIALS.items()
+            if (content := self._credentials.read(name))
+        }
+        journal.log(Level.NOTICE, f"{question.address}: the cluster's keys go to {question.caller.name}")
+        return web.Response(
+            body=bootstrap.pack(contents, datetime.now(UTC)), content_type="application/json"
+        )
+
+    async def db_info(self, question: Question) -> web.StreamResponse:
+        async with self._etcdctl:
+            return web.json_response({"members": await self.ask(self._cluster.members)})
+
+    async def serving_kubelet(self, question: Question) -> web.StreamResponse:
+        return await self._node_certificate(question, "serving-kubelet", "server-ca")
+
+    async def client_kubelet(self, question: Question) -> web.StreamResponse:
+        return await self._node_certificate(question, "client-kubelet", "client-ca")
+
+    async def client_kube_proxy(self, question: Question) -> web.StreamResponse:
+        return await self._certificate(question, "client-kube-proxy", "client-ca", None)
+
+    async def client_rke2_controller(self, question: Question) -> web.StreamResponse:
+        return await self._certificate(question, "client-rke2-controller", "client-ca", None)
+
+    async def _node_certificate(self, question: Question, name: str, issuer: str) -> web.StreamResponse:
+        node = node_request(question.request.headers, question.caller)
+        servers = {cluster.host(address) for address in await self.ask(self._cluster.api_servers)}
+        own = await self._compute(self._own_names)
+        check_names(node, own.union(servers, self._settings.node_ips, [self._settings.node_name]))
+        await self._check_password(node)
+        return await self._certificate(question, name, issuer, node)
+
+    async def _check_password(self, node: NodeRequest) -> None:
+        """Refusal 403 for another password than the one that the node came with first."""
+        found = await self.ask(self._cluster.node_password, node.name)
+        if found is None:
+            secret = await self._compute(node_passwords.secret, node.name, node.password)
+            if await self.ask(self._cluster.keep_node_password, secret):
+                return
+            found = await self.ask(self._cluster.node_password, node.name)
+        if not await self._compute(node_passwords.is_of, found, node.password):
+            raise Refusal(403, _OTHER_PASSWORD, why=f"{node.name}: {_OTHER_PASSWORD}", failed_login=True)
+
+    async def _compute(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._cryptography, function, *arguments)
+
+    async def _certificate(
+        self, question: Question, name: str, issuer: str, node: NodeRequest | None
+    ) -> web.StreamResponse:
+        text = await self._compute(self._sign, question.body, name, issuer, node)
+        whom = f"node {node.name}" if node else question.caller.name
+        journal.log(Level.INFO, f"{question.address}: certificate {name} for {whom}")
+        return web.Response(text=text)
+
+    def _sign(self, body: bytes, name: str, issuer: str, node: NodeRequest | None) -> str:
+        # cryptography weighs some MB: not before the first certificate.
+        from rke2_units.certificates import signing
+
+        try:
+            key = signing.requested_key(body)
+            authority = signing.authority_of(
+                f"{issuer}.crt",
+                self._credentials.text(f"{issuer}.crt"),
+                self._credentials.read(f"{issuer}.key").decode(errors="replace"),
+            )
+            name_and_addresses = (node.name, node.addresses) if node else ("", ())
+            return signing.for_agent(name, *name_and_addresses, key, authority, datetime.now(UTC))
+        except signing.InvalidRequest as error:
+            raise Refusal(422, str(error)) from None
+        except UserError as error:
+            raise Refusal(503, "this server cannot sign", why=str(error)) from None
+
+    def _own_names(self) -> frozenset[str]:
+        """The names and addresses of this server's certificate, tls-san among them."""
+        from rke2_units.certificates import signing
+
+        return signing.names_of(self._credentials.text("serving.crt"))
+
+    def close(self) -> None:
+        """Begins to end all threads."""
+        self._cluster.close()
+        for executor in (self._questions, self._cryptography):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def static_file(folder: str, path: str) -> str | None:
+    """The regular file at this path below the folder; None for any other, and for ways out of it."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        return None
+    root = os.path.realpath(folder)
+    try:
+        found = os.path.realpath(os.path.join(root, *parts), strict=True)
+    except OSError:
+        return None
+    return found if found.startswith(f"{root}/") and os.path.isfile(found) else None

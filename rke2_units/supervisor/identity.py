@@ -1,0 +1,146 @@
+"""Who asks: client certificates, passwords and bootstrap tokens become a name and groups. Pure."""
+
+import base64
+import binascii
+import csv
+import hashlib
+import hmac
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+AGENT = "rke2:agent"
+SERVER = "rke2:server"
+NODES = "system:nodes"
+MASTERS = "system:masters"
+BOOTSTRAPPERS = "system:bootstrappers"
+AUTHENTICATED = "system:authenticated"
+
+AGENT_GROUPS = frozenset({AGENT, SERVER, NODES, BOOTSTRAPPERS})
+SERVER_GROUPS = frozenset({SERVER})
+# The client authority also signs what the cluster's administrators approve: another organization in such a
+# certificate must not become one of our groups.
+_CERTIFICATE_GROUPS = frozenset({NODES, MASTERS})
+_NODE_PREFIX = "system:node:"
+_TOKEN_TYPE = "bootstrap.kubernetes.io/token"
+_BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. `node` is the node that a kubelet's certificate names, "" for all other credentials."""
+
+    name: str
+    groups: frozenset[str] = frozenset()
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """The Authorization header: user and password, or a bootstrap token's two parts. All "": neither."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token_id: str = ""
+    token_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class PasswordRow:
+    """A line of passwd: whose it is, the groups, and the SHA-256 of user and password."""
+
+    user: str
+    groups: frozenset[str]
+    digest: bytes = field(repr=False)
+
+
+def of_certificate(certificate: Mapping[str, Any] | None) -> Caller | None:
+    """The holder of a verified certificate (ssl's getpeercert); None without one."""
+    if not certificate:
+        return None
+    subject = [pair for part in certificate.get("subject", ()) for pair in part]
+    names = [value for key, value in subject if key == "commonName"]
+    name = names[0] if len(names) == 1 else ""
+    groups = {value for key, value in subject if key == "organizationName"} & _CERTIFICATE_GROUPS
+    node = name.removeprefix(_NODE_PREFIX) if NODES in groups and name.startswith(_NODE_PREFIX) else ""
+    if not node:
+        groups -= {NODES}
+    return Caller(name, frozenset(groups), node)
+
+
+def authorization(header: str) -> Authorization | None:
+    """What the header's value says; None for one that is neither of the two kinds."""
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        found = _BOOTSTRAP_TOKEN.fullmatch(value)
+        return Authorization(token_id=found[1], token_secret=found[2]) if found else None
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    user, separator, password = decoded.partition(":")
+    return Authorization(user, password) if user and separator and password else None
+
+
+def password_rows(passwd: str) -> tuple[PasswordRow, ...]:
+    """The lines of RKE2's passwd (password, user, user ID, groups), without those that lack one of them."""
+    return tuple(
+        PasswordRow(row[1], frozenset(filter(None, row[3].split(","))), _digest(row[1], row[0]))
+        for row in csv.reader(io.StringIO(passwd))
+        if len(row) >= 4 and row[0] and row[1] and ":" not in row[1]
+    )
+
+
+def of_password(rows: Iterable[PasswordRow], user: str, password: str) -> Caller | None:
+    """Whose password this is. Every row is compared, in a time that says nothing about which one fits."""
+    digest = _digest(user, password)
+    fitting = [row for row in rows if hmac.compare_digest(digest, row.digest)]
+    return Caller(user, frozenset().union(*(row.groups for row in fitting))) if fitting else None
+
+
+def of_bootstrap_token(
+    secret: Mapping[str, Any], token_id: str, token_secret: str, now: datetime
+) -> Caller | str:
+    """Who comes with a token, by its Secret as kubeadm writes it; a text says why it is not accepted."""
+    data = {key: _decoded(value) for key, value in (secret.get("data") or {}).items()}
+    if secret.get("type") != _TOKEN_TYPE or data.get("token-id") != token_id:
+        return "there is no such bootstrap token"
+    if not hmac.compare_digest(data.get("token-secret", "").encode(), token_secret.encode()):
+        return "its bootstrap token has another secret part"
+    if (secret.get("metadata") or {}).get("deletionTimestamp"):
+        return "its bootstrap token is being deleted"
+    if "expiration" in data and not _is_ahead(data["expiration"], now):
+        return "its bootstrap token has expired"
+    if data.get("usage-bootstrap-authentication") != "true":
+        return "its bootstrap token is not one to authenticate with"
+    extra = {group for group in data.get("auth-extra-groups", "").split(",") if group}
+    if not all(group.startswith(f"{BOOTSTRAPPERS}:") for group in extra):
+        return f"its bootstrap token names groups that do not begin with {BOOTSTRAPPERS}:"
+    return Caller(f"system:bootstrap:{token_id}", frozenset({BOOTSTRAPPERS, AUTHENTICATED, *extra}))
+
+
+def _digest(user: str, password: str) -> bytes:
+    # A user has no colon: the first one ends it.
+    return hashlib.sha256(f"{user}:{password}".encode()).digest()
+
+
+def _decoded(value: object) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode() if isinstance(value, str) else ""
+    except ValueError:
+        return ""
+
+
+def _is_ahead(text: str, now: datetime) -> bool:
+    """Whether this moment (RFC 3339) is still to come; one that nobody can read is over."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return moment.tzinfo is not None and moment.astimezone(UTC) > now

@@ -1,0 +1,77 @@
+"""Which node a certificate is asked for, by the request's headers. Pure."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rke2_units.supervisor.identity import Caller
+from rke2_units.supervisor.refusal import Refusal
+
+NAME_HEADER = "rke2-Node-Name"
+PASSWORD_HEADER = "rke2-Node-Password"
+IP_HEADER = "rke2-Node-IP"
+
+# RFC 1123, as Kubernetes wants it of a node's name.
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# The common name system:node:NAME holds 64 characters.
+_LONGEST_NAME = 64 - len("system:node:")
+_LONGEST_PASSWORD = 512
+_MOST_ADDRESSES = 8
+# What a certificate of the server authority must never say of a node: the API's own names.
+_API_NAMES = re.compile(r"localhost|kubernetes(?:\.default(?:\.svc(?:\..*)?)?)?")
+
+
+@dataclass(frozen=True)
+class NodeRequest:
+    """A node as it says it is: nothing of this is believed before its password is checked."""
+
+    name: str
+    password: str = field(repr=False)
+    addresses: tuple[str, ...]
+
+
+def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
+    """The node in the headers; Refusal for one that cannot be, or that is not the caller's own."""
+    name = headers.get(NAME_HEADER, "")
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+        raise Refusal(400, f"the header {NAME_HEADER} must hold the node's name, a lower-case DNS name")
+    if _API_NAMES.fullmatch(name):
+        raise Refusal(403, f"{name} is a name of the API and cannot be a node's")
+    if caller.node and caller.node != name:
+        raise Refusal(
+            403,
+            f"node {caller.node} may not ask for certificates of node {name}",
+            failed_login=True,
+        )
+    password = headers.get(PASSWORD_HEADER, "")
+    if not password or len(password) > _LONGEST_PASSWORD:
+        raise Refusal(400, f"the header {PASSWORD_HEADER} must hold the node's password")
+    return NodeRequest(name, password, _addresses(headers.get(IP_HEADER, "")))
+
+
+def check_names(node: NodeRequest, servers: frozenset[str]) -> None:
+    """Refusal when the node would get a certificate for a server's name or address.
+
+    The server authority signs for kubelets and for the API alike: a node must not be able to pass for it.
+    """
+    taken = sorted(servers & {node.name, *node.addresses})
+    if taken:
+        raise Refusal(403, f"{taken[0]} belongs to a server of this cluster", failed_login=True)
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            address = ipaddress.ip_address(part)
+        except ValueError:
+            raise Refusal(400, f"the header {IP_HEADER} must hold addresses") from None
+        special = address.is_loopback or address.is_unspecified or address.is_multicast
+        if special or "%" in part or (address.version == 6 and address.ipv4_mapped):
+            raise Refusal(400, f"{part} cannot be a node's address")
+        found.append(str(address))
+    if len(found) > _MOST_ADDRESSES:
+        raise Refusal(400, f"the header {IP_HEADER} holds more than {_MOST_ADDRESSES} addresses")
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,213 @@
+"""From a request to its answer: who asks, whether they may, and in which order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from aiohttp import hdrs, web
+
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.supervisor import identity
+from rke2_units.supervisor.cluster import Cluster
+from rke2_units.supervisor.connections import LARGEST_BODY, LARGEST_HEADER, Connection, Connections
+from rke2_units.supervisor.endpoints import ENDPOINTS, Access, Endpoint
+from rke2_units.supervisor.handlers import Handlers, Question
+from rke2_units.supervisor.identity import Caller
+from rke2_units.supervisor.refusal import Refusal, status_object
+from rke2_units.supervisor.settings import Settings
+from rke2_units.supervisor.throttle import Throttle
+
+READS, WRITES = 20, 10
+_WAIT_SECONDS = 10.0
+_BODY_SECONDS = 10.0
+KEEPALIVE_SECONDS = 30.0
+# Failed logins of one address: so many at once, then one in so many seconds.
+_FAILURES, _FAILURE_SECONDS = 10, 2.0
+# Where a request carries the connection that it came over.
+_CONNECTION = "connection"
+_BAD_CREDENTIALS = "Unauthorized"
+_NO_KEY = "POST a certificate request in DER form: keys are made where they are used, and never given out"
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """The web application. `connections` is set before the first request."""
+
+    connections: Connections
+
+    def __init__(self, settings: Settings) -> None:
+        self._cluster = Cluster(settings)
+        self._handlers = Handlers(settings, self._cluster)
+        self._passwords = identity.password_rows(settings.credentials.text("passwd"))
+        self._failures = Throttle(_FAILURES, _FAILURE_SECONDS)
+        self._slots = {False: asyncio.Semaphore(READS), True: asyncio.Semaphore(WRITES)}
+        self.application = web.Application(middlewares=[self._speak], client_max_size=LARGEST_BODY)
+        for endpoint in ENDPOINTS:
+            path = endpoint.path.replace("{path}", "{path:.+}")
+            self.application.router.add_route(endpoint.method, path, self._handler(endpoint))
+
+    def close(self) -> None:
+        """Begins to end what is under way."""
+        self._handlers.close()
+
+    def _handler(self, endpoint: Endpoint) -> _Handler:
+        answer = getattr(self._handlers, endpoint.handler)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            connection: Connection = request[_CONNECTION]
+            caller = await self._caller(request, connection, endpoint.access)
+            question = Question(request, caller, connection.address, await _body(request))
+            async with _Slot(self._slots[endpoint.writes]):
+                response: web.StreamResponse = await answer(question)
+            return response
+
+        return handle
+
+    async def _caller(self, request: web.Request, connection: Connection, access: Access) -> Caller:
+        """Who asks; Refusal unless they may. A caller without a name is nobody, where anyone may ask."""
+        if access is Access.ANYONE:
+            return Caller("")
+        caller = identity.of_certificate(request.get_extra_info("peercert"))
+        caller = caller or await self._credentials(request, connection.address)
+        if not caller.groups & access.groups:
+            raise Refusal(
+                403,
+                f"{caller.name} is in none of the groups {', '.join(sorted(access.groups))}",
+                failed_login=True,
+            )
+        connection.known = True
+        return caller
+
+    async def _credentials(self, request: web.Request, address: str) -> Caller:
+        # Also right ones: otherwise the answers would tell them from wrong ones.
+        if not self._failures.allows(address):
+            raise Refusal(
+                429,
+                "too many failed logins from this address",
+                headers={"Retry-After": str(self._failures.pause(address))},
+            )
+        given = identity.authorization(request.headers.get(hdrs.AUTHORIZATION, ""))
+        if given is None:
+            raise _unauthorized("there are no credentials, or such as nobody has")
+        if not given.token_id:
+            found = identity.of_password(self._passwords, given.user, given.password)
+            if found is None:
+                raise _unauthorized(f"wrong password or user {given.user!r}")
+            return found
+        secret = await self._handlers.ask(self._cluster.bootstrap_token, given.token_id)
+        whose: Caller | str = f"there is no bootstrap token {given.token_id}"
+        if secret is not None:
+            now = datetime.now(UTC)
+            whose = identity.of_bootstrap_token(secret, given.token_id, given.token_secret, now)
+        if isinstance(whose, str):
+            raise _unauthorized(whose)
+        return whose
+
+    @web.middleware
+    async def _speak(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Every answer is ours: what is refused is a Status object, and the journal knows of it."""
+        connection = request[_CONNECTION] = self.connections.of(request)
+        connection.request_began()
+        try:
+            response = await self._respond(request, handler, connection)
+            response.headers[hdrs.SERVER] = "rke2-units"
+            # Here, and not after this, so that its end is seen.
+            await response.prepare(request)
+            await response.write_eof()
+        finally:
+            connection.request_ended()
+        return response
+
+    async def _respond(
+        self, request: web.Request, handler: _Handler, connection: Connection
+    ) -> web.StreamResponse:
+        try:
+            if sum(len(name) + len(value) for name, value in request.raw_headers) > LARGEST_HEADER:
+                raise Refusal(431, f"the headers hold more than {LARGEST_HEADER} bytes")
+            return await handler(request)
+        except Refusal as refusal:
+            return self._refused(request, connection, refusal)
+        except web.HTTPException as error:
+            return self._refused(request, connection, _of_router(request, error))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            journal.log(Level.ERROR, f"{connection.address}: {request.method} {request.path!r}: {error!r}")
+            return _answer(Refusal(500, "internal error"))
+
+    def _refused(self, request: web.Request, connection: Connection, refusal: Refusal) -> web.Response:
+        address = connection.address
+        if refusal.failed_login and not self._failures.spend(address):
+            refusal = Refusal(429, "too many failed logins from this address")
+        elif refusal.failed_login:
+            journal.log(
+                Level.WARNING,
+                f"{address}: {request.method} {request.path!r} refused ({refusal.status}): {refusal.why}",
+                RKE2_UNITS_ADDRESS=address,
+            )
+        elif refusal.status >= 500 or refusal.status in (400, 413, 422, 431):
+            self.connections.say(
+                address, f"got {refusal.status} for {request.method} {request.path!r}: {refusal.why}"
+            )
+        return _answer(refusal)
+
+
+class _Slot:
+    """One of so many requests at once; Refusal 429 when none becomes free in time."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
+
+    async def __aenter__(self) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._semaphore.acquire()
+        except TimeoutError:
+            raise Refusal(429, "too many requests at once", headers={"Retry-After": "2"}) from None
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._semaphore.release()
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body, b"" without one."""
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise Refusal(413, f"the body may hold {LARGEST_BODY} bytes")
+    if not request.can_read_body:
+        return b""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(408, "the body did not come in time") from None
+
+
+def _answer(refusal: Refusal) -> web.Response:
+    response = web.json_response(
+        status_object(refusal.status, refusal.message), status=refusal.status, headers=refusal.headers
+    )
+    if refusal.status in (408, 413, 431):
+        # What is left of the request is not worth reading.
+        response.force_close()
+    return response
+
+
+def _unauthorized(why: str) -> Refusal:
+    return Refusal(
+        401, _BAD_CREDENTIALS, why=why, headers={"WWW-Authenticate": 'Basic realm="rke2"'}, failed_login=True
+    )
+
+
+def _of_router(request: web.Request, error: web.HTTPException) -> Refusal:
+    """What aiohttp itself refuses: unknown paths and methods, bodies that are too large."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        certificates = {endpoint.path for endpoint in ENDPOINTS if endpoint.writes}
+        message = _NO_KEY if request.path in certificates else f"{request.method} is not for this path"
+        return Refusal(405, message, headers={"Allow": ",".join(sorted(error.allowed_methods))})
+    if error.status == 404:
+        return Refusal(404, "there is no such path")
+    if error.status == 413:
+        return Refusal(413, f"the body may hold {LARGEST_BODY} bytes")
+    return Refusal(error.status, error.reason)
