@@ -94,6 +94,7 @@ class Connection:
                 raise OSError("the answer is too large")
             if time.monotonic() > deadline:
                 raise TimeoutError
+        response.close()  # or the connection would take it for unfinished
         return answer
 
 

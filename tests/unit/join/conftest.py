@@ -1,0 +1,40 @@
+"""A cluster's server that answers, and the node that joins it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rke2_units.certificates.ensure import ensure
+from rke2_units.certificates.request import Request
+from rke2_units.join import agent
+from rke2_units.join.agent import Agent
+from rke2_units.names import Paths, Role
+from tests.unit.join.supervisor import Supervisor, now, request, running
+
+
+@pytest.fixture(scope="session")
+def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """What a server's key material is made from; it is made once."""
+    return request(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def supervisor(server_request: Request) -> Iterator[Supervisor]:
+    with running(Supervisor(server_request)) as found:
+        yield found
+
+
+@pytest.fixture
+def joining_agent(tmp_path: Path, supervisor: Supervisor) -> Agent:
+    wanted = Request(
+        Paths(str(tmp_path / "data")),
+        node_name="agent-1",
+        node_ips=("192.0.2.9",),
+        names=(),
+        role=Role.AGENT,
+        node_directory=str(tmp_path / "node"),
+    )
+    ensure(wanted, now())
+    password = agent.node_password(wanted.node_directory)
+    return Agent(wanted, supervisor.token(), password, "https://127.0.0.1:6443")
