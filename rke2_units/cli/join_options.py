@@ -2,20 +2,19 @@
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rke2_units import names
+from rke2_units.cli.token_file import read as read_token
 from rke2_units.config.load import load
 from rke2_units.doors import files
-from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.errors import ConfigurationError
 from rke2_units.model import File
 from rke2_units.names import Role
 from rke2_units.node.environment import read_environment_files
 
 _DROP_IN = "50-rke2-units-join.yaml"
-_LARGEST_TOKEN = 4096
 _WRITTEN = "# Written by rke2-units install --server --token-file; run it again to change it.\n"
 
 
@@ -38,7 +37,7 @@ def read(server: str | None, token_file: str | None, environment: Mapping[str, s
     token_file = token_file or environment.get("RKE2_TOKEN_FILE")
     return JoinOptions(
         server or environment.get("RKE2_URL", ""),
-        _token(token_file) if token_file else environment.get("RKE2_TOKEN", ""),
+        read_token(token_file) if token_file else environment.get("RKE2_TOKEN", ""),
     )
 
 
@@ -84,21 +83,3 @@ def keep(made: list[File]) -> None:
 def _named(config_file: str) -> str | None:
     # The default may be missing, one that was named may not.
     return None if config_file == names.CONFIG_FILE else config_file
-
-
-def _token(path: str) -> str:
-    if path == "-":
-        content = sys.stdin.buffer.read(_LARGEST_TOKEN + 1)
-    else:
-        try:
-            with open(path, "rb") as file:
-                content = file.read(_LARGEST_TOKEN + 1)
-        except OSError as error:
-            raise UserError(f"--token-file {path} cannot be read: {error.strerror}") from None
-    try:
-        text = content.decode("ascii").strip()
-    except UnicodeDecodeError:
-        text = ""
-    if not text or len(content) > _LARGEST_TOKEN or not text.isprintable():
-        raise UserError(f"--token-file {path} does not hold a token: one line of ASCII text")
-    return text

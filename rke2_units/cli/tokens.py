@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ import click
 
 from rke2_units import names
 from rke2_units.certificates import token as tokens
+from rke2_units.cli import token_file
 from rke2_units.cli.planning import choose
 from rke2_units.config import grammar
 from rke2_units.doors import files
@@ -27,14 +27,17 @@ _COLUMNS = ("ID", "EXPIRES", "USAGES", "GROUPS", "DESCRIPTION")
 
 
 def create(
-    lifetime: str, usages: Sequence[str], groups: Sequence[str], description: str, token_file: str | None
+    lifetime: str, usages: Sequence[str], groups: Sequence[str], description: str, source: str | None
 ) -> None:
-    """Makes a bootstrap token, and prints it in the form that names the cluster's authority."""
+    """Makes a bootstrap token, and prints it in the form that names the cluster's authority.
+
+    `source`: a file that has it in its short form, "-" for standard input; None: a random one.
+    """
     paths = _server()
     authority = files.read_bytes(f"{paths.tls}/server-ca.crt")
     if authority is None:
         raise UserError(f"there is no {paths.tls}/server-ca.crt", hint="systemctl start rke2-server")
-    token = _read_token(token_file) if token_file else bootstrap_tokens.generate()
+    token = token_file.read(source) if source else bootstrap_tokens.generate()
     wanted = [usage for text in usages for usage in text.split(",")]
     wrong = [usage for usage in wanted if usage not in bootstrap_tokens.USAGES]
     if wrong:
@@ -69,11 +72,11 @@ def delete(identifiers: Sequence[str]) -> None:
             click.echo(f"{identifier} is deleted")
 
 
-def rotate(token_file: str | None) -> None:
-    """Gives the cluster another server token; what this server does not reach is told."""
+def rotate(source: str | None) -> None:
+    """Gives the cluster another server token; what it does not reach is told. `source`: as above."""
     paths = _server()
     config = choose(Role.SERVER, None).config
-    rotation = token_rotation.begin(paths, _read_token(token_file) if token_file else "")
+    rotation = token_rotation.begin(paths, token_file.read(source, "--new-token-file") if source else "")
     if rotation is None:
         click.echo("this server has that token already; nothing was changed")
         return
@@ -109,16 +112,6 @@ def _server() -> Paths:
     if os.geteuid() != 0:
         raise UserError("tokens are root's", hint="run it with sudo")
     return Paths(installed.data_directory)
-
-
-def _read_token(path: str) -> str:
-    """The token in this file, "-" for standard input, without the white space around it."""
-    text = sys.stdin.read() if path == "-" else files.read_text(path)
-    if text is None:
-        raise UserError(f"there is no file {path}")
-    if not text.strip():
-        raise UserError("standard input is empty" if path == "-" else f"{path} is empty")
-    return text.strip()
 
 
 @contextmanager

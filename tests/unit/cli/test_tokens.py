@@ -90,7 +90,7 @@ def test_a_token_of_ones_own_comes_from_a_file_or_standard_input(
     server.answer = lambda request: Reply(201, request.body)
     file = tmp_path / "token"
     file.write_text(f"{GIVEN}\n")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{GIVEN}\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{GIVEN}\n".encode())))
     for source in (os.fspath(file), "-"):
         assert invoke(["token", "create", "--ttl", "0", "--token-file", source]) == 0
         assert capsys.readouterr().out == f"K10{HASH}::{GIVEN}\n"
@@ -103,7 +103,7 @@ def test_a_token_of_ones_own_comes_from_a_file_or_standard_input(
         (["--ttl", "a day"], "'a day' is no time to live"),
         (["--usages", "signing,flying"], "no usage of a bootstrap token: flying"),
         (["--groups", "system:masters"], "'system:masters' is no group"),
-        (["--token-file", "/nowhere/token"], "there is no file /nowhere/token"),
+        (["--token-file", "/nowhere/token"], "--token-file /nowhere/token cannot be read"),
     ],
 )
 def test_what_cannot_be_a_token_is_refused(
@@ -112,6 +112,18 @@ def test_what_cannot_be_a_token_is_refused(
     assert invoke(["token", "create", *arguments]) != 0
     assert message in capsys.readouterr().err
     assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"a\nb", b"a\0b", "\u00e9".encode(), b"x" * 5000])
+def test_a_file_that_holds_no_token_is_refused_unseen(
+    paths: Paths, tmp_path: Path, content: bytes, capsys: Any
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    assert invoke(["token", "create", "--token-file", os.fspath(file)]) == ExitCode.FAILURE
+    assert capsys.readouterr().err == (
+        f"rke2-units: --token-file {file} does not hold a token: one line of ASCII text\n"
+    )
 
 
 LISTED = {
@@ -206,7 +218,7 @@ def test_the_new_token_comes_from_standard_input_and_is_not_printed(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     done = Rotated(monkeypatch)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("new\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"new\n")))
     assert invoke(["token", "rotate", "--new-token-file", "-"]) == 0
     assert done.wanted == ["new"]
     assert (done.named["etcd"], done.named["copies"]) == (None, [])

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import UNIT_DIRECTORY, Paths, Role
-from rke2_units.node import causes, installation, status
+from rke2_units.node import causes, cluster_status, installation, status
 from rke2_units.node.charts import Chart, charts
 from rke2_units.node.installation import Installation
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
@@ -262,6 +263,20 @@ def test_a_node_that_is_stopped_has_one_reason(node: dict[str, dict[str, str]]) 
     found = gather()
     assert problems(found) == {"rke2-server.service": "it is stopped: systemctl start rke2-server.service"}
     assert {(unit.ready, unit.text) for unit in found.units} == {(None, "")}
+
+
+def test_a_cluster_that_does_not_answer_holds_up_nobody(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(status, "_PATIENCE", 0.3)
+    monkeypatch.setattr(cluster_status, "ask", lambda paths, timeout: answered.wait(20))
+    began = time.monotonic()
+    found = gather()
+    answered.set()
+    assert time.monotonic() - began < 10
+    assert found.cluster is not None and "has not answered" in found.cluster.problem
+    assert found.well
 
 
 def test_a_fact_that_does_not_hold_is_told(
