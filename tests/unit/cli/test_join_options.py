@@ -1,0 +1,132 @@
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from rke2_units import names
+from rke2_units.cli import join_options
+from rke2_units.cli.join_options import JoinOptions
+from rke2_units.config.load import load
+from rke2_units.doors import files
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.names import Role
+
+URL = "https://one.example:9345"
+TOKEN = f"K10{'ab' * 32}::node:a secret"
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A machine's: its configuration is below a folder of this test's."""
+    monkeypatch.setattr(names, "TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setattr(join_options, "read_environment_files", lambda role: {})
+    (tmp_path / "config.yaml").write_text("")
+    return {"RKE2_CONFIG_FILE": str(tmp_path / "config.yaml")}
+
+
+def configure(environment: dict[str, str], text: str) -> None:
+    Path(environment["RKE2_CONFIG_FILE"]).write_text(text)
+
+
+def keep(environment: dict[str, str], given: JoinOptions, role: Role = Role.AGENT) -> None:
+    join_options.keep(join_options.to_keep(role, given, environment))
+
+
+def test_what_install_was_given_acts_at_every_start(environment: dict[str, str]) -> None:
+    keep(environment, JoinOptions(URL, TOKEN))
+    config = load(Role.AGENT, environment=environment)
+    assert (config.text("server"), config.text("token")) == (URL, TOKEN)
+    assert config.warnings == ()
+
+
+def test_the_token_is_in_one_file_that_nobody_else_reads(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    keep(environment, JoinOptions(URL, TOKEN))
+    holding = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN in path.read_text()]
+    assert holding == [tmp_path / "token"]
+    assert {
+        path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.stat().st_size and path.is_file()
+    } == {0o600}
+
+
+def test_nothing_is_written_when_nothing_is_given(environment: dict[str, str]) -> None:
+    assert join_options.to_keep(Role.SERVER, JoinOptions(), environment) == []
+
+
+def test_a_later_install_changes_what_it_is_given_and_keeps_the_rest(environment: dict[str, str]) -> None:
+    keep(environment, JoinOptions(URL, TOKEN))
+    keep(environment, JoinOptions("https://two.example:9345"))
+    config = load(Role.AGENT, environment=environment)
+    assert (config.text("server"), config.text("token")) == ("https://two.example:9345", TOKEN)
+    keep(environment, JoinOptions("", "another secret"))
+    config = load(Role.AGENT, environment=environment)
+    assert (config.text("server"), config.text("token")) == ("https://two.example:9345", "another secret")
+
+
+def test_a_lost_token_file_can_be_given_again(environment: dict[str, str]) -> None:
+    keep(environment, JoinOptions(URL, TOKEN))
+    os.unlink(names.TOKEN_FILE)
+    keep(environment, JoinOptions("", TOKEN))
+    assert load(Role.AGENT, environment=environment).text("token") == TOKEN
+
+
+def test_a_token_of_the_configuration_is_not_contradicted(environment: dict[str, str]) -> None:
+    configure(environment, "token: mine\n")
+    with pytest.raises(ConfigurationError, match=r"config.yaml:1 sets token, and another") as caught:
+        join_options.to_keep(Role.SERVER, JoinOptions(URL, TOKEN), environment)
+    assert TOKEN not in str(caught.value) and "mine" not in str(caught.value)
+    keep(environment, JoinOptions(URL, "mine"))
+    assert not os.path.exists(names.TOKEN_FILE)
+    config = load(Role.AGENT, environment=environment)
+    assert (config.text("server"), config.text("token")) == (URL, "mine")
+
+
+def test_a_token_file_of_the_configuration_gives_way_to_what_install_was_given(
+    environment: dict[str, str],
+) -> None:
+    configure(environment, f"token-file: /nowhere/token\nserver: {URL}\n")
+    keep(environment, JoinOptions("", TOKEN))
+    config = load(Role.AGENT, environment=environment)
+    assert (config.text("server"), config.text("token")) == (URL, TOKEN)
+
+
+def test_the_given_token_takes_the_place_of_a_files_in_the_install_itself(
+    environment: dict[str, str],
+) -> None:
+    keep(environment, JoinOptions(URL, TOKEN))
+    config = load(Role.AGENT, environment=environment, arguments=JoinOptions("", "another").arguments)
+    assert config.text("token") == "another"
+
+
+def test_a_token_comes_from_a_file_standard_input_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").write_text(f"  {TOKEN}\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{TOKEN}\n".encode())))
+    path = str(tmp_path / "mine")
+    assert join_options.read(URL, path, {}) == JoinOptions(URL, TOKEN)
+    assert join_options.read(None, "-", {"RKE2_URL": URL}) == JoinOptions(URL, TOKEN)
+    assert join_options.read(None, None, {"RKE2_TOKEN": TOKEN}) == JoinOptions("", TOKEN)
+    assert join_options.read(None, None, {"RKE2_TOKEN_FILE": path}) == JoinOptions("", TOKEN)
+    assert join_options.read(None, path, {"RKE2_TOKEN": "other"}) == JoinOptions("", TOKEN)
+    assert TOKEN not in repr(join_options.read(URL, path, {}))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"a\nb", b"\xc3\xa4", b"\x00", b"x" * 5000])
+def test_what_is_no_token_is_refused_without_being_shown(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine").write_bytes(content)
+    with pytest.raises(UserError, match="does not hold a token: one line of ASCII text"):
+        join_options.read(URL, str(tmp_path / "mine"), {})
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        join_options.read(URL, str(tmp_path / "missing"), {})
+
+
+def test_an_interrupted_install_leaves_no_drop_in_without_its_token(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), environment)
+    assert [file.path for file in made][0] == names.TOKEN_FILE
+    monkeypatch.setattr(files, "write_all", lambda files: [])
+    assert load(Role.AGENT, environment=environment).text("token") == ""
