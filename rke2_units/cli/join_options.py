@@ -48,13 +48,14 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
     """
     if given == JoinOptions():
         return []
-    config_file = environment.get("RKE2_CONFIG_FILE") or names.CONFIG_FILE
+    of_unit = read_environment_files(role)
+    config_file = {**of_unit, **environment}.get("RKE2_CONFIG_FILE") or names.CONFIG_FILE
     path = f"{config_file}.d/{_DROP_IN}"
     # Without this process's own variables: what the node's unit will find.
     found = load(
         role,
         config_file=_named(config_file),
-        environment=read_environment_files(role),
+        environment=of_unit,
         arguments=[("token-file", "")],
     )
     token = given.token

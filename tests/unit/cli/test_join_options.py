@@ -8,7 +8,6 @@ from rke2_units import names
 from rke2_units.cli import join_options
 from rke2_units.cli.join_options import JoinOptions
 from rke2_units.config.load import load
-from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Role
 
@@ -46,9 +45,8 @@ def test_the_token_is_in_one_file_that_nobody_else_reads(
     keep(environment, JoinOptions(URL, TOKEN))
     holding = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN in path.read_text()]
     assert holding == [tmp_path / "token"]
-    assert {
-        path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.stat().st_size and path.is_file()
-    } == {0o600}
+    written = [tmp_path / "token", *(tmp_path / "config.yaml.d").iterdir()]
+    assert [path.stat().st_mode & 0o777 for path in written] == [0o600, 0o600]
 
 
 def test_nothing_is_written_when_nothing_is_given(environment: dict[str, str]) -> None:
@@ -123,10 +121,14 @@ def test_what_is_no_token_is_refused_without_being_shown(tmp_path: Path, content
         join_options.read(URL, str(tmp_path / "missing"), {})
 
 
-def test_an_interrupted_install_leaves_no_drop_in_without_its_token(
+def test_the_token_is_written_before_what_refers_to_it(environment: dict[str, str]) -> None:
+    made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), environment)
+    assert made[0].path == names.TOKEN_FILE and len(made) == 2
+
+
+def test_the_file_that_the_nodes_unit_reads_gets_the_drop_in(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), environment)
-    assert [file.path for file in made][0] == names.TOKEN_FILE
-    monkeypatch.setattr(files, "write_all", lambda files: [])
-    assert load(Role.AGENT, environment=environment).text("token") == ""
+    monkeypatch.setattr(join_options, "read_environment_files", lambda role: environment)
+    made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), {})
+    assert made[1].path == f"{environment['RKE2_CONFIG_FILE']}.d/50-rke2-units-join.yaml"
