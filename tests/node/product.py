@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rke2_units.plan import joining
 from tests.nodes.machine import Node
 
 SERVER = "rke2-server.service"
@@ -20,6 +21,13 @@ def pod_unit(component: str) -> str:
     return f"rke2-static-pod@{component}.service"
 
 
+# What others join a server through.
+JOINING_UNITS = (
+    "rke2-supervisor.socket",
+    "rke2-supervisor.service",
+    "rke2-etcdctl.service",
+    "rke2-controllers.service",
+)
 UNITS = (
     "rke2-content.service",
     CONTAINERD,
@@ -28,6 +36,7 @@ UNITS = (
     *(pod_unit(component) for component in COMPONENTS),
     "rke2-helm.service",
     "rke2-helm-applier.service",
+    *(JOINING_UNITS if joining.JOINING else ()),
 )
 
 
