@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rke2_units.controllers.nodes import MANAGER
-from rke2_units.doors.kubernetes import Client, Object, Resource, path_of
+from rke2_units.doors.kubernetes import ApiError, Client, Object, Resource, path_of
 from rke2_units.errors import ConfigurationError
 
 _GROUP, _VERSION = "rbac.authorization.k8s.io", "v1"
@@ -15,10 +15,26 @@ _PLURALS = {
 }
 
 
+# As the apiserver has it for its own roles: with "false" they are the administrator's.
+_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+
+
 def apply(client: Client, path: str) -> None:
     """Makes the cluster's roles and bindings what this file (YAML) says. Raises UserError."""
     for obj in read(path):
-        client.apply(path_in_api(obj), obj, manager=MANAGER)
+        place = path_in_api(obj)
+        if not _is_kept(client, place):
+            client.apply(place, obj, manager=MANAGER)
+
+
+def _is_kept(client: Client, path: str) -> bool:
+    try:
+        metadata = client.get(path)["metadata"]
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return False
+    return (metadata.get("annotations") or {}).get(_AUTOUPDATE) == "false"
 
 
 def read(path: str) -> list[Object]:

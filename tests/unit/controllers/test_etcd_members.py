@@ -2,7 +2,6 @@
 
 import pytest
 
-from rke2_units.controllers import etcd_members as module
 from rke2_units.controllers.etcd_members import EtcdMembers
 from rke2_units.controllers.members import STALLED
 from rke2_units.controllers.nodes import FINALIZER, NODE_NAME, REMOVE, REMOVED
@@ -169,7 +168,7 @@ def test_a_learner_that_stands_still_makes_room_after_five_minutes(
     cluster: Cluster, controller: EtcdMembers, monkeypatch: pytest.MonkeyPatch, learner: Member
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("rke2_units.controllers.etcd_members.time.monotonic", lambda: now[0])
     cluster.etcd.found = [make_member(1), learner]
     cluster.etcd.behind = {2}
     assert step(cluster, controller)
