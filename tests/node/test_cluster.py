@@ -50,6 +50,12 @@ def test_three_servers_started_at_the_same_moment_end_as_three_voters(cluster: C
     assert "rke2-etcd-join" not in cluster.servers[0].journal(SERVER)
 
 
+def test_a_short_token_is_taken_with_a_warning_that_names_the_risk(cluster: Cluster) -> None:
+    for node, unit in ((cluster.agent, AGENT), (cluster.servers[1], SERVER)):
+        said = node.journal(unit)
+        assert "no hash of the cluster's authority" in said and "is told the token" in said
+
+
 def test_writes_go_on_and_the_agent_starts_without_the_server_it_was_told(
     cluster: Cluster, record_property: Record
 ) -> None:
