@@ -5,6 +5,7 @@ a time for the TLS handshake and the first request, and a bound on what waits to
 """
 
 import asyncio
+import asyncio.sslproto
 import re
 import socket
 import ssl
@@ -27,6 +28,8 @@ _GOODBYE_SECONDS = 2.0
 _REQUEST_SECONDS = 300.0
 # Requests that may wait behind the one that is being answered.
 _MOST_WAITING = 8
+# The longest TLS record.
+_READ_BUFFER = 16 << 10
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 # After an error of accept(), which is a lack of memory or descriptors.
 _ACCEPT_PAUSE = 0.1
@@ -48,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting_bytes = 0
         self._waiting_requests = 0
+        self._too_much = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -56,14 +60,20 @@ class Connection(asyncio.Protocol):
         self.handler.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._too_much:
+            return
         self._waiting_bytes += len(data)
         self._waiting_requests += len(_HEADER_END.findall(data))
-        if self._waiting_bytes > LARGEST_HEADER + LARGEST_BODY or self._waiting_requests > _MOST_WAITING:
-            # Thrown away until it is gone; an answer that says why may still go out.
-            if self._waiting_bytes - len(data) <= LARGEST_HEADER + LARGEST_BODY:
-                self._alarm(_GOODBYE_SECONDS, "sent more than any request may hold")
+        if self._waiting_bytes <= LARGEST_HEADER + LARGEST_BODY and self._waiting_requests <= _MOST_WAITING:
+            self.handler.data_received(data)
             return
-        self.handler.data_received(data)
+        # Nothing of it is read any more; an answer that says so may still go out.
+        self._too_much = True
+        why = "sent more than any request may hold"
+        if self.answering:
+            self._alarm(_GOODBYE_SECONDS, why)
+        else:
+            self._too_late(why)
 
     def eof_received(self) -> bool | None:
         return self.handler.eof_received()
@@ -90,6 +100,8 @@ class Connection(asyncio.Protocol):
     def request_ended(self) -> None:
         """Its answer is written."""
         self.answering -= 1
+        if self._too_much:
+            return
         self._waiting_bytes = 0
         self._waiting_requests = max(0, self._waiting_requests - 1)
         self._disarm()
@@ -124,6 +136,8 @@ class Connections:
         self._all: dict[Connection, asyncio.Task[None] | None] = {}
         self._of_handler: dict[asyncio.Protocol, Connection] = {}
         self._lines = Throttle(_LINES, _LINE_SECONDS)
+        # asyncio's 256 KB for each, from its first moment on, would be 64 MB in all.
+        asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER
 
     def of(self, request: web.BaseRequest) -> Connection:
         """The connection that a request came over."""

@@ -76,6 +76,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     await stop.wait()
     journal.notify(STOPPING=1, STATUS="stopping")
     accepting.cancel()
+    listener.close()
     deadline = loop.time() + _PATIENCE
     while connections.answering() and loop.time() < deadline:
         await asyncio.sleep(_STEP)
