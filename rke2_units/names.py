@@ -78,7 +78,14 @@ KUBE_SCHEDULER = "kube-scheduler"
 KUBE_PROXY = "kube-proxy"
 CLOUD_CONTROLLER_MANAGER = "cloud-controller-manager"
 # In starting order.
-STATIC_PODS = (ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBE_PROXY)
+STATIC_PODS = (
+    ETCD,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+    CLOUD_CONTROLLER_MANAGER,
+    KUBE_PROXY,
+)
 
 # Ports (RKE2's; those with LOOPBACK in their comment listen on 127.0.0.1 only).
 APISERVER_PORT = 6443

@@ -124,7 +124,7 @@ def _mounts_of_foreign_pods(paths: Paths) -> list[str]:
 
 def _remove_manifests(paths: Paths) -> Iterator[str]:
     """Without these, the next kubelet would start the old pods before anybody has asked for them."""
-    components = (*names.STATIC_PODS, names.CLOUD_CONTROLLER_MANAGER)
+    components = names.STATIC_PODS
     removed = [component for component in components if files.remove(paths.manifest(component))]
     if removed:
         yield f"manifests removed: {', '.join(removed)}"

@@ -1,7 +1,6 @@
-"""Command lines of kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy and etcd.
+"""Command lines of the control plane's components, of kube-proxy and of etcd.
 
-cloud-controller-manager and the tunnels of egress-selector-mode are not part of the plan yet: cloud-provider
-is set only for one of the user's own, and connections to nodes are made directly.
+The tunnels of egress-selector-mode are not part of the plan: connections to nodes are made directly.
 """
 
 from rke2_units import names
@@ -10,7 +9,7 @@ from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.model import NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import addresses, server_files
+from rke2_units.plan import addresses, cloud_controller, server_files
 from rke2_units.release import features
 from rke2_units.release.model import Release
 
@@ -32,7 +31,8 @@ def arguments(component: str, config: Config, facts: NodeFacts, release: Release
     """A component's command line after the program, the user's extra arguments merged in, sorted."""
     defaults = default_arguments(component, config, facts, release)
     # etcd's extra arguments are settings of its configuration file.
-    extra = () if component == names.ETCD else config.items(f"{component}-arg")
+    key = _EXTRA_ARGUMENTS.get(component, f"{component}-arg")
+    extra = () if component == names.ETCD else config.items(key)
     return config_arguments.merge_arguments(defaults, extra)
 
 
@@ -121,8 +121,7 @@ def _kube_controller_manager(
             for signer, files in signers.items()
             for part, file in files.items()
         },
-        # RKE2 leaves service, route and cloud-node-lifecycle out when its cloud-controller-manager has them.
-        "controllers": "*,tokencleaner",
+        **_controllers(config, release),
         "profiling": "false",
         "root-ca-file": f"{paths.tls}/server-ca.crt",
         "secure-port": str(names.CONTROLLER_MANAGER_PORT),
@@ -169,8 +168,21 @@ _BY_COMPONENT = {
     names.KUBE_APISERVER: _kube_apiserver,
     names.KUBE_CONTROLLER_MANAGER: _kube_controller_manager,
     names.KUBE_SCHEDULER: _kube_scheduler,
+    names.CLOUD_CONTROLLER_MANAGER: cloud_controller.arguments,
     names.KUBE_PROXY: _kube_proxy,
 }
+# RKE2's keys are the component's name and -arg, but for one.
+_EXTRA_ARGUMENTS = {names.CLOUD_CONTROLLER_MANAGER: "kube-cloud-controller-manager-arg"}
+
+
+def _controllers(config: Config, release: Release) -> dict[str, str]:
+    """Some are the cloud-controller-manager's where it runs."""
+    if not cloud_controller.runs(config, release):
+        return {"controllers": "*,tokencleaner"}
+    return {
+        "configure-cloud-routes": "false",
+        "controllers": "*,tokencleaner,-service,-route,-cloud-node-lifecycle",
+    }
 
 
 def _audit(config: Config, paths: Paths) -> dict[str, str]:

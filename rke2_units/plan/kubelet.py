@@ -2,8 +2,8 @@
 
 Releases from 1.30 on read every *.conf of a folder, in order, ours (00-rke2-defaults.conf) first; earlier
 ones read our file alone. Of kubelet-arg, klog's flags for log files are left out: logs go to the journal.
-cloud-provider=external is given only when the user runs a cloud-controller-manager (cloud-provider-name):
-without one, its taint would keep every pod away from the node for ever.
+cloud-provider=external is given only where a cloud-controller-manager runs, RKE2's or one of the user's
+(cloud-provider-name): without one, its taint would keep every pod away from the node for ever.
 Node roles are labels that only a controller may set, so node-label is passed on as it is.
 """
 
@@ -14,7 +14,7 @@ from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import addresses, cgroups, environment, yaml_text
+from rke2_units.plan import addresses, cgroups, cloud_controller, environment, yaml_text
 from rke2_units.release import features, images
 from rke2_units.release.model import Release
 
@@ -148,6 +148,8 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
         flags["register-with-taints"] = ",".join(config.items("node-taint"))
     if config.text("cloud-provider-name"):
         flags["cloud-provider"] = config.text("cloud-provider-name")
+    elif cloud_controller.runs(config, release):
+        flags["cloud-provider"] = "external"
     providers = config.text("image-credential-provider-config")
     if providers in facts.digests:
         flags["image-credential-provider-config"] = providers

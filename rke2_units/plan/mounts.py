@@ -14,7 +14,11 @@ from rke2_units.release.model import Release
 FILE = "File"
 _DIRECTORY = "DirectoryOrCreate"
 
-_WITH_SSL_DIRECTORIES = (names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER)
+_WITH_SSL_DIRECTORIES = (
+    names.KUBE_APISERVER,
+    names.KUBE_CONTROLLER_MANAGER,
+    names.CLOUD_CONTROLLER_MANAGER,
+)
 _WITH_MEMBER_NAME = (names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER, names.KUBE_SCHEDULER)
 # Arguments whose absolute path is a folder, or a file that changes without the pod being replaced.
 _NOT_MOUNTED = frozenset(
@@ -115,6 +119,7 @@ def _kubeconfig_files(kubeconfig: str, paths: Paths) -> tuple[str, ...]:
     identities = {
         f"{paths.credentials}/controller.kubeconfig": (tls, "client-controller"),
         f"{paths.credentials}/scheduler.kubeconfig": (tls, "client-scheduler"),
+        paths.cloud_controller_kubeconfig: (tls, "client-rke2-cloud-controller"),
         paths.kube_proxy_kubeconfig: (agent, "client-kube-proxy"),
     }
     if kubeconfig not in identities:

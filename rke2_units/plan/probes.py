@@ -53,6 +53,9 @@ def _handlers(component: str, config: Config, release: Release) -> dict[str, dic
     if component == names.KUBE_CONTROLLER_MANAGER:
         health = _http("HTTPS", names.CONTROLLER_MANAGER_PORT, "/healthz")
         return {_LIVENESS: health, _STARTUP: health}
+    if component == names.CLOUD_CONTROLLER_MANAGER:
+        health = _http("HTTPS", names.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz")
+        return {_LIVENESS: health, _STARTUP: health}
     live_path = features.probe_path(release, component, "livez")
     if component == names.KUBE_SCHEDULER:
         ready_path = features.probe_path(release, component, "readyz")

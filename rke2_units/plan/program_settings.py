@@ -10,12 +10,16 @@ from rke2_units.plan.helm import directory_name
 from rke2_units.plan.static_pods import StaticPod
 from rke2_units.release.model import Release
 
+# What the controllers apply last of the roles in manifests/rbac.yaml.
+_CLOUD_CONTROLLER_ROLES = "the cloud-controller-manager's roles"
 # What must hold before a component's manifest is written (RKE2's gates).
 NEEDS = {
     names.ETCD: ("kubelet",),
     names.KUBE_APISERVER: (names.ETCD,),
     names.KUBE_CONTROLLER_MANAGER: (names.KUBE_APISERVER,),
     names.KUBE_SCHEDULER: (names.KUBE_APISERVER,),
+    # Without its roles it ends at once.
+    names.CLOUD_CONTROLLER_MANAGER: (names.KUBE_APISERVER, _CLOUD_CONTROLLER_ROLES),
     names.KUBE_PROXY: (names.KUBE_APISERVER,),
 }
 
@@ -47,6 +51,20 @@ def facts(paths: Paths) -> dict[str, dict[str, str | bool]]:
             "url": "https://" + loopback(names.SCHEDULER_PORT, "/healthz"),
             "insecure": True,
         },
+        names.CLOUD_CONTROLLER_MANAGER: {
+            "url": "https://" + loopback(names.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz"),
+            "insecure": True,
+        },
+        _CLOUD_CONTROLLER_ROLES: {
+            "url": "https://"
+            + loopback(
+                names.APISERVER_PORT,
+                "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+            ),
+            "authority": f"{paths.tls}/server-ca.crt",
+            "certificate": f"{paths.tls}/client-rke2-cloud-controller.crt",
+            "key": f"{paths.tls}/client-rke2-cloud-controller.key",
+        },
         names.KUBE_PROXY: {"url": "http://" + loopback(names.KUBE_PROXY_HEALTH_PORT, "/healthz")},
     }
 
@@ -72,6 +90,10 @@ def text(
 ) -> str:
     """The settings file's content."""
     components = {pod.component for pod in static_pods}
+    # A component that runs elsewhere cannot be waited for here.
+    known = {"kubelet", *components}
+    if names.CLOUD_CONTROLLER_MANAGER in components:
+        known.add(_CLOUD_CONTROLLER_ROLES)
     settings = {
         "data_directory": paths.data,
         "node_name": node_name,
@@ -102,15 +124,12 @@ def text(
                 "uid": pod.uid,
                 "staged": paths.staged_manifest(pod.component),
                 "manifest": paths.manifest(pod.component),
-                # A component that runs elsewhere cannot be waited for here.
-                "needs": [n for n in NEEDS[pod.component] if n == "kubelet" or n in components],
+                "needs": [need for need in NEEDS[pod.component] if need in known],
                 "fact": pod.component,
             }
             for pod in static_pods
         },
-        "facts": {
-            name: fact for name, fact in facts(paths).items() if name == "kubelet" or name in components
-        },
+        "facts": {name: fact for name, fact in facts(paths).items() if name in known},
     }
     return json.dumps(settings, indent=2) + "\n"
 

@@ -1,10 +1,11 @@
-"""Files that the control plane reads: pod security admission, audit policy, egress selection."""
+"""Files that the control plane reads: pod security admission, audit policy, egress selection, cloud."""
 
 from rke2_units import names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
+from rke2_units.plan import cloud_controller
 from rke2_units.plan.templates import render
 from rke2_units.release import features
 from rke2_units.release.model import Release
@@ -19,6 +20,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
         *_pod_security(config, release),
         *_audit_policy(config),
         File(paths.egress_selector, render("egress-selector-config.yaml"), 0o600),
+        *cloud_controller.files(config, release),
     ]
 
 

@@ -11,7 +11,16 @@ from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths, Role
-from rke2_units.plan import control_plane, environment, etcd, mounts, probes, server_files, yaml_text
+from rke2_units.plan import (
+    cloud_controller,
+    control_plane,
+    environment,
+    etcd,
+    mounts,
+    probes,
+    server_files,
+    yaml_text,
+)
 from rke2_units.plan.templates import render
 from rke2_units.release import images
 from rke2_units.release.model import STATIC_POD, Release
@@ -23,6 +32,7 @@ _REQUESTS = {
     names.KUBE_APISERVER: {"cpu": "250m", "memory": "1024Mi"},
     names.KUBE_CONTROLLER_MANAGER: {"cpu": "200m", "memory": "256Mi"},
     names.KUBE_SCHEDULER: {"cpu": "100m", "memory": "128Mi"},
+    names.CLOUD_CONTROLLER_MANAGER: {"cpu": "100m", "memory": "128Mi"},
     names.KUBE_PROXY: {"cpu": "250m", "memory": "128Mi"},
 }
 _PORTS = {
@@ -34,6 +44,7 @@ _PORTS = {
     names.KUBE_APISERVER: {"apiserver": names.APISERVER_PORT},
     names.KUBE_CONTROLLER_MANAGER: {"metrics": names.CONTROLLER_MANAGER_PORT},
     names.KUBE_SCHEDULER: {"metrics": names.SCHEDULER_PORT},
+    names.CLOUD_CONTROLLER_MANAGER: {"metrics": names.CLOUD_CONTROLLER_MANAGER_PORT},
     names.KUBE_PROXY: {"metrics": names.KUBE_PROXY_HEALTH_PORT},
 }
 
@@ -58,6 +69,7 @@ def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
         for component in candidates
         if derived.runs(config, component)
         and (component != names.KUBE_PROXY or release.kube_proxy == STATIC_POD)
+        and (component != names.CLOUD_CONTROLLER_MANAGER or cloud_controller.runs(config, release))
     )
 
 

@@ -29,6 +29,8 @@ FLAGS: dict[tuple[str, str], Minors] = {
     (names.KUBE_CONTROLLER_MANAGER, "port"): Minors(until=23),
     (names.KUBE_SCHEDULER, "port"): Minors(until=23),
     # In 1.28 and 1.29 the folder needs an environment variable as well; there, as before, one file is used.
+    # Alpha before, and a matter of course later.
+    (names.CLOUD_CONTROLLER_MANAGER, "feature-gates"): Minors(since=27, until=29),
     (KUBELET, "config-dir"): Minors(since=30),
     (KUBELET, "config"): Minors(until=29),
     (KUBELET, "container-runtime"): Minors(until=26),

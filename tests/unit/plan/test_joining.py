@@ -1,15 +1,41 @@
 """What the plan has for nodes that join others, and that none of it is there before it is switched on."""
 
-import pytest
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
+import yaml
+
+from rke2_units import names
+from rke2_units.certificates import bootstrap
 from rke2_units.config.load import make_config
+from rke2_units.controllers import settings as controllers_settings
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Role
-from rke2_units.plan import joining, make_plan
-from rke2_units.release.table import DEFAULT, release
-from tests.unit.plan.cases import AGENT, CASES, MACHINE
+from rke2_units.model import Plan
+from rke2_units.names import Paths, Role
+from rke2_units.plan import api_proxy, joining, make_plan, supervisor_settings
+from rke2_units.plan.cluster_config import cluster_config
+from rke2_units.plan.templates import render
+from rke2_units.programs import settings as program_settings
+from rke2_units.release.table import DEFAULT, RELEASES, release
+from rke2_units.supervisor.settings import read as read_supervisor_settings
+from tests.unit.plan.cases import AGENT, CASES, JOINING_CASES, MACHINE
 
 RELEASE = release(DEFAULT)
+PATHS = Paths()
+OF_JOINING = {
+    names.SUPERVISOR_SOCKET,
+    names.SUPERVISOR_UNIT,
+    names.API_PROXY_UNIT,
+    names.ETCDCTL_UNIT,
+    names.ETCD_JOIN_UNIT,
+    names.CONTROLLERS_UNIT,
+}
 
 
 @pytest.mark.parametrize(
@@ -48,3 +74,278 @@ def test_its_default_is_not_refused(values: dict[str, object], monkeypatch: pyte
 def test_an_agent_may_name_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "JOINING", False)
     make_plan(Role.AGENT, CASES["agent"].config(), MACHINE, RELEASE)
+
+
+@pytest.fixture
+def joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "JOINING", True)
+
+
+def plan_of(case: str, release_name: str = DEFAULT, **values: object) -> Plan:
+    node = JOINING_CASES[case]
+    config = make_config(
+        node.role, {**node.values, **{key.replace("_", "-"): v for key, v in values.items()}}
+    )
+    return make_plan(node.role, config, node.facts, release(release_name))
+
+
+def unit(plan: Plan, name: str) -> str:
+    return plan.file(f"{names.UNIT_DIRECTORY}/{name}").content
+
+
+def test_nothing_of_it_is_there_until_nodes_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "JOINING", False)
+    for case in CASES.values():
+        plan = make_plan(case.role, case.config(), case.facts, RELEASE)
+        assert not OF_JOINING & set(plan.units)
+        assert not OF_JOINING & {file.path.rpartition("/")[2] for file in plan.files}
+
+
+@pytest.mark.usefixtures("joins")
+def test_every_unit_that_is_started_has_a_file_and_the_supervisor_is_first() -> None:
+    seen = set()
+    for case in JOINING_CASES:
+        plan = plan_of(case)
+        files = {file.path.rpartition("/")[2] for file in plan.files}
+        for name in plan.units:
+            assert re.sub("@.*[.]", "@.", name) in files
+        seen |= OF_JOINING & set(plan.units)
+        if plan.role is Role.SERVER:
+            assert plan.units[:2] == (names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT)
+        else:
+            assert plan.units[0] == names.API_PROXY_UNIT
+    assert seen == OF_JOINING
+
+
+@pytest.mark.usefixtures("joins")
+def test_a_server_that_has_to_join_etcd_can_start_no_etcd_of_its_own() -> None:
+    plan = plan_of("joining-server-waiting")
+    assert plan.units[-2:] == (names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT)
+    assert not [name for name in plan.units if "static-pod" in name or "kubelet" in name]
+    paths = {file.path for file in plan.files}
+    assert not paths & {PATHS.etcd_config, *(PATHS.staged_manifest(name) for name in names.STATIC_PODS)}
+
+
+@pytest.mark.usefixtures("joins")
+@pytest.mark.parametrize("release_name", RELEASES)
+def test_the_programs_can_read_what_the_plan_writes_for_them(release_name: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(plan_of("joining-server-waiting", release_name).file(PATHS.program_settings).content)
+    read = program_settings.read(str(file))
+    assert read.etcdctl.directory.startswith("etcdctl-") and read.etcdctl.image
+    joined = read.etcd_join
+    assert joined.text("server") == "https://first.example:9345"
+    assert joined.text("member_name") == "node1-1a2b3c4d"
+    assert joined.text("peer_url") == "https://192.0.2.10:2380"
+    assert joined.text("initial") == PATHS.etcd_initial
+    for key in ("authority", "certificate", "key", "server_authority", "token_file"):
+        assert joined.text(key).startswith(PATHS.server)
+    assert joined.text("etcdctl") == f"{PATHS.content}/{read.etcdctl.directory}/etcdctl"
+
+    server = plan_of("joining-server", release_name)
+    file.write_text(server.file(PATHS.controllers_settings).content)
+    controllers = controllers_settings.read(str(file))
+    assert controllers.member_name == "node1-1a2b3c4d" and controllers.rbac == PATHS.rbac
+    assert controllers.bootstrap_files == {
+        name: f"{PATHS.server}/{path}" for name, path in bootstrap.FILES.items()
+    }
+
+
+@pytest.mark.usefixtures("joins")
+def test_the_supervisor_can_read_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(plan_of("joining-server").file(PATHS.supervisor_settings).content)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = read_supervisor_settings(str(file))
+    assert settings.node_name == "node1" and settings.node_ips == ("192.0.2.10",)
+    assert settings.config["ClusterIPRange"] == {"IP": "10.42.0.0", "Mask": "//8AAA=="}
+    assert settings.apiservers_fallback == ("192.0.2.10:6443",)
+    assert len(settings.cipher_suites) == 6 and settings.min_tls_version == "VersionTLS12"
+
+
+@pytest.mark.usefixtures("joins")
+def test_the_supervisor_speaks_the_tls_that_the_apiserver_was_told_to() -> None:
+    given = ["tls-min-version=VersionTLS13", "tls-cipher-suites=TLS_A,TLS_B"]
+    plan = plan_of("joining-server", kube_apiserver_arg=given)
+    settings = json.loads(plan.file(PATHS.supervisor_settings).content)
+    assert settings["min_tls_version"] == "VersionTLS13"
+    assert settings["cipher_suites"] == ["TLS_A", "TLS_B"]
+
+
+@pytest.mark.usefixtures("joins")
+@pytest.mark.parametrize(
+    ("address", "listened_on"),
+    [
+        ("0.0.0.0", "9345"),
+        ("::", "9345"),
+        ("192.0.2.10", "192.0.2.10:9345"),
+        ("2001:db8::1", "[2001:db8::1]:9345"),
+    ],
+)
+def test_the_supervisor_listens_on_the_bind_address(address: str, listened_on: str) -> None:
+    text = unit(plan_of("joining-server", bind_address=address), names.SUPERVISOR_SOCKET)
+    assert f"\nListenStream={listened_on}\n" in text
+
+
+@pytest.mark.usefixtures("joins")
+def test_the_supervisor_gets_every_file_of_the_bootstrap_data_but_keys_that_are_elsewhere() -> None:
+    found = supervisor_settings.credentials(PATHS, MACHINE)
+    assert {f"{PATHS.server}/{path}" for path in bootstrap.FILES.values()} <= set(found.values())
+    here = replace(MACHINE, digests={f"{PATHS.tls}/server-ca.crt": "1", f"{PATHS.tls}/client-ca.crt": "2"})
+    here = replace(here, digests={**here.digests, f"{PATHS.tls}/client-ca.key": "3"})
+    assert found.keys() - supervisor_settings.credentials(PATHS, here).keys() == {"server-ca.key"}
+
+
+@pytest.mark.usefixtures("joins")
+@pytest.mark.parametrize(
+    ("case", "name", "path"),
+    [
+        ("joining-server", names.SUPERVISOR_UNIT, f"{PATHS.tls}/serving-supervisor.crt"),
+        ("joining-server", names.SUPERVISOR_UNIT, PATHS.passwd),
+        ("joining-server", names.CONTROLLERS_UNIT, PATHS.passwd),
+        ("joining-agent", names.API_PROXY_UNIT, f"{PATHS.agent}/client-kubelet.crt"),
+    ],
+)
+def test_a_changed_file_changes_the_digest_of_who_reads_it_once(case: str, name: str, path: str) -> None:
+    node = JOINING_CASES[case]
+    before, after = (
+        unit(make_plan(node.role, node.config(), replace(node.facts, digests=digests), RELEASE), name)
+        for digests in ({path: "1" * 64}, {path: "2" * 64})
+    )
+    assert before != after
+    assert re.sub("DIGEST=.*", "", before) == re.sub("DIGEST=.*", "", after)
+
+
+@pytest.mark.usefixtures("joins")
+def test_another_list_of_servers_is_no_reason_to_restart_the_proxy() -> None:
+    node = JOINING_CASES["joining-agent"]
+    plans = [
+        make_plan(node.role, node.config(), replace(node.facts, apiservers=servers), RELEASE)
+        for servers in (("192.0.2.9:6443",), ("192.0.2.8:6443",))
+    ]
+    assert unit(plans[0], names.API_PROXY_UNIT) == unit(plans[1], names.API_PROXY_UNIT)
+    assert plans[0].file(PATHS.api_proxy_config) != plans[1].file(PATHS.api_proxy_config)
+
+
+@pytest.mark.usefixtures("joins")
+def test_the_proxys_ports_are_the_configured_one_and_the_one_below_it() -> None:
+    text = plan_of("joining-agent", lb_server_port=7000).file(PATHS.api_proxy_config).content
+    assert re.findall("bind (.*)", text) == ["127.0.0.1:6999", "127.0.0.1:7000"]
+    assert re.findall("^    server \\S+ (.*)", text, re.MULTILINE) == [
+        "192.0.2.9:6443",
+        "[2001:db8::9]:6443",
+        "192.0.2.9:9345",
+        "[2001:db8::9]:9345",
+    ]
+
+
+def test_on_a_node_with_ipv6_the_proxy_listens_there_too() -> None:
+    facts = replace(MACHINE, node_ips=("2001:db8::10",))
+    text = api_proxy.text(CASES["agent"].config(), facts, (), ())
+    assert "bind [::1]:6443" in text and "bind [::1]:6444" in text
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="no haproxy")
+def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
+    authority = tmp_path / "server-ca.crt"
+    request = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=a",
+    ]
+    subprocess.run(["openssl", *request, "-keyout", tmp_path / "key", "-out", authority], check=True)
+    (tmp_path / "client.pem").write_text(authority.read_text() + (tmp_path / "key").read_text())
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(
+        api_proxy.text(CASES["agent"].config(), MACHINE, ["[2001:db8::1]:9345"], ["192.0.2.1:6443"])
+    )
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
+    done = subprocess.run(
+        ["haproxy", "-c", "-q", "-f", file], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("joins")
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("joining-server", names.SUPERVISOR_UNIT),
+        ("joining-server", names.CONTROLLERS_UNIT),
+        ("joining-server-waiting", names.ETCD_JOIN_UNIT),
+        ("joining-agent", names.API_PROXY_UNIT),
+    ],
+)
+def test_what_speaks_with_other_machines_is_hardened(case: str, name: str, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze")
+    path = tmp_path / name
+    path.write_text(unit(plan_of(case), name))
+    # The threshold is ten times the score.
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", "--no-pager", str(path)]
+    analysed = subprocess.run(command, capture_output=True, text=True)
+    assert "Overall exposure level" in analysed.stdout
+    assert analysed.returncode == 0, analysed.stdout.splitlines()[-1]
+
+
+def test_rke2s_answer_has_masks_in_base64_and_every_network() -> None:
+    answer = cluster_config(CASES["server-dual-stack"].config(), CASES["server-dual-stack"].facts)
+    assert answer["ClusterIPRanges"] == [
+        {"IP": "10.42.0.0", "Mask": "//8AAA=="},
+        {"IP": "fd00:42::", "Mask": "/////////wAAAAAAAAAAAA=="},
+    ]
+    assert answer["ClusterDNSs"] == ["10.43.0.10", "fd00:43::a"]
+
+
+def cloud_controller_runs(release_name: str = DEFAULT, **values: object) -> bool:
+    plan = plan_of("joining-server", release_name, **values)
+    runs = names.static_pod_unit(names.CLOUD_CONTROLLER_MANAGER) in plan.units
+    assert ("cloud-provider=external" in unit(plan, names.KUBELET_UNIT)) is (
+        runs or "cloud_provider_name" in values
+    )
+    assert (PATHS.cloud_config in {file.path for file in plan.files}) is runs
+    return runs
+
+
+@pytest.mark.usefixtures("joins")
+def test_the_cloud_controller_runs_where_its_image_is_and_nobody_has_another() -> None:
+    assert cloud_controller_runs()
+    assert not cloud_controller_runs("v1.20.2+rke2r1")
+    assert cloud_controller_runs("v1.20.2+rke2r1", cloud_controller_manager_image="example.org/cloud:v1")
+    assert not cloud_controller_runs(disable_cloud_controller=True)
+    assert not cloud_controller_runs(cloud_provider_name="external")
+
+
+@pytest.mark.usefixtures("joins")
+def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_controller_manager() -> None:
+    plan = plan_of("joining-server", kube_cloud_controller_manager_arg=["v=4"])
+    settings = json.loads(plan.file(PATHS.program_settings).content)
+    needs = settings["static_pods"][names.CLOUD_CONTROLLER_MANAGER]["needs"]
+    assert needs[0] == names.KUBE_APISERVER and len(needs) == 2
+    assert set(needs) <= settings["facts"].keys()
+    manifest = plan.file(PATHS.staged_manifest(names.CLOUD_CONTROLLER_MANAGER)).content
+    for mounted in (PATHS.cloud_config, f"{PATHS.tls}/client-rke2-cloud-controller.key"):
+        assert f'path: "{mounted}"' in manifest
+    assert '- "--v=4"' in manifest and "feature-gates" not in manifest
+    others = plan.file(PATHS.staged_manifest(names.KUBE_CONTROLLER_MANAGER)).content
+    assert '- "--controllers=*,tokencleaner,-service,-route,-cloud-node-lifecycle"' in others
+
+
+def test_every_role_and_binding_is_rke2s() -> None:
+    found = {
+        (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(render("rbac.yaml"))
+    }
+    for each in found.values():
+        assert each["metadata"]["labels"] == {"rke2.io/bootstrapping": "rbac-defaults"}
+        assert each["metadata"]["annotations"] == {"rbac.authorization.kubernetes.io/autoupdate": "true"}
+    roles = {name for kind, name in found if kind == "ClusterRole"}
+    assert roles == {"system:kube-proxy", "system:rke2-controller", "rke2-cloud-controller-manager"}
+    # Every agent has this identity: what it may do, every agent may.
+    agents = found["ClusterRole", "system:rke2-controller"]["rules"]
+    assert {verb for rule in agents for verb in rule["verbs"]} == {"get", "list", "watch"}

@@ -282,13 +282,14 @@ def test_an_audit_log_to_standard_output_mounts_nothing() -> None:
 
 def test_a_server_runs_the_control_plane_and_an_agent_kube_proxy_alone() -> None:
     server, agent = make_config(Role.SERVER, {}), make_config(Role.AGENT, dict(AGENT))
-    assert static_pods.components(Role.SERVER, server, NEW) == names.STATIC_PODS
+    control_plane = tuple(name for name in names.STATIC_PODS if name != names.CLOUD_CONTROLLER_MANAGER)
+    assert static_pods.components(Role.SERVER, server, OLD) == control_plane
     assert static_pods.components(Role.AGENT, agent, NEW) == (names.KUBE_PROXY,)
 
 
 def test_a_disabled_component_and_one_that_comes_with_a_chart_are_left_out() -> None:
     config = make_config(Role.SERVER, {"disable-scheduler": True, "disable-kube-proxy": True})
-    assert static_pods.components(Role.SERVER, config, NEW) == (
+    assert static_pods.components(Role.SERVER, config, OLD) == (
         names.ETCD,
         names.KUBE_APISERVER,
         names.KUBE_CONTROLLER_MANAGER,
