@@ -145,9 +145,11 @@ class NodeDaemon:
                 self._fail(failure)
             if judgement.is_up(states[names.ETCD_JOIN_UNIT]):
                 return
-            others = [unit for unit in wanted if unit != names.ETCD_JOIN_UNIT]
+            if states[names.ETCDCTL_UNIT].active == "failed":
+                # A node that is a member is up without it, one that is to become a member is not.
+                self._fail(Failure(names.ETCDCTL_UNIT, ""))
             waiting = judgement.waiting_for(states, wanted)
-            if all(judgement.is_up(states[unit]) for unit in others):
+            if states[names.ETCD_JOIN_UNIT].active == "activating":
                 waiting = self._systemd.status_text(names.ETCD_JOIN_UNIT) or waiting
             self._say(f"{self._starting}: joining: {waiting}")
             self._events.wait(1.0)

@@ -45,10 +45,10 @@ class ServerWatch:
     def saw(self, found: ServerList) -> None:
         """These are the servers now; they become the list when nothing changes for a moment."""
         with self._lock:
-            if not found.servers:
+            if not found.servers or found == self._seen:
                 return
             self._seen = found
-            if self._settles or found == self._known:
+            if self._settles:
                 return
             self._settles = True
         timer = threading.Timer(_SETTLING, self._settled)

@@ -1,0 +1,103 @@
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from rke2_units.daemon import server_list
+from rke2_units.daemon.server_list import ServerWatch
+from rke2_units.doors.http import Identity
+from rke2_units.join.server_list import ServerList, of_apiservers
+from tests.unit.kubernetes_api import Object, Reply, Request, served
+
+ONE = of_apiservers(["10.0.0.1:6443"])
+TWO = of_apiservers(["10.0.0.1:6443", "10.0.0.2:6443"])
+THREE = of_apiservers(["10.0.0.1:6443", "10.0.0.2:6443", "10.0.0.3:6443"])
+
+
+@pytest.fixture(autouse=True)
+def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_list, "_SETTLING", 0.2)
+
+
+@pytest.fixture
+def woken() -> threading.Semaphore:
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def quiet(woken: threading.Semaphore, monkeypatch: pytest.MonkeyPatch) -> ServerWatch:
+    """One that asks nobody: what it sees, the test says."""
+    monkeypatch.setattr(ServerWatch, "_run", lambda self: None)
+    return ServerWatch("http://127.0.0.1:1", Identity(), ONE, woken.release)
+
+
+def endpoints(*addresses: str, version: str = "1") -> Object:
+    ports = [{"name": "https", "port": 6443}]
+    metadata = {"namespace": "default", "name": "kubernetes", "resourceVersion": version}
+    return {
+        "metadata": metadata,
+        "subsets": [{"addresses": [{"ip": ip} for ip in addresses], "ports": ports}],
+    }
+
+
+def test_servers_that_come_one_after_another_are_one_change(
+    quiet: ServerWatch, woken: threading.Semaphore
+) -> None:
+    quiet.saw(TWO)
+    quiet.saw(THREE)
+    assert quiet.take() is None
+    assert woken.acquire(timeout=5)
+    assert quiet.take() == THREE
+    assert quiet.take() is None
+    assert not woken.acquire(timeout=0.5)
+
+
+def test_a_change_that_is_taken_back_at_once_is_none(quiet: ServerWatch, woken: threading.Semaphore) -> None:
+    quiet.saw(TWO)
+    quiet.saw(ONE)
+    assert woken.acquire(timeout=5)
+    assert quiet.take() is None
+
+
+def test_the_list_that_is_known_and_an_empty_one_change_nothing(
+    quiet: ServerWatch, woken: threading.Semaphore
+) -> None:
+    quiet.saw(ONE)
+    quiet.saw(ServerList())
+    assert not woken.acquire(timeout=0.5)
+    assert quiet.take() is None
+
+
+def api(*events: Object) -> Callable[[Request], Reply]:
+    """One server at first; then what the events say."""
+
+    def answer(request: Request) -> Reply:
+        assert request.path == "/api/v1/namespaces/default/endpoints"
+        assert request.query["fieldSelector"] == "metadata.name=kubernetes"
+        if "watch" in request.query:
+            return Reply(stream=[{"type": "MODIFIED", "object": event} for event in events])
+        return Reply(body={"metadata": {"resourceVersion": "1"}, "items": [endpoints("10.0.0.1")]})
+
+    return answer
+
+
+def taken(watch: ServerWatch) -> ServerList:
+    deadline = time.monotonic() + 10
+    while (found := watch.take()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def test_the_endpoints_of_the_api_are_followed(woken: threading.Semaphore) -> None:
+    with served() as server:
+        server.answer = api(endpoints("10.0.0.1", "10.0.0.2", version="2"))
+        watch = ServerWatch(server.url, Identity(), ONE, woken.release)
+        assert taken(watch) == TWO
+
+
+def test_servers_that_left_while_nobody_looked_are_noticed(woken: threading.Semaphore) -> None:
+    with served() as server:
+        server.answer = api()
+        assert taken(ServerWatch(server.url, Identity(), THREE, woken.release)) == ONE
