@@ -1,0 +1,158 @@
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from rke2_units.certificates.request import Request
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.config.load import make_config
+from rke2_units.daemon import joining
+from rke2_units.errors import ConfigurationError
+from rke2_units.join.http import Refused, Unreachable
+from rke2_units.model import NodeFacts
+from rke2_units.names import Paths, Role
+from rke2_units.node.certificate_request import certificate_request
+from rke2_units.plan.cluster_config import cluster_config
+from tests.unit.join.supervisor import PASSWORD, Supervisor, request, running
+
+FACTS = NodeFacts("agent-1", ("192.0.2.9",))
+NOBODY = "https://127.0.0.1:1"
+_Answer = TypeVar("_Answer")
+
+
+def ask(question: Callable[[], _Answer]) -> _Answer:
+    """Once, where the daemon would ask again."""
+    return question()
+
+
+@pytest.fixture(scope="session")
+def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    return request(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def supervisor(server_request: Request) -> Iterator[Supervisor]:
+    with running(Supervisor(server_request)) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _node_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def below(role: Role, config: Config, facts: NodeFacts) -> Request:
+        return replace(certificate_request(role, config, facts), node_directory=str(tmp_path / "node"))
+
+    monkeypatch.setattr(joining, "certificate_request", below)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, supervisor: Supervisor) -> dict[str, object]:
+    token = supervisor.token().text()
+    return {"data-dir": str(tmp_path / "data"), "server": supervisor.url, "token": token}
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_agent_goes_by_the_values_of_its_cluster(settings: dict[str, object]) -> None:
+    config, warning = joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+    assert derived.cluster_dns(config, FACTS) == ("10.45.0.10",)
+    assert config.text("cluster-domain") == "cluster.example"
+    assert warning is None
+    assert os.path.exists(Paths(derived.data_directory(config)).kubelet_kubeconfig)
+
+
+def test_an_agent_with_a_short_token_joins_with_a_warning(settings: dict[str, object]) -> None:
+    settings["token"] = PASSWORD
+    _, warning = joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+    assert warning and "has no hash" in warning
+    settings["token-require-ca-pin"] = True
+    with pytest.raises(ConfigurationError, match="token-require-ca-pin is true"):
+        joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+
+
+def test_an_agent_that_has_joined_starts_without_any_server(
+    settings: dict[str, object], tmp_path: Path, supervisor: Supervisor
+) -> None:
+    joined, _ = joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+    before = files_below(tmp_path)
+    Path(Paths(str(tmp_path / "data")).server_list).write_text("{}")
+    alone, _ = joining.join_agent(make_config(Role.AGENT, {**settings, "server": NOBODY}), FACTS, ask)
+    assert derived.cluster_cidrs(alone, FACTS) == derived.cluster_cidrs(joined, FACTS) == ("10.44.0.0/16",)
+    Path(Paths(str(tmp_path / "data")).server_list).write_bytes(
+        before[Paths(str(tmp_path / "data")).server_list]
+    )
+    assert files_below(tmp_path) == before
+
+
+def test_an_agent_that_has_not_joined_waits_for_a_server(settings: dict[str, object]) -> None:
+    settings["server"] = NOBODY
+    with pytest.raises(Unreachable, match="Connection refused"):
+        joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+
+
+def test_values_that_no_node_can_have_change_nothing(
+    settings: dict[str, object], supervisor: Supervisor, tmp_path: Path
+) -> None:
+    supervisor.config["ClusterDomain"] = "NOT a domain"
+    with pytest.raises(ConfigurationError, match="the cluster's servers: cluster-domain"):
+        joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"), [("server", "server is not set"), ("token", "token is not set")]
+)
+def test_an_agent_without_server_or_token_needs_a_person(
+    settings: dict[str, object], missing: str, said: str
+) -> None:
+    del settings[missing]
+    with pytest.raises(ConfigurationError, match=said):
+        joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+
+
+@pytest.fixture
+def server_settings(settings: dict[str, object], supervisor: Supervisor) -> dict[str, object]:
+    settings["token"] = supervisor.token("server").text()
+    supervisor.config = cluster_config(make_config(Role.SERVER, {}), FACTS)
+    return settings
+
+
+def test_a_server_gets_what_all_servers_share(
+    server_settings: dict[str, object], supervisor: Supervisor, tmp_path: Path
+) -> None:
+    assert joining.join_server(make_config(Role.SERVER, server_settings), FACTS, ask) is None
+    tls = tmp_path / "data/server/tls"
+    assert (tls / "client-ca.key").read_bytes() == supervisor.path("tls/client-ca.key").read_bytes()
+    assert [path.stat().st_mode & 0o777 for path in (tls.parent, tls, tls / "etcd")] == [0o700] * 3
+    before = files_below(tmp_path)
+    joining.join_server(make_config(Role.SERVER, server_settings), FACTS, ask)
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("settings_change", "error", "said"),
+    [
+        ({"cluster-domain": "other.example"}, ConfigurationError, "critical configuration value mismatch"),
+        ({"agent-token": "another"}, ConfigurationError, "mismatch between servers: agent-token"),
+        ({"token": "abcdef.0123456789abcdef"}, ConfigurationError, "one that agents join with"),
+        ({"token": f"K10{'ab' * 32}::node:x"}, ConfigurationError, "one that agents join with"),
+        ({"token": f"K10{'ab' * 32}::server:x"}, Refused, "token CA hash does not match"),
+        ({"server": NOBODY}, Unreachable, "Connection refused"),
+    ],
+)
+def test_a_server_that_cannot_join_writes_nothing(
+    server_settings: dict[str, object],
+    tmp_path: Path,
+    settings_change: dict[str, object],
+    error: type[Exception],
+    said: str,
+) -> None:
+    config = make_config(Role.SERVER, {**server_settings, **settings_change})
+    with pytest.raises(error, match=said):
+        joining.join_server(config, FACTS, ask)
+    assert not (tmp_path / "data").exists()
