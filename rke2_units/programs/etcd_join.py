@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 
+from rke2_units import names
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.programs import console
 from rke2_units.programs.etcd import Etcd, EtcdError, Member, parse_members
@@ -145,7 +146,10 @@ def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
     try:
         context = ssl.create_default_context(cafile=authority)
         connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=_TIMEOUT, context=context
+            parts.hostname or "",
+            parts.port or names.SUPERVISOR_PORT,
+            timeout=_TIMEOUT,
+            context=context,
         )
         connection.request("GET", parts.path, headers=headers)
         response = connection.getresponse()
