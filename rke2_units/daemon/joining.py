@@ -7,7 +7,6 @@ from typing import Protocol, TypeVar
 
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.ensure import ensure
-from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
@@ -17,7 +16,7 @@ from rke2_units.join.http import Unreachable
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Role
 from rke2_units.node.certificate_request import certificate_request
-from rke2_units.plan import addresses
+from rke2_units.plan import api_proxy
 from rke2_units.plan.cluster_config import cluster_config as own_answer
 
 _Answer = TypeVar("_Answer")
@@ -27,11 +26,6 @@ class Ask(Protocol):
     """Asks until there is an answer: again whenever the question raises Unreachable."""
 
     def __call__(self, question: Callable[[], _Answer]) -> _Answer: ...
-
-
-def apiserver_url(config: Config) -> str:
-    """An agent's way to the API servers: through the proxy on its loopback address."""
-    return addresses.url("https", addresses.LOOPBACK, derived.apiserver_proxy_port(config))
 
 
 def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str | None]:
@@ -51,7 +45,7 @@ def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str 
     now = datetime.now(UTC)
     ensure(request, now)  # the password by which servers know this node again
     password = agent.node_password(request.node_directory)
-    joining = agent.Agent(request, token, password, apiserver_url(config))
+    joining = agent.Agent(request, token, password, api_proxy.apiserver_url(config))
 
     def question() -> agent.Fetched:
         try:

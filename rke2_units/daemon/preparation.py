@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rke2_units import names
@@ -109,22 +109,20 @@ def prepare(role: Role, systemd: Systemd, ask: Ask) -> Prepared:
         systemd.reload()
 
     components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
-    asked = program_settings.facts(paths)
+    joined = joining.JOINING and role is Role.AGENT
+    proxied = api_proxy.apiserver_url(config) if joined else ""
+    apiserver = proxied or f"https://127.0.0.1:{names.APISERVER_PORT}"
+    asked = program_settings.facts(paths, proxied)
     facts_to_ask: dict[str, Fact] = {
         name: asked[name]
         for name in ("kubelet", names.ETCD, names.KUBE_APISERVER)
         if name == "kubelet" or name in components
     }
     api = names.KUBE_APISERVER
-    apiserver = f"https://127.0.0.1:{names.APISERVER_PORT}"
-    identity = _identity(paths.tls, "client-admin")
-    known = None
-    if joining.JOINING and role is Role.AGENT:
+    if joined:
         api = judgement.component(names.API_PROXY_UNIT)
-        apiserver = servers.apiserver_url(config)
-        identity = _identity(paths.agent, "client-kubelet")
-        facts_to_ask[api] = {"url": f"{apiserver}/readyz", **_as_fact(identity)}
-        known = _servers(config, gathered, apiserver)
+        facts_to_ask[api] = asked[names.KUBE_APISERVER]
+    identity = _identity(paths.agent, "client-kubelet") if joined else _identity(paths.tls, "client-admin")
     return Prepared(
         plan=plan,
         paths=paths,
@@ -142,16 +140,12 @@ def prepare(role: Role, systemd: Systemd, ask: Ask) -> Prepared:
         api=api,
         node_url=f"{apiserver}/api/v1/nodes/" + derived.node_name(config, gathered),
         identity=identity,
-        servers=known,
+        servers=_servers(config, gathered, apiserver) if joined else None,
     )
 
 
 def _identity(folder: str, name: str) -> http.Identity:
     return http.Identity(f"{folder}/server-ca.crt", f"{folder}/{name}.crt", f"{folder}/{name}.key")
-
-
-def _as_fact(identity: http.Identity) -> Fact:
-    return {name: path for name, path in asdict(identity).items() if path}
 
 
 def _servers(config: Config, gathered: NodeFacts, apiserver: str) -> Servers:

@@ -19,6 +19,11 @@ def credentials(paths: Paths) -> dict[str, str]:
     }
 
 
+def apiserver_url(config: Config) -> str:
+    """An agent's way to the API servers, for everything of the node."""
+    return addresses.url("https", addresses.LOOPBACK, derived.apiserver_proxy_port(config))
+
+
 def text(config: Config, facts: NodeFacts, servers: Sequence[str], apiservers: Sequence[str]) -> str:
     """The proxy's configuration. `servers` and `apiservers` are HOST:PORT, IPv6 addresses in brackets.
 

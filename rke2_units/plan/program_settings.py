@@ -24,12 +24,16 @@ NEEDS = {
 }
 
 
-def facts(paths: Paths) -> dict[str, dict[str, str | bool]]:
-    """How each fact that a gate waits for is asked: an address and what the answer must hold."""
+def facts(paths: Paths, proxied: str = "") -> dict[str, dict[str, str | bool]]:
+    """How each fact that a gate waits for is asked: an address and what the answer must hold.
+
+    `proxied` is the URL by which an agent reaches its servers' kube-apiserver, asked as the kubelet.
+    """
 
     def loopback(port: int, path: str) -> str:
         return f"127.0.0.1:{port}{path}"
 
+    folder, client = (paths.agent, "client-kubelet") if proxied else (paths.tls, "client-kube-apiserver")
     return {
         "kubelet": {"url": "http://" + loopback(names.KUBELET_HEALTH_PORT, "/healthz")},
         names.ETCD: {
@@ -37,10 +41,12 @@ def facts(paths: Paths) -> dict[str, dict[str, str | bool]]:
             "contains": '"health":"true"',
         },
         names.KUBE_APISERVER: {
-            "url": "https://" + loopback(names.APISERVER_PORT, "/readyz"),
-            "authority": f"{paths.tls}/server-ca.crt",
-            "certificate": f"{paths.tls}/client-kube-apiserver.crt",
-            "key": f"{paths.tls}/client-kube-apiserver.key",
+            "url": f"{proxied}/readyz"
+            if proxied
+            else "https://" + loopback(names.APISERVER_PORT, "/readyz"),
+            "authority": f"{folder}/server-ca.crt",
+            "certificate": f"{folder}/{client}.crt",
+            "key": f"{folder}/{client}.key",
         },
         # These answer /healthz to anyone on loopback, with a certificate that names no address.
         names.KUBE_CONTROLLER_MANAGER: {
@@ -87,11 +93,12 @@ def text(
     snapshotter: str,
     extra_registries: Sequence[str],
     static_pods: Sequence[StaticPod],
+    proxied: str = "",
 ) -> str:
-    """The settings file's content."""
+    """The settings file's content. `proxied`: as in facts()."""
     components = {pod.component for pod in static_pods}
-    # A component that runs elsewhere cannot be waited for here.
-    known = {"kubelet", *components}
+    # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
+    known = {"kubelet", *components, *([names.KUBE_APISERVER] if proxied else [])}
     if names.CLOUD_CONTROLLER_MANAGER in components:
         known.add(_CLOUD_CONTROLLER_ROLES)
     settings = {
@@ -129,7 +136,7 @@ def text(
             }
             for pod in static_pods
         },
-        "facts": {name: fact for name, fact in facts(paths).items() if name in known},
+        "facts": {name: fact for name, fact in facts(paths, proxied).items() if name in known},
     }
     return json.dumps(settings, indent=2) + "\n"
 

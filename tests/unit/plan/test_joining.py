@@ -337,6 +337,16 @@ def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_contro
     assert '- "--controllers=*,tokencleaner,-service,-route,-cloud-node-lifecycle"' in others
 
 
+@pytest.mark.usefixtures("joins")
+def test_an_agents_kube_proxy_waits_for_the_api_behind_the_nodes_proxy() -> None:
+    settings = json.loads(plan_of("joining-agent", lb_server_port=7001).file(PATHS.program_settings).content)
+    assert settings["static_pods"][names.KUBE_PROXY]["needs"] == [names.KUBE_APISERVER]
+    fact = settings["facts"][names.KUBE_APISERVER]
+    assert fact["url"] == "https://127.0.0.1:7000/readyz"
+    # Nothing else is on an agent.
+    assert all(fact[name].startswith(PATHS.agent) for name in ("authority", "certificate", "key"))
+
+
 def test_every_role_and_binding_is_rke2s() -> None:
     found = {
         (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(render("rbac.yaml"))
