@@ -1,17 +1,21 @@
 """How a server becomes a member of etcd, among others that do the same."""
 
+import base64
 import json
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rke2_units.certificates.request import Request
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.programs import etcd_join
 from rke2_units.programs.etcd import Etcd, EtcdError, Member
 from rke2_units.programs.etcd_join import Taken
+from tests.unit.join.supervisor import Supervisor, request, running
 from tests.unit.programs.values import make_settings
 
 
@@ -207,3 +211,50 @@ def test_the_values_for_the_first_start_are_a_file_of_ours_alone(tmp_path: Path)
 def test_settings_without_a_cluster_to_join_say_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="etcd_join: 'member_name'"):
         etcd_join.program(make_settings(tmp_path), [])
+
+
+@pytest.fixture(scope="module")
+def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    return request(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def supervisor(server_request: Request) -> Iterator[Supervisor]:
+    with running(Supervisor(server_request)) as found:
+        yield found
+
+
+def asked(supervisor: Supervisor, authority: str = "server-ca") -> list[Member]:
+    paths = supervisor.request.paths
+    return etcd_join.ask_members(supervisor.url, f"{paths.tls}/{authority}.crt", paths.token)
+
+
+def test_the_first_server_is_asked_for_the_members_with_the_token(supervisor: Supervisor) -> None:
+    entry = {"ID": 1, "name": "node1-00000001", "peerURLs": [peer(1)], "clientURLs": ["https://c:2379"]}
+    supervisor.spoils("/db/info", body=json.dumps({"members": [entry]}).encode())
+    (found,) = asked(supervisor)
+    assert (found.identifier, found.name, found.client_urls) == (1, "node1-00000001", ("https://c:2379",))
+    ((method, path, headers),) = supervisor.seen
+    assert (method, path) == ("GET", "/db/info")
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"server:a secret"
+
+
+def test_a_server_of_another_authority_is_told_nothing(supervisor: Supervisor) -> None:
+    with pytest.raises(UserError, match="certificate verify failed"):
+        asked(supervisor, "client-ca")
+    assert supervisor.seen == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_refused_is_a_persons_to_mend(supervisor: Supervisor, status: int) -> None:
+    supervisor.spoils("/db/info", status)
+    with pytest.raises(ConfigurationError, match=f"refuses this server's token .HTTP {status}"):
+        asked(supervisor)
+
+
+@pytest.mark.parametrize(("status", "body"), [(503, b""), (500, b""), (200, b"<html>"), (200, b"[]")])
+def test_any_other_answer_is_waited_out(supervisor: Supervisor, status: int, body: bytes) -> None:
+    supervisor.spoils("/db/info", status, body)
+    with pytest.raises(UserError) as error:
+        asked(supervisor)
+    assert not isinstance(error.value, ConfigurationError)

@@ -1,0 +1,70 @@
+"""A process of threads, as systemd sees it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from rke2_units.coordination import process
+
+CODE = """
+import sys, threading
+from rke2_units.coordination import process
+from rke2_units.coordination.lease import Lease
+from rke2_units.doors.kubernetes import Client
+
+def work(stop):
+    if sys.argv[1] == "die":
+        raise ValueError("it broke")
+    stop.wait()
+    print("stopped", flush=True)
+
+def status():
+    print("asked", flush=True)
+    return "well"
+
+lease = Lease(Client("http://127.0.0.1:1"), "name", "node_boot", work="acts")
+sys.exit(process.run({"worker": work}, lease, status, patience=5, on_stop=lambda: print("told", flush=True)))
+"""
+
+
+def started(how: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NOTIFY_SOCKET": ""}
+    environment.pop("JOURNAL_STREAM", None)
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, how],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_it_works_until_it_is_told_to_stop_and_lets_its_threads_end() -> None:
+    child = started("live")
+    assert child.stdout and child.stdout.readline() == "asked\n"
+    child.send_signal(signal.SIGTERM)
+    output, _ = child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert sorted(set(output.split()) - {"asked"}) == ["stopped", "told"]
+
+
+def test_a_thread_that_dies_takes_the_process_along() -> None:
+    child = started("die")
+    _, errors = child.communicate(timeout=20)
+    assert child.returncode == 1
+    assert "worker ended: ValueError('it broke')" in errors
+
+
+@pytest.mark.parametrize(
+    ("problems", "text"),
+    [
+        ([], "all is well"),
+        (["one"], "degraded: one"),
+        (["one", "two", "three"], "degraded: one (and 2 more)"),
+    ],
+)
+def test_a_status_is_one_line(problems: list[str], text: str) -> None:
+    assert process.summary(problems, "all is well") == text
