@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from rke2_units.certificates import keys
 from rke2_units.certificates.ensure import Request, ensure
 from rke2_units.model import File
 from rke2_units.names import Paths
+from rke2_units.plan import joining
 
 START = datetime(2026, 1, 1, 12, 30, 15, 999, tzinfo=UTC)
 SERVICE_ACCOUNT_KEY = keys.make_service_account_key()
@@ -58,6 +59,14 @@ class Node:
         return found
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _joining() -> Iterator[None]:
+    """Servers that others join have one certificate more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "JOINING", True)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """An RSA key takes long to make, and no test here loses power."""
@@ -80,7 +89,7 @@ def node(tmp_path: Path) -> Node:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Node:
     """A server after its first start, to look at only; its service account key is made as in real life."""
     root = tmp_path_factory.mktemp("made")

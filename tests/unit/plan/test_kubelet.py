@@ -116,9 +116,10 @@ def test_an_address_that_the_cluster_needs_and_the_machine_lacks_is_asked_for() 
         arguments(both)
 
 
-def test_an_external_cloud_provider_is_named_only_when_the_user_runs_one() -> None:
+def test_an_external_cloud_provider_is_named_only_when_there_is_one() -> None:
     assert "--cloud-provider=external" in arguments({"cloud-provider-name": "external"})
-    assert not [argument for argument in arguments() if argument.startswith("--cloud-provider")]
+    without = arguments({"disable-cloud-controller": True})
+    assert not [argument for argument in without if argument.startswith("--cloud-provider")]
 
 
 def test_credential_providers_are_used_when_their_configuration_is_there() -> None:

@@ -5,7 +5,7 @@ import pytest
 from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.names import Role
-from rke2_units.plan import mirror
+from rke2_units.plan import joining, mirror
 from rke2_units.release.model import CHART, Release
 from rke2_units.release.table import DEFAULT, RELEASES
 
@@ -18,6 +18,8 @@ CLOUD = "docker.io/rancher/rke2-cloud-provider:v1.35.1-0.20260817230842-2a1e2e8c
 
 
 def needed(role: Role = Role.SERVER, release: Release = RELEASE, **values: object) -> mirror.Needed:
+    if role is Role.SERVER:
+        values.setdefault("disable_cloud_controller", True)
     config = make_config(role, {name.replace("_", "-"): value for name, value in values.items()})
     return mirror.needed(role, config, release)
 
@@ -28,7 +30,7 @@ def lists(*names: str) -> set[str]:
 
 def test_a_server_needs_its_own_images_and_those_of_its_charts() -> None:
     found = needed()
-    # traefik, the default ingress controller, is in core; the cloud controller is not run yet.
+    # traefik, the default ingress controller, is in core.
     assert set(found.images) == lists("core", "canal") - {CLOUD}
     assert {KUBERNETES, ETCD, PAUSE, RUNTIME} <= set(found.images)
     assert list(found.images) == sorted(found.images)
@@ -58,6 +60,12 @@ def test_a_choice_that_the_release_has_no_list_for_is_told() -> None:
 
 def test_an_agent_needs_its_own_images_only() -> None:
     assert needed(Role.AGENT).images == (KUBERNETES, PAUSE, RUNTIME)
+
+
+def test_a_server_needs_the_cloud_controller_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "JOINING", True)
+    assert CLOUD in needed(disable_cloud_controller=False).images
+    assert CLOUD not in needed().images
 
 
 def test_a_node_without_kube_proxy_needs_none() -> None:
