@@ -6,6 +6,8 @@ a time for the TLS handshake and the first request, and a bound on what waits to
 
 import asyncio
 import asyncio.sslproto
+import ctypes
+import gc
 import re
 import socket
 import ssl
@@ -28,8 +30,13 @@ _GOODBYE_SECONDS = 2.0
 _REQUEST_SECONDS = 300.0
 # Requests that may wait behind the one that is being answered.
 _MOST_WAITING = 8
+# What asyncio keeps of an ended connection refers to itself, and Python would find it by and by: those of an
+# attack would weigh as much again as those of the next. After so many, and so many seconds.
+_MANY_ENDED = 32
+_TIDY_SECONDS = 0.5
 # The longest TLS record.
 _READ_BUFFER = 16 << 10
+_C_LIBRARY = ctypes.CDLL(None)
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 # After an error of accept(), which is a lack of memory or descriptors.
 _ACCEPT_PAUSE = 0.1
@@ -136,6 +143,7 @@ class Connections:
         self._all: dict[Connection, asyncio.Task[None] | None] = {}
         self._of_handler: dict[asyncio.Protocol, Connection] = {}
         self._lines = Throttle(_LINES, _LINE_SECONDS)
+        self._ended = 0
         # asyncio's 256 KB for each, from its first moment on, would be 64 MB in all.
         asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER
 
@@ -164,7 +172,11 @@ class Connections:
     def remove(self, connection: Connection) -> None:
         """It is gone."""
         self._all.pop(connection, None)
-        self._of_handler.pop(connection.handler, None)
+        if self._of_handler.pop(connection.handler, None) is None:
+            return
+        self._ended += 1
+        if self._ended == _MANY_ENDED:
+            asyncio.get_running_loop().call_later(_TIDY_SECONDS, self._tidy)
 
     def answering(self) -> int:
         """Requests that are being answered."""
@@ -179,6 +191,11 @@ class Connections:
         """A line in the journal about this address, unless it has caused too many."""
         if self._lines.spend(address):
             journal.log(Level.WARNING, f"{address} {what}", RKE2_UNITS_ADDRESS=address)
+
+    def _tidy(self) -> None:
+        self._ended = 0
+        gc.collect()
+        _C_LIBRARY.malloc_trim(0)
 
     async def _begin(self, accepted: socket.socket, connection: Connection) -> None:
         loop = asyncio.get_running_loop()

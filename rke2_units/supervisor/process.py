@@ -1,6 +1,7 @@
 """The process of the supervisor: from systemd's socket to the last signal."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -71,6 +72,9 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     await runner.setup()
     factory = cast(web.Server, runner.server)  # setup() has made it
     connections = server.connections = Connections(settings.connections, tls.context(settings), factory)
+    # What is there now stays: connections.py looks for garbage among the rest.
+    gc.collect()
+    gc.freeze()
     accepting = loop.create_task(connections.accept(listener))
     journal.notify(READY=1, STATUS=f"serving the join API, at most {settings.connections} connections")
     await stop.wait()

@@ -263,3 +263,17 @@ def test_a_stop_takes_no_longer_than_two_seconds(material: Path, api: Api) -> No
         assert process.wait(10) == 0
         assert time.monotonic() - began < 2
         assert supervisor.journal == ""
+
+
+def test_the_memory_of_an_attack_comes_back(supervisor: Supervisor) -> None:
+    assert supervisor.ask("/v1-rke2/config", user="node").status == 200
+    before = supervisor.memory()
+    for _ in range(2):
+        with ExitStack() as stack:
+            for _ in range(200):
+                stack.enter_context(supervisor.connect())
+            time.sleep(0.2)
+    deadline = time.monotonic() + 10
+    while supervisor.memory() - before > 4 << 20 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert supervisor.memory() - before < 4 << 20
