@@ -131,10 +131,14 @@ def _architecture(node: Node) -> Iterator[str]:
         yield f"this machine is {machine}"
 
 
+def _state(unit: str) -> str:
+    return run(["systemctl", "is-active", unit], check=False).output.strip()
+
+
 def _other_role(node: Node) -> Iterator[str]:
     if not os.path.isdir("/run/systemd/system"):
         return
-    state = run(["systemctl", "is-active", node.role.other.unit], check=False).output.strip()
+    state = _state(node.role.other.unit)
     if state in ("active", "activating", "reloading"):
         yield f"{node.role.other.unit} is {state}"
 
@@ -174,6 +178,9 @@ def _ports(node: Node) -> Iterator[str]:
     running = processes.read_processes()
     ours = processes.read_ours(node.paths, running)
     owners = ports.owners({inode for inodes in used.values() for inode in inodes}, running)
+    if 1 in owners.values() and _state(names.SUPERVISOR_SOCKET) == "active":
+        # systemd holds the supervisor's port for it.
+        ours = ours | {1}
     for port in sorted(used):
         holders = {owners[inode] for inode in used[port] if inode in owners}
         for pid in sorted(holders - ours):

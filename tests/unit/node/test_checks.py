@@ -130,6 +130,17 @@ def test_a_port_that_somebody_else_has_is_told_with_its_holder(monkeypatch: pyte
     assert problems("ports") == ["port 2379 is in use by etcd (PID 7)", "port 9345 is in use"]
 
 
+@pytest.mark.parametrize(
+    ("state", "problem"), [("active", []), ("inactive", ["port 9345 is in use by systemd (PID 1)"])]
+)
+def test_the_supervisors_port_is_its_own_while_systemd_holds_it(
+    monkeypatch: pytest.MonkeyPatch, state: str, problem: list[str]
+) -> None:
+    with_listeners(monkeypatch, {9345: Process(1, 0, "systemd", "", "0::/init.scope")}, ours=set())
+    monkeypatch.setattr(checks, "run", lambda command, **_: Completed(0, f"{state}\n", ""))
+    assert problems("ports") == problem
+
+
 def test_an_agent_does_not_need_a_servers_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with_listeners(monkeypatch, {names.ETCD_CLIENT_PORT: None, names.APISERVER_PORT: None}, ours=set())
     assert problems("ports", Node(Role.AGENT, Paths())) == []
