@@ -1,6 +1,7 @@
 """Facts are read from what the kernel and the system's files say."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Role
+from rke2_units.names import Paths, Role
 from rke2_units.node import facts
+from rke2_units.plan import joining
 
 
 def program(path: Path, mode: int = 0o755) -> str:
@@ -163,6 +165,75 @@ def test_key_material_and_kubeconfigs_have_a_digest(tmp_path: Path, monkeypatch:
     config = make_config(Role.SERVER, {"data-dir": os.fspath(tmp_path)})
     gathered = facts.gather(Role.SERVER, config, environment={})
     assert gathered.digests.keys() == {os.fspath(tmp_path / name) for name in wanted}
+
+
+JOINED = {"server": "https://first.example:9345", "token": "x"}
+INITIAL = {"initial-cluster": "a-1=https://192.0.2.1:2380", "initial-cluster-state": "existing"}
+
+
+@pytest.fixture
+def joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "JOINING", True)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+@pytest.mark.usefixtures("joins")
+@pytest.mark.parametrize(
+    ("values", "there", "joins_etcd"),
+    [
+        (JOINED, [], True),
+        (JOINED, ["server/db/etcd/name", "server/db/etcd/config"], True),
+        (JOINED, ["server/db/etcd/member/wal/0.wal"], False),
+        (JOINED, ["server/db/etcd/initial.json"], False),
+        ({}, [], False),
+    ],
+)
+def test_a_server_joins_etcd_once(
+    tmp_path: Path, values: dict[str, object], there: list[str], joins_etcd: bool
+) -> None:
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    config = make_config(Role.SERVER, values)
+    assert facts.has_to_join_etcd(config, Paths(os.fspath(tmp_path))) is joins_etcd
+
+
+def test_no_server_joins_etcd_before_nodes_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "JOINING", False)
+    assert not facts.has_to_join_etcd(make_config(Role.SERVER, JOINED), Paths(os.fspath(tmp_path)))
+
+
+@pytest.mark.usefixtures("joins")
+def test_a_members_first_values_are_read_as_they_were_written(tmp_path: Path) -> None:
+    paths = Paths(os.fspath(tmp_path))
+    assert facts.etcd_initial(paths) == {}
+    Path(paths.etcd_data).mkdir(parents=True)
+    Path(paths.etcd_initial).write_text(json.dumps({**INITIAL, "more": "x"}))
+    assert facts.etcd_initial(paths) == INITIAL
+
+
+@pytest.mark.usefixtures("joins")
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"initial-cluster": "a=b"}', '{"initial-cluster": 1}'])
+def test_damaged_first_values_are_not_gone_without(tmp_path: Path, text: str) -> None:
+    # With the values of a new cluster, etcd would be a cluster of its own.
+    paths = Paths(os.fspath(tmp_path))
+    Path(paths.etcd_data).mkdir(parents=True)
+    Path(paths.etcd_initial).write_text(text)
+    with pytest.raises(ConfigurationError, match="initial.json holds something else"):
+        facts.etcd_initial(paths)
+
+
+def test_an_agent_knows_the_servers_of_its_list_and_without_one_the_one_that_it_joins(
+    tmp_path: Path,
+) -> None:
+    paths = Paths(os.fspath(tmp_path))
+    config = make_config(Role.AGENT, {"server": "https://first.example:9345", "token": "x"})
+    known = facts.known_servers(config, paths)
+    assert (known.servers, known.apiservers) == (("first.example:9345",), ("first.example:6443",))
+    Path(paths.agent_etc).mkdir(parents=True)
+    Path(paths.server_list).write_text('{"servers": ["192.0.2.1:9345"], "apiservers": ["192.0.2.1:6443"]}')
+    known = facts.known_servers(config, paths)
+    assert (known.servers, known.apiservers) == (("192.0.2.1:9345",), ("192.0.2.1:6443",))
 
 
 def test_without_a_default_route_the_address_has_to_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
