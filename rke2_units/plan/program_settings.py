@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rke2_units import names
 from rke2_units.names import Paths
+from rke2_units.plan import joining
 from rke2_units.plan.etcdctl import Etcdctl
 from rke2_units.plan.helm import directory_name
 from rke2_units.plan.static_pods import StaticPod
@@ -12,10 +13,12 @@ from rke2_units.release.model import Release
 
 # What the controllers apply last of the roles in manifests/rbac.yaml.
 _CLOUD_CONTROLLER_ROLES = "the cloud-controller-manager's roles"
+# A member that has joined is healthy and serves nobody until it is promoted.
+_ETCD_VOTES = "etcd to be a voting member"
 # What must hold before a component's manifest is written (RKE2's gates).
 NEEDS = {
     names.ETCD: ("kubelet",),
-    names.KUBE_APISERVER: (names.ETCD,),
+    names.KUBE_APISERVER: (names.ETCD, _ETCD_VOTES),
     names.KUBE_CONTROLLER_MANAGER: (names.KUBE_APISERVER,),
     names.KUBE_SCHEDULER: (names.KUBE_APISERVER,),
     # Without its roles it ends at once.
@@ -39,6 +42,10 @@ def facts(paths: Paths, proxied: str = "") -> dict[str, dict[str, str | bool]]:
         names.ETCD: {
             "url": "http://" + loopback(names.ETCD_METRICS_PORT, "/health"),
             "contains": '"health":"true"',
+        },
+        _ETCD_VOTES: {
+            "url": "http://" + loopback(names.ETCD_METRICS_PORT, "/metrics"),
+            "contains": "\netcd_server_is_learner 0\n",
         },
         names.KUBE_APISERVER: {
             "url": f"{proxied}/readyz"
@@ -99,6 +106,8 @@ def text(
     components = {pod.component for pod in static_pods}
     # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
     known = {"kubelet", *components, *([names.KUBE_APISERVER] if proxied else [])}
+    if joining.JOINING and names.ETCD in components:
+        known.add(_ETCD_VOTES)
     if names.CLOUD_CONTROLLER_MANAGER in components:
         known.add(_CLOUD_CONTROLLER_ROLES)
     settings = {

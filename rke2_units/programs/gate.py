@@ -32,14 +32,14 @@ def wait(settings: Settings, need: str, component: str, waiting: console.Waiting
 
     One that systemd restarts again and again is waited for: the node daemon says what is wrong with it.
     """
-    unit = unit_of(need)
+    unit = unit_of(settings, need)
     looked = time.monotonic()
     down_since: float | None = None
     with Probe(settings.fact(fact_name(settings, need))) as probe:
         while reason := probe.ask():
             waiting.report(need, reason)
             now = time.monotonic()
-            if now - looked >= _LOOK:
+            if unit and now - looked >= _LOOK:
                 looked = now
                 state = systemd.unit_state(unit)
                 down_since = (down_since or now) if state.is_over else None
@@ -57,8 +57,11 @@ def fact_name(settings: Settings, need: str) -> str:
     return pod.fact if pod else need
 
 
-def unit_of(need: str) -> str:
-    return names.KUBELET_UNIT if need == "kubelet" else names.static_pod_unit(need)
+def unit_of(settings: Settings, need: str) -> str:
+    """The unit that has to run for it, "" for what comes about elsewhere."""
+    if need == "kubelet":
+        return names.KUBELET_UNIT
+    return names.static_pod_unit(need) if need in settings.static_pods else ""
 
 
 if __name__ == "__main__":

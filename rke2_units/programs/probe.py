@@ -11,7 +11,8 @@ from rke2_units.programs.settings import Fact
 
 # A machine under emulation needs seconds for a TLS handshake.
 _TIMEOUT = 10.0
-_LIMIT = 1 << 16
+# The metrics of etcd, in which it says whether it votes, are some 200 KB.
+_LIMIT = 1 << 20
 
 
 class Probe:
@@ -88,15 +89,18 @@ class Probe:
             headers[name.lower()] = value.strip().lower()
         length = headers.get("content-length", "")
         start = end + 4
+        body = answer[start:]
         if length.isdigit():
             while len(answer) - start < int(length):
                 answer = _more(connection, answer)
+            body = answer[start:]
         elif "chunked" in headers.get("transfer-encoding", ""):
             while not answer.endswith((b"\r\n0\r\n\r\n", b"\r\n\r\n0\r\n\r\n")):
                 answer = _more(connection, answer)
+            body = _unchunked(answer[start:])
         if headers.get("connection") == "close" or words[0] != "HTTP/1.1":
             self.close()
-        return int(words[1]), answer[start:]
+        return int(words[1]), body
 
 
 def _more(connection: socket.socket, answer: bytes) -> bytes:
@@ -106,6 +110,20 @@ def _more(connection: socket.socket, answer: bytes) -> bytes:
     if len(answer) > _LIMIT:
         raise ConnectionError("the answer is too long")
     return answer + part
+
+
+def _unchunked(body: bytes) -> bytes:
+    content = b""
+    while True:
+        size, _, body = body.partition(b"\r\n")
+        try:
+            length = int(size, 16)
+        except ValueError:
+            raise ConnectionError("not an HTTP server") from None
+        if length <= 0:
+            return content
+        content += body[:length]
+        body = body[length + 2 :]
 
 
 def _words(error: OSError, timeout: float) -> str:

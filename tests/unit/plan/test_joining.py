@@ -359,3 +359,14 @@ def test_every_role_and_binding_is_rke2s() -> None:
     # Every agent has this identity: what it may do, every agent may.
     agents = found["ClusterRole", "system:rke2-controller"]["rules"]
     assert {verb for rule in agents for verb in rule["verbs"]} == {"get", "list", "watch"}
+
+
+def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:
+    settings = json.loads(plan_of("joining-server-member").file(PATHS.program_settings).content)
+    health, vote = settings["static_pods"][names.KUBE_APISERVER]["needs"]
+    assert settings["facts"][health]["url"] == "http://127.0.0.1:2381/health"
+    # A learner says that it is healthy.
+    assert settings["facts"][vote] == {
+        "url": "http://127.0.0.1:2381/metrics",
+        "contains": "\netcd_server_is_learner 0\n",
+    }

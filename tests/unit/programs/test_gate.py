@@ -7,6 +7,7 @@ import pytest
 
 from rke2_units.errors import UserError
 from rke2_units.programs import gate, systemd
+from rke2_units.programs.console import Waiting
 from rke2_units.programs.systemd import UnitState
 from tests.unit.programs.conftest import HealthServer
 from tests.unit.programs.values import facts, make_settings
@@ -89,7 +90,21 @@ def test_a_need_that_systemd_restarts_is_waited_for(
 def test_the_need_for_a_static_pod_is_that_pods_fact_and_unit(
     tmp_path: Path, make_health_server: Callable[[], HealthServer]
 ) -> None:
-    assert gate.unit_of("etcd") == "rke2-static-pod@etcd.service"
     settings = make_settings(tmp_path)
+    assert gate.unit_of(settings, "etcd") == "rke2-static-pod@etcd.service"
+    assert gate.unit_of(settings, "kubelet") == "rke2-kubelet.service"
     assert gate.fact_name(settings, "etcd") == "etcd"
     assert gate.fact_name(settings, "kubelet") == "kubelet"
+
+
+def test_what_comes_about_elsewhere_is_waited_for_without_a_unit(
+    tmp_path: Path, health_server: HealthServer, unit_states: list[UnitState]
+) -> None:
+    unit_states[:] = [UnitState("inactive", "dead")]
+    health_server.code = 500
+    settings = make_settings(tmp_path, facts=facts(vote=health_server.url))
+    thread = threading.Timer(1.0, lambda: setattr(health_server, "code", 200))
+    thread.start()
+    gate.wait(settings, "vote", "kube-apiserver", Waiting())
+    thread.join()
+    assert len(unit_states) == 1

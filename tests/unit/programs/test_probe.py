@@ -42,6 +42,22 @@ def test_failed_checks_of_a_health_page_are_named(tmp_path: Path, health_server:
     assert ask(make_fact(tmp_path, url=health_server.url)) == "HTTP 500, failed: etcd, informer-sync"
 
 
+def test_a_word_that_two_chunks_share_is_found(tmp_path: Path) -> None:
+    chunks = b"5\r\nis_le\r\n6\r\narner \r\n2\r\n0\n\r\n0\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/metrics"
+        assert ask(make_fact(tmp_path, url=url, contains="is_learner 0\n")) == ""
+        thread.join()
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_the_connection_is_kept(tmp_path: Path, health_server: HealthServer, chunked: bool) -> None:
     health_server.chunked = chunked
@@ -72,7 +88,8 @@ def test_a_port_that_nobody_listens_on_is_a_refused_connection(tmp_path: Path) -
         (b"SSH-2.0-OpenSSH\r\n\r\n", "not an HTTP server"),
         (b"", "the server closed the connection"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort", "the server closed the connection"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000, "the answer is too long"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n0\r\n\r\n", "not an HTTP server"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200000, "the answer is too long"),
     ],
 )
 def test_what_is_no_answer_is_a_reason(tmp_path: Path, answer: bytes, reason: str) -> None:
