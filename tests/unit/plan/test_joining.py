@@ -361,6 +361,7 @@ def test_every_role_and_binding_is_rke2s() -> None:
     assert {verb for rule in agents for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
+@pytest.mark.usefixtures("joins")
 def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:
     settings = json.loads(plan_of("joining-server-member").file(PATHS.program_settings).content)
     health, vote = settings["static_pods"][names.KUBE_APISERVER]["needs"]
