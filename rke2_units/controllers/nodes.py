@@ -18,8 +18,6 @@ NODE_ADDRESS = "etcd.rke2.cattle.io/node-address"
 # A person's wish, and its fulfilment: the name of the member that was removed.
 REMOVE = "etcd.rke2.cattle.io/remove"
 REMOVED = "etcd.rke2.cattle.io/removed-node-name"
-HOST_NAME = "rke2.io/hostname"
-INTERNAL_IP = "rke2.io/internal-ip"
 # The one of RKE2's controller for the same work: a node is not gone before its member is.
 FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
 # What of a node's metadata counts here.
@@ -81,15 +79,16 @@ def path(name: str) -> str:
     return f"{PATH}/{name}"
 
 
-def own_metadata(node_name: str, member_name: str, address: str) -> dict[str, dict[str, str]]:
-    """The labels and annotations of a server's node."""
+def own_metadata(
+    member_name: str, address: str, annotations: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """The labels and annotations of a server's node; `annotations` are those that every node has."""
     return {
         "labels": {CONTROL_PLANE: "true", ETCD: "true"},
         "annotations": {
             NODE_NAME: member_name,
             NODE_ADDRESS: address,
-            HOST_NAME: node_name,
-            INTERNAL_IP: address,
+            **annotations,
         },
     }
 

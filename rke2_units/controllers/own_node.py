@@ -31,7 +31,9 @@ class OwnNode:
         self._settings = settings
         self._client = client
         self._nodes = known
-        self._wanted = nodes.own_metadata(settings.node_name, settings.member_name, settings.member_address)
+        self._wanted = nodes.own_metadata(
+            settings.member_name, settings.member_address, settings.node_annotations
+        )
         # The uid of the node whose password was seen to: one that was deleted is another when it returns.
         self._password_of = ""
 

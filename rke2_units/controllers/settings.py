@@ -3,7 +3,8 @@
 {"node_name": "node1", "kubernetes": {"url": "https://127.0.0.1:6443", "authority": PEM, "certificate": PEM,
  "key": PEM}, "etcd": {"etcdctl": PATH, "endpoints": ["https://127.0.0.1:2379"], "authority": PEM,
  "certificate": PEM, "key": PEM}, "token_file": PATH, "node_password_file": PATH, "rbac": PATH,
- "member_name": "node1-01234567", "member_address": "192.0.2.1", "bootstrap_files": {"ServerCA": PATH, ...}}
+ "member_name": "node1-01234567", "member_address": "192.0.2.1", "node_annotations": {"rke2.io/...": TEXT},
+ "bootstrap_files": {"ServerCA": PATH, ...}}
 """
 
 from rke2_units.doors.http import Identity
@@ -32,6 +33,9 @@ class Settings:
         self.rbac = table.text("rbac")
         self.member_name = table.text("member_name")
         self.member_address = table.text("member_address")
+        # What the node tells of itself, on its Node object.
+        annotations = table.table("node_annotations")
+        self.node_annotations = {name: annotations.text(name) for name in annotations.values}
         files = table.table("bootstrap_files")
         self.bootstrap_files = {name: files.text(name) for name in files.values}
 

@@ -25,7 +25,7 @@ from rke2_units.names import Paths, Role
 from rke2_units.node import apply, facts, foreign_containerd, installation, releases
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.installation import Installation
-from rke2_units.plan import api_proxy, joining, make_plan, program_settings, programs
+from rke2_units.plan import api_proxy, joining, make_plan, node_annotations, program_settings, programs
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Prepared:
     api: str
     node_url: str
     identity: http.Identity
+    # What this node says of itself on its Node object; a server's controllers see to that.
+    annotations: Mapping[str, str]
     # On an agent that joins servers: its way to them, None elsewhere.
     servers: Servers | None = None
 
@@ -140,6 +142,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask) -> Prepared:
         api=api,
         node_url=f"{apiserver}/api/v1/nodes/" + derived.node_name(config, gathered),
         identity=identity,
+        annotations=node_annotations.annotations(config, gathered) if joined else {},
         servers=_servers(config, gathered, apiserver) if joined else None,
     )
 

@@ -3,8 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from rke2_units.doors import http
+from rke2_units.doors.kubernetes import Client
+from rke2_units.errors import UserError
 
 _REGISTRATION_INTERVAL = 0.1
 # Idle CPU is budgeted: one TLS handshake per interval.
@@ -19,7 +22,7 @@ class Probes:
     """Asks whether the node is registered, then how the components are; `changed` is called on a change.
 
     `facts` are those of the programs' settings, `api` the one of them that the API is ready by; `node_url`
-    and `identity` ask the apiserver for our Node.
+    and `identity` ask the apiserver for our Node, which gets the `annotations`.
     """
 
     def __init__(
@@ -29,11 +32,13 @@ class Probes:
         node_url: str,
         identity: http.Identity,
         changed: Callable[[], None],
+        annotations: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._facts = facts
         self._api = api
         self._node_url = node_url
         self._identity = identity
+        self._annotations = annotations
         self._changed = changed
         self._apiserver_is_up = threading.Event()
         self.registered = False
@@ -49,7 +54,7 @@ class Probes:
 
     def _run(self) -> None:
         self._apiserver_is_up.wait()
-        while not (self._apiserver_is_ready() and self._node_is_registered()):
+        while not (self._apiserver_is_ready() and self._node_is_registered() and self._node_is_annotated()):
             time.sleep(_REGISTRATION_INTERVAL)
         self.registered = True
         self._changed()
@@ -68,6 +73,19 @@ class Probes:
             return http.ask(self._node_url, self._identity)[0] == 200
         except OSError:
             return False
+
+    def _node_is_annotated(self) -> bool:
+        if not self._annotations:
+            return True
+        url, slash, path = self._node_url.partition("/api/")
+        client = Client(url, self._identity, timeout=10)
+        try:
+            client.merge_patch(slash + path, {"metadata": {"annotations": dict(self._annotations)}})
+        except UserError:
+            return False
+        finally:
+            client.close()
+        return True
 
     def _ask_all(self) -> None:
         before = set(self.silent)

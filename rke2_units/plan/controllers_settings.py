@@ -9,6 +9,7 @@ from rke2_units.model import NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, etcd
 from rke2_units.plan.etcdctl import etcdctl
+from rke2_units.plan.node_annotations import annotations
 from rke2_units.release.model import Release
 
 # RKE2's supervisor does this work, under this name.
@@ -74,6 +75,7 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         "rbac": paths.rbac,
         "member_name": etcd.member_name(config, facts),
         "member_address": addresses.node_ips(config, facts)[0],
+        "node_annotations": annotations(config, facts),
         "bootstrap_files": bootstrap_files(paths),
     }
     return json.dumps(settings, indent=2) + "\n"

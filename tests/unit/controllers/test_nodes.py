@@ -84,7 +84,8 @@ def test_a_watch_keeps_them_up_to_date() -> None:
 
 
 def test_a_server_has_rke2s_labels_and_annotations() -> None:
-    assert nodes.own_metadata("node1", "node1-01234567", "192.0.2.1") == {
+    told = {"rke2.io/hostname": "node1", "rke2.io/internal-ip": "192.0.2.1"}
+    assert nodes.own_metadata("node1-01234567", "192.0.2.1", told) == {
         "labels": {"node-role.kubernetes.io/control-plane": "true", "node-role.kubernetes.io/etcd": "true"},
         "annotations": {
             "etcd.rke2.cattle.io/node-name": "node1-01234567",
