@@ -5,9 +5,12 @@ import select
 import signal
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from rke2_units.doors import journal
-from rke2_units.doors.dbus import Systemd
+
+if TYPE_CHECKING:
+    from rke2_units.doors.dbus import Systemd
 
 
 class StopRequested(Exception):
@@ -17,7 +20,7 @@ class StopRequested(Exception):
 class Events:
     """Wakes the daemon when something happens, and keeps systemd's watchdog fed while it waits."""
 
-    def __init__(self, systemd: Systemd) -> None:
+    def __init__(self, systemd: "Systemd") -> None:
         self._systemd = systemd
         self._stop = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,3 +74,9 @@ class Events:
                 if self._stop:
                     raise StopRequested
                 return
+
+    def rest(self, seconds: float) -> None:
+        """Return after so many seconds, whatever happens. Raises StopRequested."""
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            self.wait(remaining)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rke2_units import names
-from rke2_units.daemon import judgement, memory, units
+from rke2_units.daemon import judgement, memory, questions, units
 from rke2_units.daemon.events import Events, StopRequested
 from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
@@ -20,7 +18,6 @@ from rke2_units.doors import files, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.join.http import Unreachable
 from rke2_units.model import UnitState
 from rke2_units.names import Role
 from rke2_units.node import causes, foreign_containerd
@@ -33,9 +30,6 @@ STOP_TIMEOUT = 18.0
 FOREIGN_CONTAINERD_TIMEOUT = 60.0
 # A kubelet that runs beside an apiserver that answers, and yet does not register its node, needs a person.
 REGISTRATION_TIMEOUT = 100.0
-# RKE2's pause between two rounds of questions to servers that do not answer.
-SERVERS_INTERVAL = 2.0
-
 _Answer = TypeVar("_Answer")
 
 
@@ -88,34 +82,7 @@ class NodeDaemon:
         return prepare(self._role, self._systemd, self._ask_servers)
 
     def _ask_servers(self, question: Callable[[], _Answer]) -> _Answer:
-        """The answer to a question that goes over the network, asked until there is one."""
-        while True:
-            try:
-                return self._in_background(question)
-            except Unreachable as error:
-                self._say(f"{self._starting}: waiting for a server: {error.message}")
-            self._rest(SERVERS_INTERVAL)
-
-    def _in_background(self, question: Callable[[], _Answer]) -> _Answer:
-        # In a thread: who does not answer must not keep this process from stopping.
-        asked = concurrent.futures.Future[_Answer]()
-
-        def run() -> None:
-            try:
-                asked.set_result(question())
-            except BaseException as error:
-                asked.set_exception(error)
-            self._events.wake()
-
-        threading.Thread(target=run, name="servers", daemon=True).start()
-        while not asked.done():
-            self._events.wait(5.0)
-        return asked.result()
-
-    def _rest(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (remaining := deadline - time.monotonic()) > 0:
-            self._events.wait(remaining)
+        return questions.ask(self._events, question, lambda text: self._say(f"{self._starting}: {text}"))
 
     def _pause(self) -> None:
         """Wait before another attempt; a start by hand is a first attempt."""
@@ -130,7 +97,7 @@ class NodeDaemon:
         pause = judgement.pause_before(count)
         due = time.strftime("%H:%M:%S", time.localtime(time.time() + pause))
         self._say(f"attempt {count + 1} at {due}; the last one failed: {reason}")
-        self._rest(pause)
+        self._events.rest(pause)
         self._began = time.time()
 
     def _restarted_by_systemd(self) -> bool:
@@ -289,7 +256,12 @@ class NodeDaemon:
 
     def _probes(self, prepared: Prepared) -> Probes:
         self._live_probes = Probes(
-            prepared.facts, prepared.api, prepared.node_url, prepared.identity, self._events.wake
+            prepared.facts,
+            prepared.api,
+            prepared.node_url,
+            prepared.identity,
+            self._events.wake,
+            prepared.annotations,
         )
         return self._live_probes
 
