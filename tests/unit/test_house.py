@@ -183,8 +183,9 @@ def test_programs_of_units_import_nothing_slow(path: Path) -> None:
     assert not slow, f"{module_name(path)} imports {', '.join(slow)}"
 
 
-def test_the_applier_loads_no_large_library() -> None:
-    modules = [module_name(path) for path in python_files("rke2_units/applier")]
+@pytest.mark.parametrize("package", ["applier", "controllers"])
+def test_processes_that_live_on_load_no_large_library(package: str) -> None:
+    modules = [module_name(path) for path in python_files(f"rke2_units/{package}")]
     code = f"import sys, {', '.join(modules)}; print(*sorted({LARGE!r} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
