@@ -19,7 +19,6 @@ from aiohttp import web
 
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.supervisor.throttle import Throttle
 
 LARGEST_HEADER = 16 << 10
 LARGEST_BODY = 64 << 10
@@ -40,8 +39,8 @@ _C_LIBRARY = ctypes.CDLL(None)
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 # After an error of accept(), which is a lack of memory or descriptors.
 _ACCEPT_PAUSE = 0.1
-# Lines in the journal for one address: so many at once, then one in so many seconds.
-_LINES, _LINE_SECONDS = 10, 30.0
+# An address causes one line in the journal in so many seconds.
+_LINE_SECONDS = 3.0
 
 
 class Connection(asyncio.Protocol):
@@ -142,7 +141,8 @@ class Connections:
         # In the order of their coming; with the task that does the handshake, as long as that lasts.
         self._all: dict[Connection, asyncio.Task[None] | None] = {}
         self._of_handler: dict[asyncio.Protocol, Connection] = {}
-        self._lines = Throttle(_LINES, _LINE_SECONDS)
+        # By address: how often something was said of it that is not yet in the journal, and what last.
+        self._said: dict[str, tuple[int, str]] = {}
         self._ended = 0
         # asyncio's 256 KB for each, from its first moment on, would be 64 MB in all.
         asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER
@@ -188,9 +188,26 @@ class Connections:
             self._end(connection)
 
     def say(self, address: str, what: str) -> None:
-        """A line in the journal about this address, unless it has caused too many."""
-        if self._lines.spend(address):
-            journal.log(Level.WARNING, f"{address} {what}", RKE2_UNITS_ADDRESS=address)
+        """A line in the journal about this address: at once, and then one in so many seconds for all."""
+        if address in self._said:
+            count, _ = self._said[address]
+            self._said[address] = count + 1, what
+            return
+        self._said[address] = 0, what
+        self._log(address, what)
+
+    def _say_the_rest(self, address: str) -> None:
+        count, what = self._said.pop(address)
+        if count:
+            self._said[address] = 0, what
+            times = (
+                f" ({count} times in {_LINE_SECONDS:g} s, of the last kind or others)" if count > 1 else ""
+            )
+            self._log(address, f"{what}{times}")
+
+    def _log(self, address: str, what: str) -> None:
+        journal.log(Level.WARNING, f"{address} {what}", RKE2_UNITS_ADDRESS=address)
+        asyncio.get_running_loop().call_later(_LINE_SECONDS, self._say_the_rest, address)
 
     def _tidy(self) -> None:
         self._ended = 0

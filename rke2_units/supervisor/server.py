@@ -83,11 +83,7 @@ class Server:
     async def _credentials(self, request: web.Request, address: str) -> Caller:
         # Also right ones: otherwise the answers would tell them from wrong ones.
         if not self._failures.allows(address):
-            raise Refusal(
-                429,
-                "too many failed logins from this address",
-                headers={"Retry-After": str(self._failures.pause(address))},
-            )
+            raise self._held_back(address)
         given = identity.authorization(request.headers.get(hdrs.AUTHORIZATION, ""))
         if given is None:
             raise _unauthorized("there are no credentials, or such as nobody has")
@@ -104,6 +100,11 @@ class Server:
         if isinstance(whose, str):
             raise _unauthorized(whose)
         return whose
+
+    def _held_back(self, address: str) -> Refusal:
+        self.connections.say(address, "has failed to log in too often, and is held back")
+        pause = str(self._failures.pause(address))
+        return Refusal(429, "too many failed logins from this address", headers={"Retry-After": pause})
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -140,7 +141,7 @@ class Server:
     def _refused(self, request: web.Request, connection: Connection, refusal: Refusal) -> web.Response:
         address = connection.address
         if refusal.failed_login and not self._failures.spend(address):
-            refusal = Refusal(429, "too many failed logins from this address")
+            refusal = self._held_back(address)
         elif refusal.failed_login:
             journal.log(
                 Level.WARNING,

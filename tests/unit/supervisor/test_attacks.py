@@ -115,6 +115,19 @@ def test_what_is_no_tls_is_refused_and_in_the_journal(supervisor: Supervisor) ->
     assert "127.0.0.1 made no TLS connection" in supervisor.journal
 
 
+def test_one_address_cannot_fill_the_journal_and_nothing_of_it_is_lost(supervisor: Supervisor) -> None:
+    for _ in range(100):
+        with supervisor.connect() as connection:
+            connection.sendall(b"garbage" * 10)
+            assert ends(connection, 5)
+    deadline = time.monotonic() + 10
+    while "times in 3 s" not in supervisor.journal and time.monotonic() < deadline:
+        time.sleep(0.1)
+    lines = supervisor.journal.splitlines()
+    assert len(lines) < 10
+    assert "127.0.0.1 made no TLS connection" in lines[0] and " times in 3 s" in lines[1]
+
+
 def test_what_is_no_http_is_refused_and_in_the_journal(supervisor: Supervisor) -> None:
     with unharmed(supervisor):
         for garbage in (b"\x00" * 100 + b"\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
