@@ -2,7 +2,7 @@
 
 import base64
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.token import Token
@@ -14,11 +14,18 @@ _CACERTS = "/cacerts"
 
 @dataclass(frozen=True)
 class Trusted:
-    """A server that may be told the token. `authority` is its server-ca.crt, byte by byte."""
+    """A server that may be told the token. `authority` is its server-ca.crt, byte by byte.
+
+    `by_system`: its certificate is one that this machine's own authorities vouch for.
+    """
 
     url: str
-    context: ssl.SSLContext = field(repr=False)
     authority: bytes
+    by_system: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """A new one, that believes this server and no other."""
+        return _system() if self.by_system else _only(self.authority)
 
 
 def parse(text: str, source: str, *, user: str, pin_required: bool) -> Token:
@@ -53,30 +60,27 @@ def trust(url: str, token: Token) -> Trusted:
     One whose certificate the system's authorities vouch for is believed as it is, as in RKE2; the token's
     hash is compared all the same. Nothing secret is sent. Raises Unreachable, NotVerified and Refused.
     """
-    system = ssl.create_default_context()
-    system.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        bundle = _cacerts(url, system)
+        bundle = _cacerts(url, _system())
     except NotVerified:
         bundle = _cacerts(url, _anybody())
         _compare(url, token, bundle)
-        context = _only(bundle)
         # Whoever has the authority's certificate need not have its keys.
-        if _cacerts(url, context) != bundle:
+        if _cacerts(url, _only(bundle)) != bundle:
             raise Refused(f"{url} has given two different authorities", 200) from None
-        return Trusted(url, context, bundle)
+        return Trusted(url, bundle)
     _compare(url, token, bundle)
-    return Trusted(url, system, bundle)
+    return Trusted(url, bundle, by_system=True)
 
 
 def connect(server: Trusted, token: Token) -> Connection:
     """With the token as credentials."""
-    return Connection(server.url, server.context, {"Authorization": authorization(token)})
+    return Connection(server.url, server.context(), {"Authorization": authorization(token)})
 
 
 def with_certificate(server: Trusted, certificate: str, key: str) -> Connection:
     """With a client certificate (paths of PEM files). OSError when the files cannot be used."""
-    context = _only(server.authority)
+    context = server.context()
     context.load_cert_chain(certificate, key)
     return Connection(server.url, context, {})
 
@@ -104,6 +108,12 @@ def _compare(url: str, token: Token, bundle: bytes) -> None:
             200,
             hint="the token is another cluster's, or this server is not who it claims to be",
         )
+
+
+def _system() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _anybody() -> ssl.SSLContext:

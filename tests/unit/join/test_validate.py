@@ -15,7 +15,9 @@ HASH = "ab" * 32
 def test_the_authority_that_the_token_names_is_believed(supervisor: Supervisor) -> None:
     found = validate.trust(supervisor.url, supervisor.token())
     assert found.authority == supervisor.authority
-    assert found.context.verify_mode is ssl.CERT_REQUIRED
+    assert not found.by_system
+    assert found.context().verify_mode is ssl.CERT_REQUIRED and found.context().check_hostname
+    assert len(found.context().get_ca_certs()) == 1
 
 
 def test_the_token_is_told_to_nobody_before_its_authority_is_proven(supervisor: Supervisor) -> None:
@@ -30,6 +32,18 @@ def test_a_server_without_the_keys_of_the_authority_it_shows_is_not_believed(sup
     supervisor.spoils("/cacerts", 200, shown)
     with pytest.raises(Unreachable, match="not to be believed"):
         validate.trust(supervisor.url, Token(tokens.authority_hash(shown), "node", PASSWORD))
+
+
+def test_a_server_that_the_systems_authorities_vouch_for_is_believed_and_its_hash_compared(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(supervisor.path("tls/server-ca.crt")))
+    found = validate.trust(supervisor.url, supervisor.token())
+    assert found.by_system and supervisor.paths_seen() == ["/cacerts"]
+    with validate.connect(found, supervisor.token()) as connection:
+        assert connection.get("/v1-rke2/config")
+    with pytest.raises(Refused, match="token CA hash does not match"):
+        validate.trust(supervisor.url, Token(HASH, "node", PASSWORD))
 
 
 @pytest.mark.parametrize(
