@@ -112,7 +112,8 @@ class NodeDaemon:
                 self._fail(failure)
             if judgement.is_up(states[names.ETCD_JOIN_UNIT]):
                 return
-            if states[names.ETCDCTL_UNIT].active == "failed":
+            etcdctl = states[names.ETCDCTL_UNIT]
+            if etcdctl.active == "failed" and not etcdctl.job:
                 # A node that is a member is up without it, one that is to become a member is not.
                 self._fail(Failure(names.ETCDCTL_UNIT, ""))
             waiting = judgement.waiting_for(states, wanted)
