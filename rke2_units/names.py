@@ -127,6 +127,26 @@ ALL_UNITS = (
 )
 
 
+# What all servers of a cluster have alike, by RKE2's logical names: where it is below DATA/server.
+BOOTSTRAP_FILES = {
+    "ServerCA": "tls/server-ca.crt",
+    "ServerCAKey": "tls/server-ca.key",
+    "ClientCA": "tls/client-ca.crt",
+    "ClientCAKey": "tls/client-ca.key",
+    "RequestHeaderCA": "tls/request-header-ca.crt",
+    "RequestHeaderCAKey": "tls/request-header-ca.key",
+    "ETCDServerCA": "tls/etcd/server-ca.crt",
+    "ETCDServerCAKey": "tls/etcd/server-ca.key",
+    "ETCDPeerCA": "tls/etcd/peer-ca.crt",
+    "ETCDPeerCAKey": "tls/etcd/peer-ca.key",
+    "ServiceKey": "tls/service.key",
+    "PasswdFile": "cred/passwd",
+    "IPSECKey": "cred/ipsec.psk",
+    "EncryptionConfig": "cred/encryption-config.json",
+    "EncryptionHash": "cred/encryption-state.json",
+}
+
+
 class Paths:
     """Every path below one data directory (RKE2's `data-dir`)."""
 

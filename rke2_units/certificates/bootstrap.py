@@ -12,26 +12,11 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 
+from rke2_units import names
 from rke2_units.errors import UserError
 
-# RKE2's logical names, and where the files are below DATA/server.
-FILES = {
-    "ServerCA": "tls/server-ca.crt",
-    "ServerCAKey": "tls/server-ca.key",
-    "ClientCA": "tls/client-ca.crt",
-    "ClientCAKey": "tls/client-ca.key",
-    "RequestHeaderCA": "tls/request-header-ca.crt",
-    "RequestHeaderCAKey": "tls/request-header-ca.key",
-    "ETCDServerCA": "tls/etcd/server-ca.crt",
-    "ETCDServerCAKey": "tls/etcd/server-ca.key",
-    "ETCDPeerCA": "tls/etcd/peer-ca.crt",
-    "ETCDPeerCAKey": "tls/etcd/peer-ca.key",
-    "ServiceKey": "tls/service.key",
-    "PasswdFile": "cred/passwd",
-    "IPSECKey": "cred/ipsec.psk",
-    "EncryptionConfig": "cred/encryption-config.json",
-    "EncryptionHash": "cred/encryption-state.json",
-}
+# By RKE2's logical names.
+FILES = names.BOOTSTRAP_FILES
 # In etcd: one key for each token that the data was ever sealed with, normally one.
 PREFIX = "/bootstrap/"
 

@@ -32,24 +32,8 @@ def material(paths: Paths) -> tuple[str, ...]:
 
 
 def bootstrap_files(paths: Paths) -> dict[str, str]:
-    """What a server needs to have in common with all others, by RKE2's names of it in the bootstrap data."""
-    tls, etcd_tls = paths.tls, paths.etcd_tls
-    authorities = {
-        "ServerCA": f"{tls}/server-ca",
-        "ClientCA": f"{tls}/client-ca",
-        "RequestHeaderCA": f"{tls}/request-header-ca",
-        "ETCDServerCA": f"{etcd_tls}/server-ca",
-        "ETCDPeerCA": f"{etcd_tls}/peer-ca",
-    }
-    return {
-        **{name: f"{base}.crt" for name, base in authorities.items()},
-        **{f"{name}Key": f"{base}.key" for name, base in authorities.items()},
-        "ServiceKey": f"{tls}/service.key",
-        "PasswdFile": paths.passwd,
-        "IPSECKey": paths.ipsec_key,
-        "EncryptionConfig": paths.encryption_config,
-        "EncryptionHash": paths.encryption_state,
-    }
+    """The files that all servers have alike, by RKE2's names of them."""
+    return {name: f"{paths.server}/{path}" for name, path in names.BOOTSTRAP_FILES.items()}
 
 
 def text(config: Config, facts: NodeFacts, release: Release) -> str:
