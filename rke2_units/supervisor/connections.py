@@ -200,9 +200,7 @@ class Connections:
         count, what = self._said.pop(address)
         if count:
             self._said[address] = 0, what
-            times = (
-                f" ({count} times in {_LINE_SECONDS:g} s, of the last kind or others)" if count > 1 else ""
-            )
+            times = f" (the last of {count} in {_LINE_SECONDS:g} s)" if count > 1 else ""
             self._log(address, f"{what}{times}")
 
     def _log(self, address: str, what: str) -> None:
