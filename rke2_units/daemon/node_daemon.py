@@ -133,17 +133,16 @@ class NodeDaemon:
         systemd, paths = self._systemd, prepared.paths
         stopped = memory.stopped_by_hand()
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
+        if names.SUPERVISOR_SOCKET in wanted:
+            # Before all else: the other nodes' questions do not wait for this one's etcd.
+            changed = f"{names.UNIT_DIRECTORY}/{names.SUPERVISOR_SOCKET}" in prepared.changed
+            units.start_socket(systemd, names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT, changed)
         states = systemd.states(names.ALL_UNITS)
 
         def start(unit: str) -> None:
             if unit in wanted:
                 units.start_process(systemd, unit, prepared.digests[unit], states[unit])
 
-        if names.SUPERVISOR_SOCKET in wanted:
-            # Before all else: the other nodes' questions do not wait for this one's etcd.
-            socket = names.SUPERVISOR_SOCKET
-            changed = f"{names.UNIT_DIRECTORY}/{socket}" in prepared.changed
-            units.start_socket(systemd, socket, names.SUPERVISOR_UNIT, changed, states[socket])
         start(names.SUPERVISOR_UNIT)
         start(names.API_PROXY_UNIT)
         if prepared.paths.api_proxy_config in prepared.changed:

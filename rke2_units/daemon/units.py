@@ -1,15 +1,20 @@
 """Bringing the node's units to what the plan says, and stopping them: jobs queued over D-Bus."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rke2_units import names
-from rke2_units.doors.dbus import Systemd
 from rke2_units.model import UnitState
 from rke2_units.names import Paths
+
+if TYPE_CHECKING:
+    from rke2_units.doors.dbus import Systemd
 
 # Their units carry a digest of everything that they were started with.
 PROCESSES = (
@@ -21,6 +26,8 @@ PROCESSES = (
     names.APPLIER_UNIT,
 )
 _DIGEST = "RKE2_UNITS_DIGEST="
+# How long (s) a service may take to let go of its socket.
+_SERVICE_STOPS = 10.0
 
 
 @contextmanager
@@ -94,14 +101,16 @@ def start_process(systemd: Systemd, unit: str, digest: str, state: UnitState) ->
     systemd.restart(unit)
 
 
-def start_socket(systemd: Systemd, socket: str, service: str, changed: bool, state: UnitState) -> None:
-    """Start the socket of a service; a changed one listens elsewhere."""
-    if changed and state.active == "active":
-        # systemd does not restart a socket while its service runs.
+def start_socket(systemd: Systemd, socket: str, service: str, changed: bool) -> None:
+    """Start the socket of a service; a `changed` one listens elsewhere."""
+    states = systemd.states([socket, service])
+    if states[socket].active == "active" and not changed:
+        return
+    if states[service].active != "inactive":
+        # systemd refuses to start a socket whose service runs.
         systemd.stop(service)
-        systemd.restart(socket)
-    elif state.active != "active":
-        systemd.start(socket)
+        systemd.wait_until([service], "stopped", _SERVICE_STOPS)
+    systemd.restart(socket)
 
 
 def start_static_pod(systemd: Systemd, paths: Paths, component: str, state: UnitState) -> None:
