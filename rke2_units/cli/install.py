@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -51,7 +52,8 @@ def install(
         click.echo(f"warning: {warning}", err=True)
     failed = _check(role, installation.data_directory)
     if dry_run:
-        click.echo(unified(changes(plan, installation=installation)), nl=False)
+        everything = replace(plan, files=(*to_keep, *plan.files))
+        click.echo(unified(changes(everything, installation=installation)), nl=False)
         return 1 if failed else 0
     if failed:
         raise UserError(

@@ -6,10 +6,13 @@ import pytest
 
 from rke2_units import names
 from rke2_units.cli import join_options
+from rke2_units.cli.invoke import invoke
 from rke2_units.cli.join_options import JoinOptions
 from rke2_units.config.load import load
-from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.errors import ConfigurationError, ExitCode, UserError
 from rke2_units.names import Role
+from rke2_units.node import checks
+from rke2_units.plan import joining
 
 URL = "https://one.example:9345"
 TOKEN = f"K10{'ab' * 32}::node:a secret"
@@ -132,3 +135,35 @@ def test_the_file_that_the_nodes_unit_reads_gets_the_drop_in(
     monkeypatch.setattr(join_options, "read_environment_files", lambda role: environment)
     made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), {})
     assert made[1].path == f"{environment['RKE2_CONFIG_FILE']}.d/50-rke2-units-join.yaml"
+
+
+@pytest.fixture
+def installs(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`install` may be run here: it joins, looks at no machine, and everything is below a folder."""
+    monkeypatch.setattr(joining, "JOINING", True)
+    monkeypatch.setattr(checks, "failures", lambda node: [])
+    monkeypatch.setenv("RKE2_CONFIG_FILE", environment["RKE2_CONFIG_FILE"])
+    configure(environment, f"data-dir: {tmp_path}/data\n")
+
+
+@pytest.mark.usefixtures("installs")
+@pytest.mark.parametrize(
+    ("options", "missing"), [([], "server is not set"), (["--server", URL], "token is not set")]
+)
+def test_an_agent_without_server_or_token_is_not_installed(
+    options: list[str], missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["install", "--role", "agent", "--dry-run", *options]) == ExitCode.CONFIGURATION
+    assert missing in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("installs")
+def test_a_dry_run_shows_what_would_be_kept_and_neither_keeps_nor_shows_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RKE2_TOKEN", TOKEN)
+    assert invoke(["install", "--role", "agent", "--dry-run", "--server", URL]) == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path}/token" in shown and f'+server: "{URL}"' in shown
+    assert TOKEN not in shown and "one.example:9345" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
