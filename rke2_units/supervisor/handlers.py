@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from rke2_units import names
 from rke2_units.certificates import bootstrap, node_passwords
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
@@ -30,23 +31,9 @@ _OTHER_PASSWORD = (
     "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match"
     " server node-passwd entry, try enabling a unique node name with the --with-node-id flag"
 )
-# Logical names of bootstrap data, and the credentials that hold them.
+# Logical names of bootstrap data, and the credentials that hold them ("etcd-server-ca.crt", "passwd").
 BOOTSTRAP_CREDENTIALS = {
-    "ServerCA": "server-ca.crt",
-    "ServerCAKey": "server-ca.key",
-    "ClientCA": "client-ca.crt",
-    "ClientCAKey": "client-ca.key",
-    "RequestHeaderCA": "request-header-ca.crt",
-    "RequestHeaderCAKey": "request-header-ca.key",
-    "ETCDServerCA": "etcd-server-ca.crt",
-    "ETCDServerCAKey": "etcd-server-ca.key",
-    "ETCDPeerCA": "etcd-peer-ca.crt",
-    "ETCDPeerCAKey": "etcd-peer-ca.key",
-    "ServiceKey": "service.key",
-    "PasswdFile": "passwd",
-    "IPSECKey": "ipsec.psk",
-    "EncryptionConfig": "encryption-config.json",
-    "EncryptionHash": "encryption-state.json",
+    key: path.partition("/")[2].replace("/", "-") for key, path in names.BOOTSTRAP_FILES.items()
 }
 
 
