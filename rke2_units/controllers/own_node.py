@@ -25,7 +25,7 @@ _REJECTED = (
 
 
 class OwnNode:
-    """`step` does what is left to do; it raises what stands in the way."""
+    """This server's node. Each of these does what is left to do, and raises what stands in the way."""
 
     def __init__(self, settings: Settings, client: Client, known: Nodes) -> None:
         self._settings = settings
@@ -36,6 +36,9 @@ class OwnNode:
         )
         # The uid of the node whose password was seen to: one that was deleted is another when it returns.
         self._password_of = ""
+        # When (s, monotonic) a password that was refused is compared again: that takes 32 MB each time.
+        self._refused_until = 0.0
+        self._refused = ""
 
     def label(self) -> None:
         name = self._settings.node_name
@@ -52,24 +55,27 @@ class OwnNode:
         uid = str((self._nodes.metadata().get(name) or {}).get("uid", ""))
         if not uid or uid == self._password_of:
             return
+        if time.monotonic() < self._refused_until:
+            raise ConfigurationError(self._refused)
         file = self._settings.node_password_file
         try:
             with open(file, encoding="utf-8") as opened:
                 password = opened.read().strip()
         except OSError as error:
             raise ConfigurationError(f"{file}: {error.strerror}") from None
+        secret = node_passwords.secret_name(name)
         try:
-            self._client.create(node_passwords.COLLECTION, node_passwords.secret(name, password))
+            found = self._client.get(f"{node_passwords.COLLECTION}/{secret}")
         except ApiError as error:
-            if error.status != 409:
+            if error.status != 404:
                 raise
-            path = f"{node_passwords.COLLECTION}/{node_passwords.secret_name(name)}"
-            if not node_passwords.is_of(self._client.get(path), password):
-                raise ConfigurationError(
-                    _REJECTED.format(file=file),
-                    hint=f"if this node is the only {name}, delete the Secret"
-                    f" {node_passwords.secret_name(name)} in {node_passwords.NAMESPACE}",
-                ) from None
+            self._client.create(node_passwords.COLLECTION, node_passwords.secret(name, password))
+        else:
+            if not node_passwords.is_of(found, password):
+                self._refused_until = time.monotonic() + _LAST_PAUSE
+                mend = f"if this node is the only {name}, delete the Secret {secret} in kube-system"
+                self._refused = f"{_REJECTED.format(file=file)} ({mend})"
+                raise ConfigurationError(self._refused)
         self._password_of = uid
 
 

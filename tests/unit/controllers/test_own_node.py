@@ -100,6 +100,24 @@ def test_a_password_that_is_there_is_compared(cluster: Cluster, own: OwnNode, pa
     assert "another" not in str(error.value) and str(password) in str(error.value)
 
 
+def test_a_password_that_was_refused_is_compared_again_after_a_minute(
+    cluster: Cluster, own: OwnNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("rke2_units.controllers.own_node.time.monotonic", lambda: now[0])
+    cluster.add_node("node1")
+    cluster.api.put(SECRET, node_passwords.secret("node1", "another"))
+    for moment, questions in ((100, 1), (102, 1), (159, 1), (160, 2)):
+        now[0] = moment
+        with pytest.raises(ConfigurationError, match="delete the Secret node1.node-password.rke2"):
+            own.keep_password()
+        assert len(cluster.server.requests) == questions
+    del cluster.api.objects[SECRET]
+    now[0] = 220
+    own.keep_password()
+    assert node_passwords.is_of(cluster.api.objects[SECRET], "0123456789abcdef")
+
+
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Finished]:
     """What the next runs of the program end with, and the clock."""
