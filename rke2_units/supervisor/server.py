@@ -59,7 +59,7 @@ class Server:
             connection: Connection = request[_CONNECTION]
             caller = await self._caller(request, connection, endpoint.access)
             question = Question(request, caller, connection.address, await _body(request))
-            async with _Slot(self._slots[endpoint.writes]):
+            async with Slot(self._slots[endpoint.writes]):
                 response: web.StreamResponse = await answer(question)
             return response
 
@@ -155,7 +155,7 @@ class Server:
         return _answer(refusal)
 
 
-class _Slot:
+class Slot:
     """One of so many requests at once; Refusal 429 when none becomes free in time."""
 
     def __init__(self, semaphore: asyncio.Semaphore) -> None:
