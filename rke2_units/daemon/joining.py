@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.ensure import ensure
+from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
@@ -14,7 +15,7 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.join import agent, candidates, cluster_config, required, server, server_list, validate
 from rke2_units.join.http import Unreachable
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Role
+from rke2_units.names import Paths, Role
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.plan import api_proxy
 from rke2_units.plan.cluster_config import cluster_config as own_answer
@@ -92,6 +93,16 @@ def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
         files.make_directory(folder, 0o700)
     _write(made)
     return validate.unverified(token, source)
+
+
+def forget_invitation(config: Config) -> None:
+    """A server without etcd's data has to be taken in anew: what it was told may have been overtaken.
+
+    Others remove a member that does not come. One that is still expected is found again at once.
+    """
+    paths = Paths(derived.data_directory(config))
+    if config.is_set("server") and not os.path.exists(paths.etcd_wal):
+        files.remove(paths.etcd_initial)
 
 
 def _write(made: Sequence[File]) -> None:

@@ -67,7 +67,7 @@ class NodeDaemon:
             if names.ETCD_JOIN_UNIT in prepared.plan.units:
                 self._join_etcd(prepared)
                 # Now the plan is the whole one: etcd's own values are known.
-                prepared = self._prepare()
+                prepared = self._prepare(taken_in=True)
             self._bring_up(prepared)
         except (StopRequested, ConfigurationError):
             # The one is no failure, the other is not tried again.
@@ -77,9 +77,9 @@ class NodeDaemon:
             raise
         return prepared
 
-    def _prepare(self) -> Prepared:
+    def _prepare(self, *, taken_in: bool = False) -> Prepared:
         self._say("preparing: certificates, manifests and units")
-        return prepare(self._role, self._systemd, self._ask_servers)
+        return prepare(self._role, self._systemd, self._ask_servers, taken_in=taken_in)
 
     def _ask_servers(self, question: Callable[[], _Answer]) -> _Answer:
         return questions.ask(self._events, question, lambda text: self._say(f"{self._starting}: {text}"))

@@ -66,11 +66,12 @@ class Prepared:
     servers: Servers | None = None
 
 
-def prepare(role: Role, systemd: Systemd, ask: Ask) -> Prepared:
+def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -> Prepared:
     """Read the configuration, see to the certificates, and write what the plan says.
 
-    What has to come from servers of the cluster is asked for through `ask`. Raises ConfigurationError for
-    what only a person can mend, before anything is written.
+    What has to come from servers of the cluster is asked for through `ask`. `taken_in`: the members of etcd
+    have taken this server in just now. Raises ConfigurationError for what only a person can mend, before
+    anything is written.
     """
     installed = installation.read()
     if installed is None or installed.role != role:
@@ -87,6 +88,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask) -> Prepared:
     # Never fetched here: a start must not depend on the network, nor on who answers there.
     release = releases.find(config.text("release") or installed.release)
     paths = Paths(derived.data_directory(config))
+    if joining.JOINING and role is Role.SERVER and not taken_in:
+        servers.forget_invitation(config)
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))

@@ -42,7 +42,8 @@ def program(settings: Settings, arguments: list[str]) -> None:
     def attempt() -> list[Member]:
         found = ask_members(server, authority, token_file)
         etcd = Etcd(etcdctl, endpoints(found), authority=files[0], certificate=files[1], key=files[2])
-        return join(found, etcd, settings.node_name, name, peer_url)
+        has_data = os.path.exists(f"{os.path.dirname(initial)}/member/wal")
+        return join(found, etcd, settings.node_name, name, peer_url, has_data=has_data)
 
     members = until_joined(attempt)
     write_initial(initial, initial_cluster(members, name, peer_url))
@@ -69,9 +70,12 @@ def until_joined(attempt: Callable[[], list[Member]]) -> list[Member]:
         time.sleep(_INTERVAL)
 
 
-def join(found: list[Member], etcd: Etcd, node: str, name: str, peer_url: str) -> list[Member]:
+def join(
+    found: list[Member], etcd: Etcd, node: str, name: str, peer_url: str, *, has_data: bool = False
+) -> list[Member]:
     """The members after this server (NODE, as member NAME at this URL) has become one of them.
 
+    `has_data`: its etcd has started meanwhile.
     Raises Taken, and EtcdError while etcd does not take it in.
     """
     own = next((member for member in found if peer_url in member.peer_urls), None)
@@ -80,12 +84,12 @@ def join(found: list[Member], etcd: Etcd, node: str, name: str, peer_url: str) -
         if any(member.is_learner for member in found):
             raise EtcdError(_ANOTHER)
         return etcd.add_learner(name, peer_url)
-    if own.name:
+    if own.name and not (own.name == name and has_data):
         raise Taken(
             f"{_DUPLICATE}: etcd has a member {own.name} at {peer_url}, whose data is not here",
             hint=f"if that was this node, `kubectl delete node {own.node}` on another server first",
         )
-    # Taken in by a run that ended there. Asked for again: what the supervisor said may be older.
+    # Taken in by an earlier run. Asked for again: what the supervisor said may be older.
     return etcd.members()
 
 

@@ -156,3 +156,17 @@ def test_a_server_that_cannot_join_writes_nothing(
     with pytest.raises(error, match=said):
         joining.join_server(config, FACTS, ask)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("has_data", [True, False])
+def test_a_server_that_never_started_etcd_asks_to_be_taken_in_anew(
+    settings: dict[str, object], has_data: bool
+) -> None:
+    paths = Paths(str(settings["data-dir"]))
+    Path(paths.etcd_wal if has_data else paths.etcd_data).mkdir(parents=True)
+    Path(paths.etcd_initial).write_text("{}")
+    joining.forget_invitation(make_config(Role.SERVER, {"data-dir": paths.data}))
+    assert Path(paths.etcd_initial).exists()
+    joining.forget_invitation(make_config(Role.SERVER, settings))
+    assert Path(paths.etcd_initial).exists() == has_data
+    joining.forget_invitation(make_config(Role.SERVER, settings))

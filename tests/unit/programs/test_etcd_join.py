@@ -69,6 +69,14 @@ def test_an_interrupted_join_goes_on() -> None:
     assert cluster.added == []
 
 
+def test_a_member_that_has_started_meanwhile_is_no_other() -> None:
+    cluster = Cluster(member(1), member(2, learner=True))
+    members = etcd_join.join(cluster.found, cluster, "node2", "node2-00000002", peer(2), has_data=True)
+    assert members == cluster.found
+    with pytest.raises(Taken):
+        etcd_join.join(cluster.found, cluster, "node2", "node2-abcdef01", peer(2), has_data=True)
+
+
 def test_one_that_has_not_started_gets_some_name() -> None:
     assert joined(Cluster(member(1), member(4, started=False))).endswith(
         "unstarted-4=https://192.0.2.4:2380"
