@@ -77,7 +77,10 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     gc.freeze()
     accepting = loop.create_task(connections.accept(listener))
     journal.notify(READY=1, STATUS=f"serving the join API, at most {settings.connections} connections")
-    await stop.wait()
+    waiting = loop.create_task(stop.wait())
+    await asyncio.wait({waiting, accepting}, return_when=asyncio.FIRST_COMPLETED)
+    if accepting.done():
+        accepting.result()  # the fault, which ends the process
     journal.notify(STOPPING=1, STATUS="stopping")
     accepting.cancel()
     listener.close()

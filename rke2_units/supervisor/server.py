@@ -26,6 +26,8 @@ KEEPALIVE_SECONDS = 30.0
 _FAILURES, _FAILURE_SECONDS = 10, 2.0
 # Where a request carries the connection that it came over.
 _CONNECTION = "connection"
+# What the journal shows of a path.
+_LONGEST_NAME = 100
 _BAD_CREDENTIALS = "Unauthorized"
 _NO_KEY = "POST a certificate request in DER form: keys are made where they are used, and never given out"
 
@@ -90,7 +92,9 @@ class Server:
         if not given.token_id:
             found = identity.of_password(self._passwords, given.user, given.password)
             if found is None:
-                raise _unauthorized(f"wrong password or user {given.user!r}")
+                # Not the name of an unknown user, which may be a password in the wrong place.
+                known = any(given.user == row.user for row in self._passwords)
+                raise _unauthorized(f"wrong password of {given.user}" if known else "unknown user")
             return found
         secret = await self._handlers.ask(self._cluster.bootstrap_token, given.token_id)
         whose: Caller | str = f"there is no bootstrap token {given.token_id}"
@@ -135,7 +139,7 @@ class Server:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
-            journal.log(Level.ERROR, f"{connection.address}: {request.method} {request.path!r}: {error!r}")
+            journal.log(Level.ERROR, f"{connection.address}: {_what(request)}: {error!r}")
             return _answer(Refusal(500, "internal error"))
 
     def _refused(self, request: web.Request, connection: Connection, refusal: Refusal) -> web.Response:
@@ -145,13 +149,11 @@ class Server:
         elif refusal.failed_login:
             journal.log(
                 Level.WARNING,
-                f"{address}: {request.method} {request.path!r} refused ({refusal.status}): {refusal.why}",
+                f"{address}: {_what(request)} refused ({refusal.status}): {refusal.why}",
                 RKE2_UNITS_ADDRESS=address,
             )
         elif refusal.status >= 500 or refusal.status in (400, 413, 422, 431):
-            self.connections.say(
-                address, f"got {refusal.status} for {request.method} {request.path!r}: {refusal.why}"
-            )
+            self.connections.say(address, f"got {refusal.status} for {_what(request)}: {refusal.why}")
         return _answer(refusal)
 
 
@@ -183,6 +185,10 @@ async def _body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise Refusal(408, "the body did not come in time") from None
+
+
+def _what(request: web.Request) -> str:
+    return f"{request.method[:_LONGEST_NAME]} {request.path[:_LONGEST_NAME]!r}"
 
 
 def _answer(refusal: Refusal) -> web.Response:

@@ -194,7 +194,9 @@ def test_a_wrong_password_is_in_the_journal_with_its_address_and_not_with_itself
 ) -> None:
     assert supervisor.ask("/v1-rke2/config", user="server:the-agents").status == 401
     assert "127.0.0.1: GET '/v1-rke2/config' refused (401)" in supervisor.journal
-    assert "the-agents" not in supervisor.journal
+    assert "wrong password of server" in supervisor.journal and "the-agents" not in supervisor.journal
+    assert supervisor.ask("/v1-rke2/config", user="secret:x").status == 401
+    assert "secret" not in supervisor.journal
 
 
 def test_failed_logins_are_slowed_down_and_certificates_are_not(supervisor: Supervisor) -> None:
