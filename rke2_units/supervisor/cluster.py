@@ -1,6 +1,7 @@
 """What the supervisor asks the apiserver and etcd of its own machine. Blocking: for threads of their own."""
 
 import json
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from rke2_units.supervisor.settings import Settings
 
 _TIMEOUT = 5.0
 _READY_TIMEOUT = 2.0
+_READY_SECONDS = 1.0
 _ENDPOINTS = "/api/v1/namespaces/default/endpoints/kubernetes"
 _HTTPS = "https"
 
@@ -23,9 +25,17 @@ class Cluster:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = Client(settings.kubernetes_url, settings.credentials.apiserver, timeout=_TIMEOUT)
+        self._ready, self._asked = False, -_READY_SECONDS
 
     def is_ready(self) -> bool:
-        """Whether the apiserver says so."""
+        """Whether the apiserver says so, or said so a second ago: every agent's proxy asks all the time."""
+        if time.monotonic() - self._asked < _READY_SECONDS:
+            return self._ready
+        self._ready = self._ask_ready()
+        self._asked = time.monotonic()
+        return self._ready
+
+    def _ask_ready(self) -> bool:
         url = f"{self._settings.kubernetes_url}/readyz"
         try:
             return http.ask(url, self._settings.credentials.apiserver, timeout=_READY_TIMEOUT)[0] == 200

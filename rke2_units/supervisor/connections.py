@@ -6,8 +6,6 @@ a time for the TLS handshake and the first request, and a bound on what waits to
 
 import asyncio
 import asyncio.sslproto
-import ctypes
-import gc
 import re
 import socket
 import ssl
@@ -19,6 +17,7 @@ from aiohttp import web
 
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
+from rke2_units.supervisor import memory
 
 LARGEST_HEADER = 16 << 10
 LARGEST_BODY = 64 << 10
@@ -35,7 +34,6 @@ _MANY_ENDED = 32
 _TIDY_SECONDS = 0.5
 # The longest TLS record.
 _READ_BUFFER = 16 << 10
-_C_LIBRARY = ctypes.CDLL(None)
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 # After an error of accept(), which is a lack of memory or descriptors.
 _ACCEPT_PAUSE = 0.1
@@ -209,8 +207,7 @@ class Connections:
 
     def _tidy(self) -> None:
         self._ended = 0
-        gc.collect()
-        _C_LIBRARY.malloc_trim(0)
+        memory.give_back()
 
     async def _begin(self, accepted: socket.socket, connection: Connection) -> None:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from aiohttp import web
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
-from rke2_units.supervisor import tls
+from rke2_units.supervisor import memory, tls
 from rke2_units.supervisor.connections import Connections
 from rke2_units.supervisor.server import KEEPALIVE_SECONDS, Server
 from rke2_units.supervisor.settings import Settings
@@ -73,7 +73,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     factory = cast(web.Server, runner.server)  # setup() has made it
     connections = server.connections = Connections(settings.connections, tls.context(settings), factory)
     # What is there now stays: connections.py looks for garbage among the rest.
-    gc.collect()
+    memory.give_back()
     gc.freeze()
     accepting = loop.create_task(connections.accept(listener))
     journal.notify(READY=1, STATUS=f"serving the join API, at most {settings.connections} connections")

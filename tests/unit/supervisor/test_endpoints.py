@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -355,6 +356,8 @@ def put_endpoints(supervisor: Supervisor) -> None:
 def test_readyz_is_the_apiservers(supervisor: Supervisor) -> None:
     assert supervisor.ask("/v1-rke2/readyz", user="node").text == "ok"
     supervisor.api.ready = False
+    # It is not asked anew for every caller.
+    time.sleep(1)
     assert supervisor.ask("/v1-rke2/readyz", user="node").status == 503
 
 

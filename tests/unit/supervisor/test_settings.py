@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -125,4 +126,8 @@ def test_a_certificate_of_a_stranger_is_refused(material: Path, api: Api) -> Non
             (material / f"stranger.{suffix}").write_bytes(own)
         with pytest.raises(OSError):
             supervisor.ask("/v1-rke2/config", client="stranger", user="node")
+        # The refusal is sent first.
+        deadline = time.monotonic() + 5
+        while not supervisor.journal and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert "127.0.0.1 made no TLS connection" in supervisor.journal
