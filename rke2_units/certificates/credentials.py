@@ -147,11 +147,12 @@ def _server_password(request: Request) -> str:
     if not request.token:
         return on_disk or secrets.token_hex(16)
     password = _password(request.token, "token", _SERVER)
-    # The cluster's own data can be encrypted with the password that it was made with.
+    # The cluster's data in etcd is sealed with the one on disk, and only a rotation changes both.
     if on_disk and on_disk != password and os.path.isdir(f"{paths.etcd_data}/member"):
         raise ConfigurationError(
-            "token is not the one that this cluster was made with",
-            hint=f"set the one in {paths.token}, or remove the key from the configuration",
+            f"token is not the one in {paths.token}, which this server's cluster has",
+            hint="set that one, or remove the key from the configuration; the cluster gets another one by "
+            "rke2-units token rotate --new-token-file FILE, run on each server",
         )
     return password
 

@@ -51,7 +51,7 @@ def _compare(stored: Mapping[str, bytes], files: Mapping[str, bytes]) -> bool:
     if differing:
         raise UserError(
             f"the cluster's bootstrap data has another {', '.join(differing)} than this server",
-            hint="copy these files from another server, or, if these are right, rotate the token",
+            hint="copy these files from another server",
         )
     return False
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from rke2_units.certificates import pem, table
+from rke2_units.certificates import credentials, pem, table
 from rke2_units.certificates.token import authority_hash
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
@@ -471,6 +471,22 @@ def test_another_token_is_refused_once_etcd_has_data(node: "Node") -> None:
     node.ensure(token="sword")
     assert "server/token" in node.ensure(token="halibut")
     (node.server / "db/etcd/member").mkdir()
-    with pytest.raises(ConfigurationError, match="token is not the one that this cluster was made with"):
+    state = node.state()
+    with pytest.raises(ConfigurationError, match="token is not the one in .*/server/token") as refused:
         node.ensure(token="swordfish")
+    assert "rke2-units token rotate --new-token-file FILE" in str(refused.value.hint)
+    assert node.state() == state
     assert node.ensure(token="halibut") == []
+
+
+def test_a_rotated_token_is_the_one_that_counts_from_then_on(node: "Node") -> None:
+    node.ensure(token="halibut")
+    (node.server / "db/etcd/member").mkdir()
+    bundle = (node.tls / "server-ca.crt").read_text()
+    files.write_all(credentials.rotated(node.request.paths, bundle, "halibut", "swordfish"))
+    state = node.state()
+    with pytest.raises(ConfigurationError, match="token is not the one in .*/server/token"):
+        node.ensure(token="halibut")
+    for configured in ("swordfish", "", (node.server / "token").read_text().strip()):
+        assert node.ensure(token=configured) == []
+    assert node.state() == state
