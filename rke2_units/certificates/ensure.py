@@ -13,7 +13,6 @@ from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import Directory, File
 from rke2_units.names import Role
-from rke2_units.plan import joining
 
 if TYPE_CHECKING:
     from rke2_units.certificates.authority import Authority
@@ -76,8 +75,7 @@ def _directories(request: Request) -> list[Directory]:
 
 
 def _server_leaves(request: Request) -> list[table.Leaf]:
-    every = (*table.SERVER_LEAVES, *(table.SUPERVISOR_LEAVES if joining.JOINING else ()))
-    return [leaf for leaf in every if request.etcd or not leaf.etcd_member]
+    return [leaf for leaf in table.SERVER_LEAVES if request.etcd or not leaf.etcd_member]
 
 
 def _authorities(request: Request, now: datetime) -> dict[str, "Authority"]:

@@ -97,11 +97,8 @@ SERVER_LEAVES = (
     Leaf("etcd/client", ETCD_SERVER_CA, "etcd-client"),
     Leaf("etcd/server-client", ETCD_SERVER_CA, "etcd-server", "", _BOTH, Names.ETCD, etcd_member=True),
     Leaf("etcd/peer-server-client", ETCD_PEER_CA, "etcd-peer", "", _BOTH, Names.ETCD, etcd_member=True),
-)
-
-# Below server/tls too, on servers that others join. RKE2 keeps one for all of its servers in a Secret and
-# adds names as clients ask for them; here each server has its own, with the names that are configured.
-SUPERVISOR_LEAVES = (
+    # RKE2 keeps one for all of its servers in a Secret and adds names as clients ask for them; here each
+    # server has its own, with the names that are configured.
     Leaf("serving-supervisor", SERVER_CA, "rke2", "rke2", usages=_SERVER, names=Names.SUPERVISOR),
 )
 

@@ -273,17 +273,12 @@ def status(as_json: bool) -> int:
     return 0 if found.well else 1
 
 
-@command.group(cls=_Group, hidden=True)
+@command.group(cls=_Group)
 def token() -> None:
-    """Make, list and delete bootstrap tokens; give the cluster another token.
+    """Make, list, delete and rotate tokens.
 
     On a server, as root.
     """
-    from rke2_units.errors import UserError
-    from rke2_units.plan import joining
-
-    if not joining.JOINING:
-        raise UserError("joining does not act yet, and tokens with it")
 
 
 @token.command("create")

@@ -18,7 +18,6 @@ from rke2_units.node.checks import Severity
 from rke2_units.node.diff import unified
 from rke2_units.node.installation import read as read_installation
 from rke2_units.node.releases import Fetched
-from rke2_units.plan import joining
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES
 
@@ -37,12 +36,11 @@ def install(
     `server` and `token_file` ("-": standard input) are the cluster to join, where they are given.
     """
     refuse_other_role(role)
-    given = join_options.read(server, token_file, os.environ if joining.JOINING else {})
+    given = join_options.read(server, token_file, os.environ)
     fetched: list[Fetched] = []
 
     def find(chosen: Chosen) -> Release:
-        if joining.JOINING:
-            required.check(chosen.config)
+        required.check(chosen.config)
         return _release(chosen, image_lists, fetched)
 
     prepared = make_plan_here(role, release, find=find, arguments=given.arguments)

@@ -15,7 +15,7 @@ from rke2_units.node import installation, releases
 from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
-from rke2_units.plan import joining, make_plan
+from rke2_units.plan import make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT
 
@@ -89,7 +89,7 @@ def make_plan_here(
     chosen = choose(role, release_name, config_file, arguments)
     release = find(chosen)
     config = chosen.config
-    if joining.JOINING and chosen.role is Role.AGENT:
+    if chosen.role is Role.AGENT:
         kept = cluster_config.kept(Paths(data_directory(config)).cluster_config)
         config = cluster_config.over(config, kept or {}, "the cluster's servers")
     plan = make_plan(

@@ -10,8 +10,7 @@ from rke2_units.certificates.ensure import ensure
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.config.load import load
-from rke2_units.daemon import joining as servers
-from rke2_units.daemon import judgement, units
+from rke2_units.daemon import joining, judgement, units
 from rke2_units.daemon.joining import Ask
 from rke2_units.daemon.probes import Fact
 from rke2_units.doors import http, journal
@@ -25,7 +24,7 @@ from rke2_units.names import Paths, Role
 from rke2_units.node import apply, facts, foreign_containerd, installation, releases
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.installation import Installation
-from rke2_units.plan import api_proxy, joining, make_plan, node_annotations, program_settings, programs
+from rke2_units.plan import api_proxy, make_plan, node_annotations, program_settings, programs
 
 
 @dataclass(frozen=True)
@@ -88,17 +87,17 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     # Never fetched here: a start must not depend on the network, nor on who answers there.
     release = releases.find(config.text("release") or installed.release)
     paths = Paths(derived.data_directory(config))
-    if joining.JOINING and role is Role.SERVER and not taken_in:
-        servers.forget_invitation(config)
+    if role is Role.SERVER and not taken_in:
+        joining.forget_invitation(config)
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
     warnings = list(config.warnings)
-    if joining.JOINING and role is Role.AGENT:
-        config, warning = servers.join_agent(config, gathered, ask)
+    if role is Role.AGENT:
+        config, warning = joining.join_agent(config, gathered, ask)
         warnings += [warning] if warning else []
-    elif joining.JOINING and gathered.etcd_join:
-        warning = servers.join_server(config, gathered, ask)
+    elif gathered.etcd_join:
+        warning = joining.join_server(config, gathered, ask)
         warnings += [warning] if warning else []
     ensure(certificate_request(role, config, gathered), datetime.now(UTC))
     installation.make_digest_key()
@@ -114,7 +113,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         systemd.reload()
 
     components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
-    joined = joining.JOINING and role is Role.AGENT
+    joined = role is Role.AGENT
     proxied = api_proxy.apiserver_url(config) if joined else ""
     apiserver = proxied or f"https://127.0.0.1:{names.APISERVER_PORT}"
     asked = program_settings.facts(paths, proxied)

@@ -22,7 +22,6 @@ from rke2_units.join.server_list import ServerList
 from rke2_units.model import NodeFacts
 from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
-from rke2_units.plan import joining
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 from rke2_units.plan.helm import PROGRAM as HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
@@ -102,7 +101,7 @@ def has_to_join_etcd(config: Config, paths: Paths) -> bool:
     that data.
     """
     done = (paths.etcd_wal, paths.etcd_initial)
-    is_wanted = joining.JOINING and config.is_set("server") and os.geteuid() == 0
+    is_wanted = config.is_set("server") and os.geteuid() == 0
     return is_wanted and not any(os.path.exists(path) for path in done)
 
 
@@ -111,7 +110,7 @@ def etcd_initial(paths: Paths) -> dict[str, str]:
 
     ConfigurationError when it is something else: with other values etcd would begin a cluster of its own.
     """
-    text = files.read_text(paths.etcd_initial) if joining.JOINING and os.geteuid() == 0 else None
+    text = files.read_text(paths.etcd_initial) if os.geteuid() == 0 else None
     if text is None:
         return {}
     try:

@@ -14,7 +14,6 @@ from rke2_units.plan import (
     controllers_settings,
     etcd,
     helm,
-    joining,
     kubelet,
     program_settings,
     programs,
@@ -35,8 +34,6 @@ from rke2_units.release.model import Release
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
     """The full list of files and units of this node. ConfigurationError for values that cannot be."""
-    if not joining.JOINING:
-        joining.refuse(config)
     paths = Paths(derived.data_directory(config))
     node_name = derived.node_name(config, facts)
     runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)
@@ -138,11 +135,11 @@ def _units(
 ) -> tuple[str, ...]:
     """The units that the node daemon starts, in starting order."""
     applies = names.KUBE_APISERVER in components
-    serves = joining.JOINING and role is Role.SERVER
+    serves = role is Role.SERVER
     wanted = {
         names.SUPERVISOR_SOCKET: serves,
         names.SUPERVISOR_UNIT: serves,
-        names.API_PROXY_UNIT: joining.JOINING and role is Role.AGENT,
+        names.API_PROXY_UNIT: role is Role.AGENT,
         names.CONTENT_UNIT: not derived.uses_host_content(config),
         names.CONTAINERD_UNIT: bool(node_programs.containerd),
         names.IMAGES_UNIT: True,

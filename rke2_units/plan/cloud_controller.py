@@ -10,7 +10,7 @@ from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
-from rke2_units.plan import addresses, joining
+from rke2_units.plan import addresses
 from rke2_units.release.model import Release
 
 _IMAGE_KEY = f"{names.CLOUD_CONTROLLER_MANAGER}-image"
@@ -20,8 +20,7 @@ _PROVIDER = "rke2"
 def runs(config: Config, release: Release) -> bool:
     """Whether the cluster has it; kubelets taint their nodes then until it has seen to them."""
     return (
-        joining.JOINING
-        and derived.runs(config, names.CLOUD_CONTROLLER_MANAGER)
+        derived.runs(config, names.CLOUD_CONTROLLER_MANAGER)
         and not config.text("cloud-provider-name")
         and bool(config.text(_IMAGE_KEY) or _IMAGE_KEY in release.images)
     )

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from rke2_units import names
 from rke2_units.names import Paths
-from rke2_units.plan import joining
 from rke2_units.plan.etcdctl import Etcdctl
 from rke2_units.plan.helm import directory_name
 from rke2_units.plan.static_pods import StaticPod
@@ -106,7 +105,7 @@ def text(
     components = {pod.component for pod in static_pods}
     # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
     known = {"kubelet", *components, *([names.KUBE_APISERVER] if proxied else [])}
-    if joining.JOINING and names.ETCD in components:
+    if names.ETCD in components:
         known.add(_ETCD_VOTES)
     if names.CLOUD_CONTROLLER_MANAGER in components:
         known.add(_CLOUD_CONTROLLER_ROLES)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units.plan import joining
 from tests.node import product
 from tests.nodes import registry
 from tests.nodes.content import SUITES, content
@@ -19,10 +18,6 @@ from tests.package import build_deb
 
 # The lock of this process, while it runs a file.
 _TURN = pytest.StashKey[int]()
-# What nodes do only when they join others.
-collect_ignore = (
-    [] if joining.JOINING else ["test_cluster.py", "test_joining.py", "test_supervisor_attacks.py"]
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

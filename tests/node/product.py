@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rke2_units.plan import joining
 from tests.nodes.machine import Node
 
 SERVER = "rke2-server.service"
@@ -21,22 +20,18 @@ def pod_unit(component: str) -> str:
     return f"rke2-static-pod@{component}.service"
 
 
-# What others join a server through.
-JOINING_UNITS = (
+UNITS = (
     "rke2-supervisor.socket",
     "rke2-supervisor.service",
-    "rke2-etcdctl.service",
-    "rke2-controllers.service",
-)
-UNITS = (
     "rke2-content.service",
     CONTAINERD,
     "rke2-images.service",
     KUBELET,
+    "rke2-etcdctl.service",
     *(pod_unit(component) for component in COMPONENTS),
     "rke2-helm.service",
     "rke2-helm-applier.service",
-    *(JOINING_UNITS if joining.JOINING else ()),
+    "rke2-controllers.service",
 )
 
 

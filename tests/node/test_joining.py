@@ -320,3 +320,21 @@ def test_a_deleted_node_gives_its_name_free(nodes: Nodes) -> None:
         timeout=30,
     )
     assert ask(stranger, server, "/cacerts")[1] == server.read(f"{TLS}/server-ca.crt")
+
+
+def test_another_token_takes_the_place_of_the_servers(nodes: Nodes) -> None:
+    server, agent = nodes.server, nodes.agent
+    server.run("rke2-units", "token", "rotate", timeout=60)
+    new = server.read(f"{DATA}/server/node-token").strip().rpartition(":")[2]
+    path = "/v1-rke2/server-bootstrap"
+    assert ask(agent, server, path, user=f"server:{nodes.password}")[0] == 401
+    assert ask(agent, server, path, user=f"server:{new}")[0] == 200
+    again = server.run("rke2-units", "token", "rotate", "--new-token-file", "-", input=new).stdout
+    assert "nothing was changed" in again
+    # Neither needs the old one any more.
+    server.systemctl("restart", SERVER, timeout=120)
+    product.wait_until_running(server, timeout=60)
+    agent.systemctl("restart", AGENT, timeout=60)
+    wait_until_agent_runs(agent, timeout=30)
+    for node in (server, agent):
+        node.wait_for("all to be well", ["rke2-units", "status"], timeout=30)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from rke2_units.names import UNIT_DIRECTORY, Paths, Role
-from rke2_units.plan import joining
 from rke2_units.release.table import DEFAULT, RELEASES
 from tests.nodes.content import content
 from tests.nodes.machine import Node
@@ -18,10 +17,10 @@ CONFIG = {
 }
 _EVERY_NODE = frozenset({"content", "containerd", "images", "kubelet", "static-pod@"})
 # So that none is left out unseen.
-UNITS = {Role.SERVER: _EVERY_NODE | {"helm", "helm-applier"}, Role.AGENT: _EVERY_NODE}
-if joining.JOINING:
-    UNITS[Role.SERVER] |= {"supervisor", "etcdctl", "controllers"}
-    UNITS[Role.AGENT] |= {"api-proxy"}
+UNITS = {
+    Role.SERVER: _EVERY_NODE | {"supervisor", "etcdctl", "controllers", "helm", "helm-applier"},
+    Role.AGENT: _EVERY_NODE | {"api-proxy"},
+}
 
 
 @pytest.fixture(scope="module")

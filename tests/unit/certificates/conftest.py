@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,6 @@ from rke2_units.certificates import keys
 from rke2_units.certificates.ensure import Request, ensure
 from rke2_units.model import File
 from rke2_units.names import Paths
-from rke2_units.plan import joining
 
 START = datetime(2026, 1, 1, 12, 30, 15, 999, tzinfo=UTC)
 SERVICE_ACCOUNT_KEY = keys.make_service_account_key()
@@ -57,14 +56,6 @@ class Node:
                 content = path.read_bytes() if path.is_file() else b""
             found[str(path.relative_to(self.root))] = (about.st_ino, about.st_mode & 0o7777, content)
         return found
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _joining() -> Iterator[None]:
-    """Servers that others join have one certificate more."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joining, "JOINING", True)
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rke2_units.certificates import certificate, pem, table
 from rke2_units.names import Role
-from rke2_units.plan import joining
 
 if TYPE_CHECKING:
     from tests.unit.certificates.conftest import Node
@@ -415,15 +414,8 @@ def test_existing_etcd_data_go_to_the_user_of_a_profile_that_is_set_later(node: 
 
 def test_the_table_speaks_of_known_authorities_only() -> None:
     names = {authority.name for authority in table.AUTHORITIES}
-    every = table.SERVER_LEAVES + table.SUPERVISOR_LEAVES + table.AGENT_LEAVES
+    every = table.SERVER_LEAVES + table.AGENT_LEAVES
     assert {leaf.authority for leaf in every} == names
-
-
-def test_a_server_that_nobody_joins_has_no_certificate_for_that(
-    node: "Node", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(joining, "JOINING", False)
-    assert not [path for path in node.ensure() if "serving-supervisor" in path]
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,15 @@ WANTED = leaf.Wanted("kubelet", "nodes", (table.Usage.SERVER,), ("one", "2001:db
 KEY = keys.make()
 
 
-SERVER_LEAVES = table.SERVER_LEAVES + table.SUPERVISOR_LEAVES
-
-
 def leaf_files(node: "Node") -> set[str]:
     """The certificate files of all leaves, relative to the data directory."""
-    return {f"server/tls/{entry.name}.crt" for entry in SERVER_LEAVES} | {
+    return {f"server/tls/{entry.name}.crt" for entry in table.SERVER_LEAVES} | {
         f"agent/{entry.name}.crt" for entry in table.AGENT_LEAVES
     }
 
 
 def issued_by(name: str) -> set[str]:
-    return {f"server/tls/{entry.name}.crt" for entry in SERVER_LEAVES if entry.authority == name} | {
+    return {f"server/tls/{entry.name}.crt" for entry in table.SERVER_LEAVES if entry.authority == name} | {
         f"agent/{entry.name}.crt" for entry in table.AGENT_LEAVES if entry.authority == name
     }
 

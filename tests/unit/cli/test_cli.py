@@ -19,7 +19,10 @@ from rke2_units.names import Role
 from rke2_units.node import facts, installation
 from rke2_units.node.installation import Installation
 
-COMMANDS = ("install", "render", "diff", "release", "images", "status", "killall", "uninstall", "completion")
+COMMANDS = (
+    *("install", "render", "diff", "release", "images", "status"),
+    *("token", "killall", "uninstall", "completion"),
+)
 
 
 @pytest.fixture(autouse=True)

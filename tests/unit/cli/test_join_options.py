@@ -12,7 +12,6 @@ from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
 from rke2_units.names import Role
 from rke2_units.node import checks
-from rke2_units.plan import joining
 
 URL = "https://one.example:9345"
 TOKEN = f"K10{'ab' * 32}::node:a secret"
@@ -139,8 +138,7 @@ def test_the_file_that_the_nodes_unit_reads_gets_the_drop_in(
 
 @pytest.fixture
 def installs(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`install` may be run here: it joins, looks at no machine, and everything is below a folder."""
-    monkeypatch.setattr(joining, "JOINING", True)
+    """`install` may be run here: it looks at no machine, and everything is below a folder."""
     monkeypatch.setattr(checks, "failures", lambda node: [])
     monkeypatch.setenv("RKE2_CONFIG_FILE", environment["RKE2_CONFIG_FILE"])
     configure(environment, f"data-dir: {tmp_path}/data\n")

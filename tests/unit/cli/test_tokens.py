@@ -24,7 +24,6 @@ from rke2_units.names import Paths, Role
 from rke2_units.node import installation, token_rotation
 from rke2_units.node.installation import Installation
 from rke2_units.node.token_rotation import Rotation
-from rke2_units.plan import joining
 from rke2_units.programs.etcd import Etcd
 from tests.unit.kubernetes_api import ApiServer, Reply, Store, served
 
@@ -40,7 +39,6 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     paths = Paths(os.fspath(tmp_path))
     os.makedirs(paths.tls)
     Path(f"{paths.tls}/server-ca.crt").write_text(BUNDLE)
-    monkeypatch.setattr(joining, "JOINING", True)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(
         installation, "read", lambda root="/": Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data)
@@ -63,12 +61,6 @@ def server(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]
 
         monkeypatch.setattr(tokens, "_admin", admin)
         yield server
-
-
-def test_the_commands_wait_for_joining(paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(joining, "JOINING", False)
-    assert invoke(["token", "list"]) == ExitCode.FAILURE
-    assert "joining does not act yet" in capsys.readouterr().err
 
 
 def test_a_new_token_names_the_clusters_authority(server: ApiServer, capsys: Any) -> None:

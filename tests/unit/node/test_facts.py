@@ -11,7 +11,6 @@ from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.names import Paths, Role
 from rke2_units.node import facts
-from rke2_units.plan import joining
 
 
 def program(path: Path, mode: int = 0o755) -> str:
@@ -172,12 +171,11 @@ INITIAL = {"initial-cluster": "a-1=https://192.0.2.1:2380", "initial-cluster-sta
 
 
 @pytest.fixture
-def joins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", True)
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
-@pytest.mark.usefixtures("joins")
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
     ("values", "there", "joins_etcd"),
     [
@@ -198,12 +196,7 @@ def test_a_server_joins_etcd_once(
     assert facts.has_to_join_etcd(config, Paths(os.fspath(tmp_path))) is joins_etcd
 
 
-def test_no_server_joins_etcd_before_nodes_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", False)
-    assert not facts.has_to_join_etcd(make_config(Role.SERVER, JOINED), Paths(os.fspath(tmp_path)))
-
-
-@pytest.mark.usefixtures("joins")
+@pytest.mark.usefixtures("as_root")
 def test_a_members_first_values_are_read_as_they_were_written(tmp_path: Path) -> None:
     paths = Paths(os.fspath(tmp_path))
     assert facts.etcd_initial(paths) == {}
@@ -212,7 +205,7 @@ def test_a_members_first_values_are_read_as_they_were_written(tmp_path: Path) ->
     assert facts.etcd_initial(paths) == INITIAL
 
 
-@pytest.mark.usefixtures("joins")
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"initial-cluster": "a=b"}', '{"initial-cluster": 1}'])
 def test_damaged_first_values_are_not_gone_without(tmp_path: Path, text: str) -> None:
     # With the values of a new cluster, etcd would be a cluster of its own.

@@ -26,7 +26,7 @@ HOST_MACHINE = replace(
     },
     containerd_version=1,
 )
-AGENT = {"server": "https://server.example:9345", "token": "secret"}
+JOINING = {"server": "https://server.example:9345", "token": "secret"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,29 @@ _ARGUMENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "ku
 
 CASES = {
     "server": Case(Role.SERVER),
-    "agent": Case(Role.AGENT, dict(AGENT)),
+    # Not yet a member of the cluster's etcd, and then as one.
+    "joining-server": Case(Role.SERVER, dict(JOINING), replace(MACHINE, etcd_join=True)),
+    "joined-server": Case(
+        Role.SERVER,
+        dict(JOINING),
+        replace(
+            MACHINE,
+            etcd_initial={
+                "initial-cluster": "node0-01234567=https://192.0.2.9:2380,"
+                "node1-1a2b3c4d=https://192.0.2.10:2380",
+                "initial-cluster-state": "existing",
+            },
+        ),
+    ),
+    "agent": Case(
+        Role.AGENT,
+        dict(JOINING),
+        replace(
+            MACHINE,
+            servers=("192.0.2.9:9345", "[2001:db8::9]:9345"),
+            apiservers=("192.0.2.9:6443", "[2001:db8::9]:6443"),
+        ),
+    ),
     "server-hardened": Case(
         Role.SERVER,
         {"profile": "cis"},
@@ -109,6 +131,8 @@ CASES = {
             "node-label": ["a=b", "example.com/c="],
             "node-taint": ["CriticalAddonsOnly=true:NoExecute", "alone:NoSchedule"],
             "node-ip": "192.0.2.11",
+            "bind-address": "192.0.2.11",
+            "tls-san": "api.example",
             "cluster-domain": "example.cluster",
             "cluster-dns": "10.43.0.53",
             "service-node-port-range": "30000-30100",
@@ -162,38 +186,6 @@ CASES = {
                     )
                 )
             },
-        ),
-    ),
-}
-
-# Nodes that join others, or are joined; they need the switch of plan.joining.
-JOINING_CASES = {
-    "joining-server": Case(Role.SERVER, {"tls-san": "api.example", "bind-address": "192.0.2.10"}),
-    # Not yet a member of the cluster's etcd.
-    "joining-server-waiting": Case(
-        Role.SERVER,
-        {"server": "https://first.example:9345", "token": "secret"},
-        replace(MACHINE, etcd_join=True),
-    ),
-    "joining-server-member": Case(
-        Role.SERVER,
-        {"server": "https://first.example:9345", "token": "secret"},
-        replace(
-            MACHINE,
-            etcd_initial={
-                "initial-cluster": "node0-01234567=https://192.0.2.9:2380,"
-                "node1-1a2b3c4d=https://192.0.2.10:2380",
-                "initial-cluster-state": "existing",
-            },
-        ),
-    ),
-    "joining-agent": Case(
-        Role.AGENT,
-        dict(AGENT),
-        replace(
-            MACHINE,
-            servers=("192.0.2.9:9345", "[2001:db8::9]:9345"),
-            apiservers=("192.0.2.9:6443", "[2001:db8::9]:6443"),
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""What the plan has for nodes that join others, and that none of it is there before it is switched on."""
+"""What the plan has for nodes that join others, and for those that are joined."""
 
 import json
 import os
@@ -15,16 +15,15 @@ from rke2_units import names
 from rke2_units.certificates import bootstrap
 from rke2_units.config.load import make_config
 from rke2_units.controllers import settings as controllers_settings
-from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
-from rke2_units.plan import api_proxy, joining, make_plan, supervisor_settings
+from rke2_units.plan import api_proxy, make_plan, supervisor_settings
 from rke2_units.plan.cluster_config import cluster_config
 from rke2_units.plan.templates import render
 from rke2_units.programs import settings as program_settings
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.supervisor.settings import read as read_supervisor_settings
-from tests.unit.plan.cases import AGENT, CASES, JOINING_CASES, MACHINE
+from tests.unit.plan.cases import CASES, MACHINE
 
 RELEASE = release(DEFAULT)
 PATHS = Paths()
@@ -38,51 +37,8 @@ OF_JOINING = {
 }
 
 
-@pytest.mark.parametrize(
-    ("role", "values"),
-    [
-        (Role.SERVER, {"server": "https://first.example:9345", "token": "x"}),
-        (Role.SERVER, {"bind-address": "10.1.2.3"}),
-        (Role.SERVER, {"token-require-ca-pin": True}),
-        (Role.AGENT, {**AGENT, "lb-server-port": 7000}),
-        (Role.AGENT, {**AGENT, "node-internal-dns": "node.example"}),
-        (Role.SERVER, {"kube-cloud-controller-manager-arg": ["v=2"]}),
-        (Role.SERVER, {"cloud-controller-manager-extra-mount": ["/a:/b"]}),
-        (Role.SERVER, {"cloud-controller-manager-extra-env": ["A=b"]}),
-        (Role.SERVER, {"cloud-controller-manager-image": "example.com/ccm:1"}),
-    ],
-    ids=str,
-)
-def test_a_key_of_joining_is_refused_until_nodes_join(
-    role: Role, values: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = make_config(role, values)
-    name = next(name for name in values if name not in AGENT or role is Role.SERVER)
-    monkeypatch.setattr(joining, "JOINING", False)
-    with pytest.raises(ConfigurationError, match=f"test: {name} cannot be used: rke2-units "):
-        make_plan(role, config, MACHINE, RELEASE)
-    monkeypatch.setattr(joining, "JOINING", True)
-    make_plan(role, config, MACHINE, RELEASE)
-
-
-@pytest.mark.parametrize("values", [{"lb-server-port": 6444}, {"bind-address": "0.0.0.0"}], ids=str)
-def test_its_default_is_not_refused(values: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", False)
-    make_plan(Role.SERVER, make_config(Role.SERVER, values), MACHINE, RELEASE)
-
-
-def test_an_agent_may_name_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", False)
-    make_plan(Role.AGENT, CASES["agent"].config(), MACHINE, RELEASE)
-
-
-@pytest.fixture
-def joins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", True)
-
-
 def plan_of(case: str, release_name: str = DEFAULT, **values: object) -> Plan:
-    node = JOINING_CASES[case]
+    node = CASES[case]
     config = make_config(
         node.role, {**node.values, **{key.replace("_", "-"): v for key, v in values.items()}}
     )
@@ -93,19 +49,10 @@ def unit(plan: Plan, name: str) -> str:
     return plan.file(f"{names.UNIT_DIRECTORY}/{name}").content
 
 
-def test_nothing_of_it_is_there_until_nodes_join(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", False)
-    for case in CASES.values():
-        plan = make_plan(case.role, case.config(), case.facts, RELEASE)
-        assert not OF_JOINING & set(plan.units)
-        assert not OF_JOINING & {file.path.rpartition("/")[2] for file in plan.files}
-
-
-@pytest.mark.usefixtures("joins")
 def test_every_unit_that_is_started_has_a_file_and_the_supervisor_is_first() -> None:
     seen = set()
-    for case in JOINING_CASES:
-        plan = plan_of(case)
+    for case in CASES.values():
+        plan = make_plan(case.role, case.config(), case.facts, RELEASE)
         files = {file.path.rpartition("/")[2] for file in plan.files}
         for name in plan.units:
             assert re.sub("@.*[.]", "@.", name) in files
@@ -117,24 +64,22 @@ def test_every_unit_that_is_started_has_a_file_and_the_supervisor_is_first() -> 
     assert seen == OF_JOINING
 
 
-@pytest.mark.usefixtures("joins")
 def test_a_server_that_has_to_join_etcd_can_start_no_etcd_of_its_own() -> None:
-    plan = plan_of("joining-server-waiting")
+    plan = plan_of("joining-server")
     assert plan.units[-2:] == (names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT)
     assert not [name for name in plan.units if "static-pod" in name or "kubelet" in name]
     paths = {file.path for file in plan.files}
     assert not paths & {PATHS.etcd_config, *(PATHS.staged_manifest(name) for name in names.STATIC_PODS)}
 
 
-@pytest.mark.usefixtures("joins")
 @pytest.mark.parametrize("release_name", RELEASES)
 def test_the_programs_can_read_what_the_plan_writes_for_them(release_name: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
-    file.write_text(plan_of("joining-server-waiting", release_name).file(PATHS.program_settings).content)
+    file.write_text(plan_of("joining-server", release_name).file(PATHS.program_settings).content)
     read = program_settings.read(str(file))
     assert read.etcdctl.directory.startswith("etcdctl-") and read.etcdctl.image
     joined = read.etcd_join
-    assert joined.text("server") == "https://first.example:9345"
+    assert joined.text("server") == "https://server.example:9345"
     assert joined.text("member_name") == "node1-1a2b3c4d"
     assert joined.text("peer_url") == "https://192.0.2.10:2380"
     assert joined.text("initial") == PATHS.etcd_initial
@@ -142,7 +87,7 @@ def test_the_programs_can_read_what_the_plan_writes_for_them(release_name: str, 
         assert joined.text(key).startswith(PATHS.server)
     assert joined.text("etcdctl") == f"{PATHS.content}/{read.etcdctl.directory}/etcdctl"
 
-    server = plan_of("joining-server", release_name)
+    server = plan_of("server", release_name)
     file.write_text(server.file(PATHS.controllers_settings).content)
     controllers = controllers_settings.read(str(file))
     assert controllers.member_name == "node1-1a2b3c4d" and controllers.rbac == PATHS.rbac
@@ -151,10 +96,9 @@ def test_the_programs_can_read_what_the_plan_writes_for_them(release_name: str, 
     }
 
 
-@pytest.mark.usefixtures("joins")
 def test_the_supervisor_can_read_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "settings.json"
-    file.write_text(plan_of("joining-server").file(PATHS.supervisor_settings).content)
+    file.write_text(plan_of("server").file(PATHS.supervisor_settings).content)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     settings = read_supervisor_settings(str(file))
     assert settings.node_name == "node1" and settings.node_ips == ("192.0.2.10",)
@@ -163,16 +107,14 @@ def test_the_supervisor_can_read_its_settings(tmp_path: Path, monkeypatch: pytes
     assert len(settings.cipher_suites) == 6 and settings.min_tls_version == "VersionTLS12"
 
 
-@pytest.mark.usefixtures("joins")
 def test_the_supervisor_speaks_the_tls_that_the_apiserver_was_told_to() -> None:
     given = ["tls-min-version=VersionTLS13", "tls-cipher-suites=TLS_A,TLS_B"]
-    plan = plan_of("joining-server", kube_apiserver_arg=given)
+    plan = plan_of("server", kube_apiserver_arg=given)
     settings = json.loads(plan.file(PATHS.supervisor_settings).content)
     assert settings["min_tls_version"] == "VersionTLS13"
     assert settings["cipher_suites"] == ["TLS_A", "TLS_B"]
 
 
-@pytest.mark.usefixtures("joins")
 @pytest.mark.parametrize(
     ("address", "listened_on"),
     [
@@ -183,11 +125,10 @@ def test_the_supervisor_speaks_the_tls_that_the_apiserver_was_told_to() -> None:
     ],
 )
 def test_the_supervisor_listens_on_the_bind_address(address: str, listened_on: str) -> None:
-    text = unit(plan_of("joining-server", bind_address=address), names.SUPERVISOR_SOCKET)
+    text = unit(plan_of("server", bind_address=address), names.SUPERVISOR_SOCKET)
     assert f"\nListenStream={listened_on}\n" in text
 
 
-@pytest.mark.usefixtures("joins")
 def test_the_supervisor_gets_every_file_of_the_bootstrap_data_but_keys_that_are_elsewhere() -> None:
     found = supervisor_settings.credentials(PATHS, MACHINE)
     assert {f"{PATHS.server}/{path}" for path in bootstrap.FILES.values()} <= set(found.values())
@@ -196,18 +137,17 @@ def test_the_supervisor_gets_every_file_of_the_bootstrap_data_but_keys_that_are_
     assert found.keys() - supervisor_settings.credentials(PATHS, here).keys() == {"server-ca.key"}
 
 
-@pytest.mark.usefixtures("joins")
 @pytest.mark.parametrize(
     ("case", "name", "path"),
     [
-        ("joining-server", names.SUPERVISOR_UNIT, f"{PATHS.tls}/serving-supervisor.crt"),
-        ("joining-server", names.SUPERVISOR_UNIT, PATHS.passwd),
-        ("joining-server", names.CONTROLLERS_UNIT, PATHS.passwd),
-        ("joining-agent", names.API_PROXY_UNIT, f"{PATHS.agent}/client-kubelet.crt"),
+        ("server", names.SUPERVISOR_UNIT, f"{PATHS.tls}/serving-supervisor.crt"),
+        ("server", names.SUPERVISOR_UNIT, PATHS.passwd),
+        ("server", names.CONTROLLERS_UNIT, PATHS.passwd),
+        ("agent", names.API_PROXY_UNIT, f"{PATHS.agent}/client-kubelet.crt"),
     ],
 )
 def test_a_changed_file_changes_the_digest_of_who_reads_it_once(case: str, name: str, path: str) -> None:
-    node = JOINING_CASES[case]
+    node = CASES[case]
     before, after = (
         unit(make_plan(node.role, node.config(), replace(node.facts, digests=digests), RELEASE), name)
         for digests in ({path: "1" * 64}, {path: "2" * 64})
@@ -216,9 +156,8 @@ def test_a_changed_file_changes_the_digest_of_who_reads_it_once(case: str, name:
     assert re.sub("DIGEST=.*", "", before) == re.sub("DIGEST=.*", "", after)
 
 
-@pytest.mark.usefixtures("joins")
 def test_another_list_of_servers_is_no_reason_to_restart_the_proxy() -> None:
-    node = JOINING_CASES["joining-agent"]
+    node = CASES["agent"]
     plans = [
         make_plan(node.role, node.config(), replace(node.facts, apiservers=servers), RELEASE)
         for servers in (("192.0.2.9:6443",), ("192.0.2.8:6443",))
@@ -227,9 +166,8 @@ def test_another_list_of_servers_is_no_reason_to_restart_the_proxy() -> None:
     assert plans[0].file(PATHS.api_proxy_config) != plans[1].file(PATHS.api_proxy_config)
 
 
-@pytest.mark.usefixtures("joins")
 def test_the_proxys_ports_are_the_configured_one_and_the_one_below_it() -> None:
-    text = plan_of("joining-agent", lb_server_port=7000).file(PATHS.api_proxy_config).content
+    text = plan_of("agent", lb_server_port=7000).file(PATHS.api_proxy_config).content
     assert re.findall("bind (.*)", text) == ["127.0.0.1:6999", "127.0.0.1:7000"]
     assert re.findall("^    server \\S+ (.*)", text, re.MULTILINE) == [
         "192.0.2.9:6443",
@@ -272,14 +210,13 @@ def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.usefixtures("joins")
 @pytest.mark.parametrize(
     ("case", "name"),
     [
-        ("joining-server", names.SUPERVISOR_UNIT),
-        ("joining-server", names.CONTROLLERS_UNIT),
-        ("joining-server-waiting", names.ETCD_JOIN_UNIT),
-        ("joining-agent", names.API_PROXY_UNIT),
+        ("server", names.SUPERVISOR_UNIT),
+        ("server", names.CONTROLLERS_UNIT),
+        ("joining-server", names.ETCD_JOIN_UNIT),
+        ("agent", names.API_PROXY_UNIT),
     ],
 )
 def test_what_speaks_with_other_machines_is_hardened(case: str, name: str, tmp_path: Path) -> None:
@@ -304,7 +241,7 @@ def test_rke2s_answer_has_masks_in_base64_and_every_network() -> None:
 
 
 def cloud_controller_runs(release_name: str = DEFAULT, **values: object) -> bool:
-    plan = plan_of("joining-server", release_name, **values)
+    plan = plan_of("server", release_name, **values)
     runs = names.static_pod_unit(names.CLOUD_CONTROLLER_MANAGER) in plan.units
     assert ("cloud-provider=external" in unit(plan, names.KUBELET_UNIT)) is (
         runs or "cloud_provider_name" in values
@@ -313,7 +250,6 @@ def cloud_controller_runs(release_name: str = DEFAULT, **values: object) -> bool
     return runs
 
 
-@pytest.mark.usefixtures("joins")
 def test_the_cloud_controller_runs_where_its_image_is_and_nobody_has_another() -> None:
     assert cloud_controller_runs()
     assert not cloud_controller_runs("v1.20.2+rke2r1")
@@ -322,9 +258,8 @@ def test_the_cloud_controller_runs_where_its_image_is_and_nobody_has_another() -
     assert not cloud_controller_runs(cloud_provider_name="external")
 
 
-@pytest.mark.usefixtures("joins")
 def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_controller_manager() -> None:
-    plan = plan_of("joining-server", kube_cloud_controller_manager_arg=["v=4"])
+    plan = plan_of("server", kube_cloud_controller_manager_arg=["v=4"])
     settings = json.loads(plan.file(PATHS.program_settings).content)
     needs = settings["static_pods"][names.CLOUD_CONTROLLER_MANAGER]["needs"]
     assert needs[0] == names.KUBE_APISERVER and len(needs) == 2
@@ -337,9 +272,8 @@ def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_contro
     assert '- "--controllers=*,tokencleaner,-service,-route,-cloud-node-lifecycle"' in others
 
 
-@pytest.mark.usefixtures("joins")
 def test_an_agents_kube_proxy_waits_for_the_api_behind_the_nodes_proxy() -> None:
-    settings = json.loads(plan_of("joining-agent", lb_server_port=7001).file(PATHS.program_settings).content)
+    settings = json.loads(plan_of("agent", lb_server_port=7001).file(PATHS.program_settings).content)
     assert settings["static_pods"][names.KUBE_PROXY]["needs"] == [names.KUBE_APISERVER]
     fact = settings["facts"][names.KUBE_APISERVER]
     assert fact["url"] == "https://127.0.0.1:7000/readyz"
@@ -361,9 +295,8 @@ def test_every_role_and_binding_is_rke2s() -> None:
     assert {verb for rule in agents for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
-@pytest.mark.usefixtures("joins")
 def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:
-    settings = json.loads(plan_of("joining-server-member").file(PATHS.program_settings).content)
+    settings = json.loads(plan_of("joined-server").file(PATHS.program_settings).content)
     health, vote = settings["static_pods"][names.KUBE_APISERVER]["needs"]
     assert settings["facts"][health]["url"] == "http://127.0.0.1:2381/health"
     # A learner says that it is healthy.

@@ -5,7 +5,7 @@ import pytest
 from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.names import Role
-from rke2_units.plan import joining, mirror
+from rke2_units.plan import mirror
 from rke2_units.release.model import CHART, Release
 from rke2_units.release.table import DEFAULT, RELEASES
 
@@ -62,8 +62,7 @@ def test_an_agent_needs_its_own_images_only() -> None:
     assert needed(Role.AGENT).images == (KUBERNETES, PAUSE, RUNTIME)
 
 
-def test_a_server_needs_the_cloud_controller_that_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joining, "JOINING", True)
+def test_a_server_needs_the_cloud_controller_that_it_runs() -> None:
     assert CLOUD in needed(disable_cloud_controller=False).images
     assert CLOUD not in needed().images
 

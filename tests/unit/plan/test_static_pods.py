@@ -15,7 +15,7 @@ from rke2_units.plan import static_pods
 from rke2_units.plan.static_pods import StaticPod
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
-from tests.unit.plan.cases import AGENT, MACHINE
+from tests.unit.plan.cases import JOINING, MACHINE
 
 NEW = release(DEFAULT)
 OLD = release("v1.20.2+rke2r1")
@@ -281,7 +281,7 @@ def test_an_audit_log_to_standard_output_mounts_nothing() -> None:
 
 
 def test_a_server_runs_the_control_plane_and_an_agent_kube_proxy_alone() -> None:
-    server, agent = make_config(Role.SERVER, {}), make_config(Role.AGENT, dict(AGENT))
+    server, agent = make_config(Role.SERVER, {}), make_config(Role.AGENT, dict(JOINING))
     control_plane = tuple(name for name in names.STATIC_PODS if name != names.CLOUD_CONTROLLER_MANAGER)
     assert static_pods.components(Role.SERVER, server, OLD) == control_plane
     assert static_pods.components(Role.AGENT, agent, NEW) == (names.KUBE_PROXY,)
