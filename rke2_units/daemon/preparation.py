@@ -113,8 +113,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         systemd.reload()
 
     components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
-    joined = role is Role.AGENT
-    proxied = api_proxy.apiserver_url(config) if joined else ""
+    is_agent = role is Role.AGENT
+    proxied = api_proxy.apiserver_url(config) if is_agent else ""
     apiserver = proxied or f"https://127.0.0.1:{names.APISERVER_PORT}"
     asked = program_settings.facts(paths, proxied)
     facts_to_ask: dict[str, Fact] = {
@@ -123,10 +123,10 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         if name == "kubelet" or name in components
     }
     api = names.KUBE_APISERVER
-    if joined:
+    if is_agent:
         api = judgement.component(names.API_PROXY_UNIT)
         facts_to_ask[api] = asked[names.KUBE_APISERVER]
-    identity = _identity(paths.agent, "client-kubelet") if joined else _identity(paths.tls, "client-admin")
+    identity = _identity(paths.agent, "client-kubelet") if is_agent else _identity(paths.tls, "client-admin")
     return Prepared(
         plan=plan,
         paths=paths,
@@ -144,8 +144,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         api=api,
         node_url=f"{apiserver}/api/v1/nodes/" + derived.node_name(config, gathered),
         identity=identity,
-        annotations=node_annotations.annotations(config, gathered) if joined else {},
-        servers=_servers(config, gathered, apiserver) if joined else None,
+        annotations=node_annotations.annotations(config, gathered) if is_agent else {},
+        servers=_servers(config, gathered, apiserver) if is_agent else None,
     )
 
 
