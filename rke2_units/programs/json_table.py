@@ -49,7 +49,9 @@ class Table:
         return value
 
     def table(self, key: str) -> "Table":
-        return Table(f"{self.where}: {key}", self.values.get(key, {}))
+        # What is said of it shall be one line, whatever the file holds.
+        shown = key if key.isprintable() else repr(key)
+        return Table(f"{self.where}: {shown}", self.values.get(key, {}))
 
     def tables(self, key: str) -> "list[Table]":
         value = self.values.get(key, [])

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rke2_units.errors import ConfigurationError, UserError
@@ -59,6 +59,7 @@ JSON = st.recursive(
 
 
 @given(key=st.sampled_from(sorted(settings_values(Path("/x")))), value=JSON)
+@example(key="facts", value={"\n": None})
 def test_no_value_of_any_key_causes_more_than_one_line(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: object
 ) -> None:
