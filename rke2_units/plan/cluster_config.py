@@ -32,7 +32,8 @@ def cluster_config(config: Config, facts: NodeFacts) -> dict[str, object]:
         # RKE2 has neither k3s' controller of network policies nor its flannel.
         "DisableNPC": True,
         "DisableServiceLB": not config.boolean("enable-servicelb"),
-        "EgressSelectorMode": config.text("egress-selector-mode"),
+        # There are no tunnels: agents need not open any.
+        "EgressSelectorMode": "disabled",
         "EmbeddedRegistry": config.boolean("embedded-registry"),
         "EncryptProvider": config.text("secrets-encryption-provider"),
         "EncryptSecrets": True,

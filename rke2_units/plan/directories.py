@@ -14,6 +14,8 @@ def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[
         Directory(paths.credentials, 0o700),
         Directory(paths.manifests, 0o700),
         Directory(paths.server_logs, 0o700),
+        # What anyone may fetch from port 9345; its server is a user of its own, and /server is closed to it.
+        Directory(paths.static, 0o755),
         Directory(f"{paths.server}/db", 0o700 if etcd_owner == (0, 0) else 0o711),
         Directory(paths.etcd_data, 0o700, *etcd_owner),
     )

@@ -124,7 +124,6 @@ def server(**settings: object) -> dict[str, object]:
         ({"cluster_domain": "a.example"}, "cluster-domain is cluster.local here and a.example there"),
         ({"disable_kube_proxy": True}, "disable-kube-proxy is false here and true there"),
         ({"disable_cloud_controller": True}, "disable-cloud-controller is false here and true there"),
-        ({"egress_selector_mode": "disabled"}, "egress-selector-mode is agent here and disabled there"),
         ({"secrets_encryption_provider": "secretbox"}, "aescbc here and secretbox there"),
     ],
 )
