@@ -113,8 +113,9 @@ def endpoint(text: str) -> str:
     name, port = _host_and_port(host)
     if not scheme:
         scheme = "http" if port not in ("", "443") and _is_local(name) else "https"
-    if any(part in ("", ".", "..") for part in path.split("/")[1:]):
-        raise ValueError("a URL without //, . and .. in its path")
+    # An @ would begin the digest in the reference of an image.
+    if any(part in ("", ".", "..") or "@" in part for part in path.split("/")[1:]):
+        raise ValueError("a URL without //, ., .. and @ in its path")
     served = DOCKER_HUB_HOST if registry_name(host) == DOCKER_HUB else host
     return f"{scheme}://{served}{path or _API}"
 

@@ -127,8 +127,11 @@ class FolderWatch:
         """Whether there was a folder that had not been watched."""
         before = self._folders
         self._folders = {}
-        for folder, _, _ in os.walk(self._path):
-            self._add(folder)
+        folders = [self._path]
+        for folder in folders:
+            # Watched before it is read: what comes into it in between is seen one way or the other.
+            if self._add(folder):
+                folders += _folders_in(folder)
         parent = self._path
         while not self._folders and parent != "/":
             # Not there (yet): the next folder above it tells when it comes.
@@ -141,15 +144,24 @@ class FolderWatch:
             _libc.inotify_rm_watch(self._descriptor, descriptor)
         return bool(self._folders.keys() - before.keys())
 
-    def _add(self, folder: str) -> None:
+    def _add(self, folder: str) -> bool:
+        """Whether it is watched now, and not gone or something else than a folder."""
         descriptor = _libc.inotify_add_watch(self._descriptor, os.fsencode(folder), _WATCHED)
         if descriptor >= 0:
             self._folders[descriptor] = folder
-            return
+            return True
         error = _error(folder)
-        # It went away, or became something else, while the tree was read.
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
+        return False
+
+
+def _folders_in(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _error(what: str) -> OSError:

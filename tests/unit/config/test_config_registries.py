@@ -193,8 +193,9 @@ def test_a_login_is_the_same_in_either_form() -> None:
                 ("'[fd00::g]:1'", A_REGISTRY),
                 ("'[fd00:::1]:1'", A_REGISTRY),
                 ("ftp://a", "a URL that begins with https:// or http://"),
-                ("https://a/../v2", "a URL without //, . and .. in its path"),
-                ("https://a//v2", "a URL without //, . and .. in its path"),
+                ("https://a/../v2", "a URL without //, ., .. and @ in its path"),
+                ("https://a/v2/@", "a URL without //, ., .. and @ in its path"),
+                ("https://a//v2", "a URL without //, ., .. and @ in its path"),
                 (f"https://u:{SECRET}@a", "a URL without user and password, which belong into configs"),
             )
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rke2_units.doors import inotify
 from rke2_units.doors.inotify import FolderWatch
 
 SOON = 2.0
@@ -169,3 +170,22 @@ def test_more_changes_than_the_kernel_keeps_are_a_change(folder: Path, watch: Fo
     assert changes(watch)
     (folder / "last.yaml").write_text("")
     assert changes(watch)
+
+
+def test_a_folder_that_comes_while_the_tree_is_read_is_watched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = inotify._libc.inotify_add_watch
+
+    def add_watch(*arguments: object) -> object:
+        # At the last moment before the kernel tells what comes into it.
+        (folder / "late").mkdir(exist_ok=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(inotify._libc, "inotify_add_watch", add_watch)
+    watch = FolderWatch(str(folder))
+    try:
+        (folder / "late" / "a.yaml").write_text("a: 1\n")
+        assert changes(watch)
+    finally:
+        watch.close()
