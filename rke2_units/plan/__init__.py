@@ -101,6 +101,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 extra_registries=config.items("airgap-extra-registry"),
                 static_pods=pods,
                 proxied=api_proxy.apiserver_url(config) if names.API_PROXY_UNIT in wanted else "",
+                member=etcd.member_name(config, facts),
             ),
         )
     )

@@ -11,7 +11,7 @@ from rke2_units.programs.settings import Fact
 
 # A machine under emulation needs seconds for a TLS handshake.
 _TIMEOUT = 10.0
-# The metrics of etcd, in which it says whether it votes, are some 200 KB.
+# No answer to what is asked for here is as long.
 _LIMIT = 1 << 20
 
 
