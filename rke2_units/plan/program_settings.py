@@ -43,8 +43,8 @@ def facts(paths: Paths, proxied: str = "", member: str = "") -> dict[str, dict[s
             "url": "http://" + loopback(names.ETCD_METRICS_PORT, "/health"),
             "contains": '"health":"true"',
         },
-        # Not etcd's metric, which after a snapshot says of a learner that it is none (etcd #17175). In the list
-        # of members, which peers get, a learner has "isLearner" between its addresses and its name.
+        # Not etcd's metric, which after a snapshot says of a learner that it is none (etcd #17175). In the
+        # list of members, which peers get, a learner has "isLearner" between its addresses and its name.
         _ETCD_VOTES: {
             "url": "https://" + loopback(names.ETCD_PEER_PORT, "/members"),
             "authority": f"{paths.etcd_tls}/peer-ca.crt",
