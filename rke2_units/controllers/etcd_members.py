@@ -76,6 +76,9 @@ class EtcdMembers:
                 self._patch(name, {"annotations": {REMOVE: None, REMOVED: None}})
             elif notes.get(REMOVE) == "true" and not notes.get(REMOVED):
                 leaving |= own
+                if not own and notes.get(nodes.NODE_NAME):
+                    # It has left, and whoever removed it did not get to write that down.
+                    self._patch(name, {"annotations": {REMOVED: notes[nodes.NODE_NAME]}})
         return leaving
 
     def _remove(self, found: list[Member], leaving: set[str]) -> list[Member]:
@@ -167,12 +170,14 @@ def _members_of(metadata: Object, found: list[Member]) -> set[str]:
     """The members (names) of a node: the one that is written on it, else whichever begins with its name.
 
     A server that takes a deleted one's place has the name of its node, and a member of another name.
+    Only a server's node can name a member that begins otherwise: kubelets annotate their nodes as they
+    like, but cannot give them this label (NodeRestriction).
     """
     written = (metadata.get("annotations") or {}).get(nodes.NODE_NAME)
+    is_server = nodes.ETCD in (metadata.get("labels") or {})
+    own = [each for each in found if each.name and (is_server or each.node == metadata["name"])]
     return {
-        member.name
-        for member in found
-        if member.name and (member.name == written if written else member.node == metadata["name"])
+        each.name for each in own if (each.name == written if written else each.node == metadata["name"])
     }
 
 

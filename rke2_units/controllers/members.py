@@ -8,6 +8,8 @@ from rke2_units.programs.etcd import Member
 
 # Seconds. A learner that gets no further for so long makes room for others (RKE2's).
 STALLED = 300.0
+# Seconds. Looks that are further apart say nothing of the time between them.
+WATCHED = 60.0
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,14 @@ class Progress:
     def __init__(self) -> None:
         # By member: the highest index, and since when (s, monotonic) it has been that.
         self._seen: dict[int, tuple[int, float]] = {}
+        # When (s, monotonic) somebody looked last.
+        self._noted = 0.0
 
     def note(self, learners: Sequence[tuple[Member, int]], now: float) -> set[int]:
         """Takes in each learner with its index (-1: it does not answer); those that have stalled."""
-        before, self._seen = self._seen, {}
+        # Without the lease or a quorum nobody looks, and without a quorum no learner gets any further.
+        before, self._seen = self._seen if now - self._noted <= WATCHED else {}, {}
+        self._noted = now
         for member, index in learners:
             highest, since = before.get(member.identifier, (-2, now))
             if index > highest:

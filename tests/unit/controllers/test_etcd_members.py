@@ -3,11 +3,11 @@
 import pytest
 
 from rke2_units.controllers.etcd_members import EtcdMembers
-from rke2_units.controllers.members import STALLED
-from rke2_units.controllers.nodes import FINALIZER, NODE_NAME, REMOVE, REMOVED
+from rke2_units.controllers.members import STALLED, WATCHED
+from rke2_units.controllers.nodes import ETCD, FINALIZER, NODE_NAME, REMOVE, REMOVED
 from rke2_units.coordination.events import Events
 from rke2_units.errors import UserError
-from rke2_units.programs.etcd import Member
+from rke2_units.programs.etcd import EtcdError, Member
 from tests.unit.controllers.conftest import Cluster, make_member
 
 
@@ -131,6 +131,35 @@ def test_agents_have_nothing_to_do_with_it(cluster: Cluster, controller: EtcdMem
     assert left(cluster) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("labels", [{}, {"node-role.kubernetes.io/worker": "true"}])
+@pytest.mark.parametrize("wish", [{}, {REMOVE: "true"}, {REMOVE: "true", REMOVED: "node1-00000001"}])
+def test_an_agents_node_that_names_a_servers_member_takes_nobody_along(
+    cluster: Cluster, controller: EtcdMembers, wish: dict[str, str], labels: dict[str, str]
+) -> None:
+    three(cluster)
+    notes = {NODE_NAME: "node2-00000002", **wish}
+    cluster.add_node("agent", labels=labels, annotations=notes, finalizers=[FINALIZER])
+    step(cluster, controller)
+    step(cluster, controller)
+    assert left(cluster) == [1, 2, 3]
+    cluster.delete_node("agent")
+    step(cluster, controller)
+    assert left(cluster) == [1, 2, 3]
+    assert "agent" not in cluster.nodes.metadata()
+
+
+def test_a_server_whose_node_has_a_new_name_goes_with_the_member_that_is_written_on_it(
+    cluster: Cluster, controller: EtcdMembers
+) -> None:
+    cluster.etcd.found = [make_member(number) for number in (1, 2, 3)]
+    notes = {NODE_NAME: "node3-00000003", REMOVE: "true"}
+    cluster.add_node("renamed", labels={ETCD: "true"}, annotations=notes)
+    step(cluster, controller)
+    assert left(cluster) == [1, 2]
+    step(cluster, controller)
+    assert cluster.metadata("renamed")["annotations"] == {**notes, REMOVED: "node3-00000003"}
+
+
 def test_who_takes_a_deleted_nodes_place_is_not_removed_with_it(
     cluster: Cluster, controller: EtcdMembers
 ) -> None:
@@ -161,6 +190,37 @@ def test_a_member_goes_at_a_persons_wish_and_comes_back_as_another(
     assert left(cluster) == [1, 2, 4]
 
 
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_member_that_has_come_back_stays_although_its_removal_was_not_written_down(
+    cluster: Cluster, controller: EtcdMembers, is_back: bool
+) -> None:
+    three(cluster)
+    cluster.add_node("node3", annotations={REMOVE: "true", NODE_NAME: "node3-00000003"})
+    cluster.etcd.remove(3)
+    successor = make_member(4, learner=True, name="node3-abcdef01")
+    if is_back:
+        cluster.etcd.found.append(successor)
+    step(cluster, controller)
+    notes = cluster.metadata("node3")["annotations"]
+    assert notes == {REMOVE: "true", NODE_NAME: "node3-00000003", REMOVED: "node3-00000003"}
+    if not is_back:
+        cluster.etcd.found.append(successor)
+    cluster.add_node("node3", annotations={**notes, NODE_NAME: "node3-abcdef01"})
+    step(cluster, controller)
+    assert cluster.metadata("node3")["annotations"] == {NODE_NAME: "node3-abcdef01"}
+    step(cluster, controller)
+    assert left(cluster) == [1, 2, 4]
+
+
+def test_a_wish_to_remove_a_node_that_never_had_a_member_is_not_fulfilled(
+    cluster: Cluster, controller: EtcdMembers
+) -> None:
+    three(cluster)
+    cluster.add_node("node4", annotations={REMOVE: "true"})
+    step(cluster, controller)
+    assert cluster.metadata("node4")["annotations"] == {REMOVE: "true"}
+
+
 @pytest.mark.parametrize(
     "learner", [make_member(2, learner=True, started=False), make_member(2, learner=True)]
 )
@@ -172,12 +232,36 @@ def test_a_learner_that_stands_still_makes_room_after_five_minutes(
     cluster.etcd.found = [make_member(1), learner]
     cluster.etcd.behind = {2}
     assert step(cluster, controller)
+    while now[0] + WATCHED < STALLED:
+        now[0] += WATCHED
+        step(cluster, controller)
     now[0] = STALLED - 1
     step(cluster, controller)
     assert left(cluster) == [1, 2]
     now[0] = STALLED
     step(cluster, controller)
     assert left(cluster) == [1]
+
+
+def test_a_learner_is_not_blamed_for_the_time_without_a_quorum(
+    cluster: Cluster, controller: EtcdMembers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_leader() -> list[Member]:
+        raise EtcdError("etcdserver: no leader")
+
+    now = [0.0]
+    monkeypatch.setattr("rke2_units.controllers.etcd_members.time.monotonic", lambda: now[0])
+    cluster.etcd.found = [make_member(1), make_member(2, learner=True)]
+    cluster.etcd.behind = {2}
+    step(cluster, controller)
+    with monkeypatch.context() as outage:
+        outage.setattr(cluster.etcd, "members", no_leader)
+        while now[0] < STALLED:
+            now[0] += WATCHED / 2
+            with pytest.raises(EtcdError):
+                step(cluster, controller)
+    step(cluster, controller)
+    assert left(cluster) == [1, 2]
 
 
 def test_who_has_lost_the_lease_changes_nothing(cluster: Cluster, controller: EtcdMembers) -> None:

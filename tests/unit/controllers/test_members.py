@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.controllers.members import STALLED, Progress, removals
+from rke2_units.controllers.members import STALLED, WATCHED, Progress, removals
 from rke2_units.programs.etcd import Member
 
 
@@ -63,30 +63,53 @@ def test_whoever_goes_a_majority_of_those_left_is_healthy(
         assert len(left & healthy) > len(left) / 2
 
 
+LEARNER = member(1, learner=True)
+
+
+def watch(progress: Progress, index: int, start: float, end: float) -> set[int]:
+    """Looks as seldom as counts, after `start` and up to `end`; who has stalled then."""
+    moment = start + WATCHED
+    while moment < end:
+        progress.note([(LEARNER, index)], moment)
+        moment += WATCHED
+    return progress.note([(LEARNER, index)], end)
+
+
 def test_a_learner_stalls_when_it_gets_no_further_for_five_minutes() -> None:
-    progress, learner = Progress(), member(1, learner=True)
-    assert progress.note([(learner, 5)], 0) == set()
-    assert progress.note([(learner, 6)], STALLED - 1) == set()
-    assert progress.note([(learner, 6)], STALLED) == set()
-    assert progress.note([(learner, 6)], 2 * STALLED - 1) == {1}
-    assert progress.note([(learner, 7)], 2 * STALLED) == set()
+    progress = Progress()
+    assert progress.note([(LEARNER, 5)], 0) == set()
+    assert watch(progress, 5, 0, STALLED - 2) == set()
+    assert progress.note([(LEARNER, 6)], STALLED - 1) == set()
+    assert watch(progress, 6, STALLED - 1, 2 * STALLED - 2) == set()
+    assert progress.note([(LEARNER, 6)], 2 * STALLED - 1) == {1}
+    assert progress.note([(LEARNER, 7)], 2 * STALLED) == set()
 
 
 def test_a_learner_that_never_starts_stalls_as_well() -> None:
-    progress, learner = Progress(), member(1, learner=True)
-    assert progress.note([(learner, -1)], 100) == set()
-    assert progress.note([(learner, -1)], 100 + STALLED) == {1}
+    progress = Progress()
+    assert progress.note([(LEARNER, -1)], 100) == set()
+    assert watch(progress, -1, 100, 100 + STALLED) == {1}
 
 
 def test_a_learner_that_answers_no_more_is_as_far_as_it_was() -> None:
-    progress, learner = Progress(), member(1, learner=True)
-    progress.note([(learner, 5)], 0)
-    progress.note([(learner, -1)], 200)
-    assert progress.note([(learner, 5)], STALLED) == {1}
+    progress = Progress()
+    progress.note([(LEARNER, 5)], 0)
+    watch(progress, -1, 0, 200)
+    assert watch(progress, 5, 200, STALLED) == {1}
 
 
 def test_a_member_that_has_gone_begins_anew_when_it_returns() -> None:
-    progress, learner = Progress(), member(1, learner=True)
-    progress.note([(learner, 5)], 0)
-    assert progress.note([], 100) == set()
-    assert progress.note([(learner, 5)], STALLED) == set()
+    progress = Progress()
+    progress.note([(LEARNER, 5)], 0)
+    assert progress.note([], WATCHED) == set()
+    assert watch(progress, 5, WATCHED, STALLED) == set()
+
+
+def test_time_in_which_nobody_looked_is_no_standstill() -> None:
+    progress = Progress()
+    progress.note([(LEARNER, 5)], 0)
+    assert watch(progress, 5, 0, STALLED - 1) == set()
+    back = STALLED + WATCHED
+    assert progress.note([(LEARNER, 5)], back) == set()
+    assert watch(progress, 5, back, back + STALLED - 1) == set()
+    assert progress.note([(LEARNER, 5)], back + STALLED) == {1}
