@@ -16,7 +16,7 @@ from rke2_units.certificates.token import Token
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import candidates, cluster_config, server_list, validate
-from rke2_units.join.http import Connection, Refused, Unreachable
+from rke2_units.join.http import Busy, Connection, Refused, Unreachable
 from rke2_units.join.validate import Trusted
 from rke2_units.model import File
 
@@ -67,9 +67,10 @@ def _fetch(url: str, agent: Agent, now: datetime) -> Fetched:
         try:
             with validate.connect(server, agent.token) as connection:
                 return _ask(connection, url, agent, now)
-        except Refused as refusal:
+        except (Refused, Busy) as refusal:
             # A token may have expired or been replaced since the node joined with it.
-            if refusal.status != 401 or (known := _as_known_node(server, agent)) is None:
+            denied = isinstance(refusal, Busy) or refusal.status == 401
+            if not denied or (known := _as_known_node(server, agent)) is None:
                 raise
             try:
                 with known as connection:

@@ -23,6 +23,10 @@ class Unreachable(UserError):
     """No answer, or one that says "later": worth another try, or another server."""
 
 
+class Busy(Unreachable):
+    """429: also of somebody else's failed logins from this address, where a certificate may still do."""
+
+
 class NotVerified(Unreachable):
     """The server's certificate is not one of the authority that was to be believed."""
 
@@ -81,7 +85,7 @@ class Connection:
             f"{self._url}{path}: {response.status} {http.client.responses.get(response.status, '')}: {why}"
         )
         if response.status in _TEMPORARY:
-            raise Unreachable(message)
+            raise Busy(message) if response.status == 429 else Unreachable(message)
         raise Refused(message, response.status)
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
