@@ -47,9 +47,11 @@ class Fetched:
 def fetch(urls: Sequence[str], agent: Agent, now: datetime) -> Fetched:
     """From the first of these servers that gives it. Nothing is written.
 
-    Raises Unreachable while none does, and Refused when one has said no and no other yes.
+    Raises Unreachable while none does, and Refused when one has said no and no other yes; for a node that
+    can start without a server only when all have said no.
     """
-    return candidates.first(urls, lambda url: _fetch(url, agent, now))
+    complete = is_complete(agent.request)
+    return candidates.first(urls, lambda url: _fetch(url, agent, now), all_refuse=complete)
 
 
 def is_complete(request: Request) -> bool:
@@ -75,7 +77,7 @@ def _fetch(url: str, agent: Agent, now: datetime) -> Fetched:
             try:
                 with known as connection:
                     return _ask(connection, url, agent, now)
-            except (Refused, Unreachable):
+            except Refused:
                 raise refusal from None
     except (ConfigurationError, Unreachable):
         raise
@@ -94,6 +96,8 @@ def _as_known_node(server: Trusted, agent: Agent) -> Connection | None:
 
 def _ask(connection: Connection, url: str, agent: Agent, now: datetime) -> Fetched:
     request = agent.request
+    # One whose apiserver is not ready knows no servers but itself.
+    connection.get(f"{_API}/readyz")
     values = cluster_config.values(cluster_config.parse(connection.get(f"{_API}/config")))
     issuers = {name: _issuer(connection, name) for name in (table.CLIENT_CA, table.SERVER_CA)}
     made = [

@@ -8,20 +8,19 @@ from rke2_units.join.http import Refused, Unreachable
 _Found = TypeVar("_Found")
 
 
-def first(urls: Sequence[str], attempt: Callable[[str], _Found]) -> _Found:
+def first(urls: Sequence[str], attempt: Callable[[str], _Found], *, all_refuse: bool = False) -> _Found:
     """What `attempt` returns for the first URL that it succeeds with.
 
-    A refusal is final only after all have been asked; it is raised rather than that others are Unreachable.
+    When all have been asked in vain, the first refusal is raised rather than that others are Unreachable;
+    with `all_refuse` only when there are no others.
     """
-    refused: Refused | None = None
-    unreachable: list[str] = []
+    failed: list[Refused | Unreachable] = []
     for url in urls:
         try:
             return attempt(url)
-        except Refused as error:
-            refused = refused or error
-        except Unreachable as error:
-            unreachable.append(error.message)
-    if refused is not None:
-        raise refused
-    raise Unreachable("; ".join(unreachable))
+        except (Refused, Unreachable) as error:
+            failed.append(error)
+    refused = [error for error in failed if isinstance(error, Refused)]
+    if refused and not (all_refuse and len(refused) < len(failed)):
+        raise refused[0]
+    raise Unreachable("; ".join(error.message for error in failed))

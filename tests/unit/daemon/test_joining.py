@@ -95,6 +95,39 @@ def test_an_agent_that_has_not_joined_waits_for_a_server(settings: dict[str, obj
         joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
 
 
+def test_the_first_agent_waits_until_the_apiserver_of_its_server_is_ready(
+    settings: dict[str, object], supervisor: Supervisor, tmp_path: Path
+) -> None:
+    waited: list[str] = []
+
+    def ask_again(question: Callable[[], _Answer]) -> _Answer:
+        try:
+            return question()
+        except Unreachable as error:
+            waited.append(error.message)
+            assert not (tmp_path / "data").exists()
+            del supervisor.spoil["/v1-rke2/readyz"]
+        return question()
+
+    supervisor.spoils("/v1-rke2/readyz", 503, b"runtime core not ready")
+    config, _ = joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask_again)
+    assert os.path.exists(Paths(derived.data_directory(config)).kubelet_kubeconfig)
+    not_ready = "503 Service Unavailable: runtime core not ready"
+    assert waited == [f"{supervisor.url}/v1-rke2/readyz: {not_ready}"]
+
+
+def test_an_agent_that_has_joined_starts_though_one_server_says_no_while_another_is_down(
+    settings: dict[str, object], supervisor: Supervisor
+) -> None:
+    supervisor.spoils("/v1-rke2/apiservers", 200, b"[]")  # its list of servers: this one
+    joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+    supervisor.spoils("/v1-rke2/config", 401, b"no")
+    with pytest.raises(Refused, match="401"):
+        joining.join_agent(make_config(Role.AGENT, settings), FACTS, ask)
+    alone, _ = joining.join_agent(make_config(Role.AGENT, {**settings, "server": NOBODY}), FACTS, ask)
+    assert derived.cluster_cidrs(alone, FACTS) == ("10.44.0.0/16",)
+
+
 def test_values_that_no_node_can_have_change_nothing(
     settings: dict[str, object], supervisor: Supervisor, tmp_path: Path
 ) -> None:

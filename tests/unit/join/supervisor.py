@@ -87,6 +87,8 @@ class Supervisor:
         if not known and name != "system:node:agent-1":
             return 401, b'{"kind": "Status", "message": "not authorized", "reason": "Unauthorized"}'
         match path:
+            case "/v1-rke2/readyz":
+                return 200, b"ok"
             case "/v1-rke2/config":
                 return 200, json.dumps(self.config).encode()
             case "/v1-rke2/client-ca.crt" | "/v1-rke2/server-ca.crt" if method == "GET":

@@ -136,6 +136,55 @@ def test_the_next_server_is_asked_when_one_does_not_answer(
         agent.fetch((NOBODY, NOBODY), joining_agent, now())
 
 
+def half_up(supervisor: Supervisor) -> None:
+    """Its apiserver is not ready: it knows itself alone, and gives no node a certificate."""
+    supervisor.spoils("/v1-rke2/readyz", 503, b"runtime core not ready")
+    supervisor.spoils("/v1-rke2/apiservers", 200, b'["192.0.2.7:6443"]')
+
+
+def test_a_server_whose_apiserver_is_not_ready_is_not_believed_to_be_the_only_one(
+    supervisor: Supervisor, joining_agent: Agent
+) -> None:
+    join(supervisor, joining_agent)
+    half_up(supervisor)
+    with pytest.raises(Unreachable, match=r"readyz: 503 Service Unavailable: runtime core not ready"):
+        fetch(supervisor, joining_agent)
+    with running(Supervisor(supervisor.request)) as other:
+        files.write_all(fetch(other, joining_agent, supervisor.url).files)
+    known = server_list.read(joining_agent.request.paths.server_list)
+    assert known.servers == ("192.0.2.1:9345", "192.0.2.2:9345")
+
+
+def test_a_server_that_is_not_ready_for_a_nodes_certificate_has_not_refused_its_old_token(
+    supervisor: Supervisor, joining_agent: Agent
+) -> None:
+    join(supervisor, joining_agent)
+    supervisor.passwords = set()
+    supervisor.spoil["/v1-rke2/readyz"] = lambda answer: answer if answer[0] == 401 else (503, b"not ready")
+    with pytest.raises(Unreachable, match="readyz: 503"):
+        fetch(supervisor, joining_agent)
+    supervisor.spoil["/v1-rke2/readyz"] = lambda answer: answer if answer[0] == 401 else (403, b"another no")
+    with pytest.raises(Refused, match="401 Unauthorized"):
+        fetch(supervisor, joining_agent)
+
+
+@pytest.mark.parametrize("refuses_first", [True, False])
+def test_a_node_that_can_start_alone_is_refused_by_all_servers_or_by_none(
+    supervisor: Supervisor, joining_agent: Agent, refuses_first: bool
+) -> None:
+    join(supervisor, joining_agent)
+    supervisor.spoils("/v1-rke2/config", 403, b"no")
+    urls = (supervisor.url, NOBODY) if refuses_first else (NOBODY, supervisor.url)
+    with pytest.raises(Unreachable) as caught:
+        agent.fetch(urls, joining_agent, now())
+    assert "403 Forbidden" in str(caught.value) and "Connection refused" in str(caught.value)
+    with pytest.raises(Refused, match="403"):
+        agent.fetch((supervisor.url, supervisor.url), joining_agent, now())
+    Path(joining_agent.request.paths.cluster_config).unlink()
+    with pytest.raises(Refused, match="403"):
+        agent.fetch(urls, joining_agent, now())
+
+
 def test_a_refusal_is_final_only_after_all_servers_were_asked(
     supervisor: Supervisor, joining_agent: Agent, tmp_path: Path
 ) -> None:
