@@ -73,10 +73,13 @@ class File:
 
 @dataclass(frozen=True)
 class Directory:
+    """`keep`: mode and owner are for a new one; one that is there is as the administrator made it."""
+
     path: str
     mode: int = 0o755
     user: int = 0
     group: int = 0
+    keep: bool = False
 
 
 @dataclass(frozen=True)

@@ -117,18 +117,18 @@ def text(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def root(certificates: list[x509.Certificate]) -> x509.Certificate | None:
-    """The self-signed end of the chain that begins with the first, None when it has none."""
-    current, others = certificates[0], certificates[1:]
+def chain(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
+    """The first, and those above it up to the self-signed root; empty when it leads to none."""
+    found, others = certificates[:1], certificates[1:]
     while others:
-        issuer = next((other for other in others if _signed(current, other)), None)
+        issuer = next((one for one in others if _signed(found[-1], one)), None)
         if issuer is None:
-            return None
+            break
+        found.append(issuer)
         if issuer.issuer == issuer.subject:
-            return issuer
+            return found
         others = [other for other in others if other is not issuer]
-        current = issuer
-    return None
+    return []
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -129,7 +129,7 @@ def alternative_names(names: Names, request: Request) -> tuple[str, ...]:
         case Names.ETCD:
             found = ("kine.sock", *request.names)
         case Names.KUBELET:
-            found = (request.node_name, "localhost", "127.0.0.1", *request.node_ips)
+            found = (request.node_name, *request.node_ips)
         case Names.SUPERVISOR:
             found = request.names
     return tuple(dict.fromkeys(found))

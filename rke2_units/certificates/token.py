@@ -1,9 +1,15 @@
 """The grammar of join tokens, and the hash of the cluster's authority in them. Both are RKE2's."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 from rke2_units.errors import ConfigurationError
 
@@ -67,9 +73,23 @@ def authority_hash(bundle: bytes) -> str:
     SHA-256, of the exact bytes of a file with one certificate; with more of them, of the DER form of the
     root that the first one leads to. ConfigurationError when it leads to none of the others.
     """
-    # Only this needs cryptography, which takes longer to import than all else here.
     from cryptography.hazmat.primitives import serialization
 
+    found = _chain(bundle)
+    if len(found) == 1:
+        return hashlib.sha256(bundle).hexdigest()
+    return hashlib.sha256(found[-1].public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def anchors(bundle: bytes) -> str:
+    """What the hash of this file vouches for, as PEM: whatever else is in the file is anybody's."""
+    from rke2_units.certificates import certificate
+
+    return "".join(map(certificate.text, _chain(bundle)))
+
+
+def _chain(bundle: bytes) -> list[x509.Certificate]:
+    # Only this needs cryptography, which takes longer to import than all else here.
     from rke2_units.certificates import certificate, pem
 
     blocks = pem.certificates(bundle.decode(errors="replace"))
@@ -78,11 +98,11 @@ def authority_hash(bundle: bytes) -> str:
     if not readable or len(readable) < len(loaded):
         raise ConfigurationError("the server authority's file holds no certificates that can be read")
     if len(readable) == 1:
-        return hashlib.sha256(bundle).hexdigest()
-    root = certificate.root(readable)
-    if root is None:
+        return readable
+    found = certificate.chain(readable)
+    if not found:
         raise ConfigurationError(
             "the first certificate of the server authority's file does not lead to a root in it",
             hint="the issuing authority comes first, then those above it, the self-signed root last",
         )
-    return hashlib.sha256(root.public_bytes(serialization.Encoding.DER)).hexdigest()
+    return found

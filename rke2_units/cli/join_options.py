@@ -1,7 +1,6 @@
 """What `install` is told about joining: where that comes from, and the files that keep it."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -76,8 +75,6 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
 
 
 def keep(made: list[File]) -> None:
-    for folder in sorted({os.path.dirname(file.path) for file in made}):
-        files.make_directory(folder)
     files.write_all(made)
 
 

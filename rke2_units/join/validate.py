@@ -57,20 +57,23 @@ def unverified(token: Token, source: str) -> str | None:
 def trust(url: str, token: Token) -> Trusted:
     """The server, once it has proven to own the authority that the token names.
 
-    One whose certificate the system's authorities vouch for is believed as it is, as in RKE2; the token's
-    hash is compared all the same. Nothing secret is sent. Raises Unreachable, NotVerified and Refused.
+    With a hash in the token that authority alone counts; without one, as in RKE2, those of the system come
+    first. Nothing secret is sent. Raises Unreachable, NotVerified and Refused.
     """
-    try:
-        bundle = _cacerts(url, _system())
-    except NotVerified:
-        bundle = _cacerts(url, _anybody())
-        _compare(url, token, bundle)
-        # Whoever has the authority's certificate need not have its keys.
-        if _cacerts(url, _only(bundle)) != bundle:
-            raise Refused(f"{url} has given two different authorities", 200) from None
-        return Trusted(url, bundle)
+    if not token.ca_hash:
+        try:
+            bundle = _cacerts(url, _system())
+        except NotVerified:
+            pass
+        else:
+            _compare(url, token, bundle)
+            return Trusted(url, bundle, by_system=True)
+    bundle = _cacerts(url, _anybody())
     _compare(url, token, bundle)
-    return Trusted(url, bundle, by_system=True)
+    # Whoever has the authority's certificate need not have its keys.
+    if _cacerts(url, _only(bundle)) != bundle:
+        raise Refused(f"{url} has given two different authorities", 200)
+    return Trusted(url, bundle)
 
 
 def connect(server: Trusted, token: Token) -> Connection:
@@ -127,5 +130,5 @@ def _anybody() -> ssl.SSLContext:
 def _only(bundle: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=bundle.decode(errors="replace"))
+    context.load_verify_locations(cadata=tokens.anchors(bundle))
     return context

@@ -89,9 +89,10 @@ def apply(plan: Plan, root: str = "/", installation: Installation | None = None)
 def write(plan: Plan, root: str, installation: Installation | None = None) -> list[str]:
     """Makes the plan's folders and files below `root`, without a record; returns the files that changed."""
     for directory in plan.directories:
-        files.make_directory(
-            files.below(root, directory.path), directory.mode, directory.user, directory.group
-        )
+        if not _is_so(directory, root):
+            files.make_directory(
+                files.below(root, directory.path), directory.mode, directory.user, directory.group
+            )
     return files.write_all(_wanted(plan, root, installation), root)
 
 
@@ -150,7 +151,8 @@ def _is_so(directory: Directory, root: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     owned = os.geteuid() != 0 or (found.st_uid, found.st_gid) == (directory.user, directory.group)
-    return stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == directory.mode and owned
+    as_wanted = directory.keep or (owned and stat.S_IMODE(found.st_mode) == directory.mode)
+    return stat.S_ISDIR(found.st_mode) and as_wanted
 
 
 def _content(path: str) -> str | None:

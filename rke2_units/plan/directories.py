@@ -21,7 +21,7 @@ def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[
     )
     return (
         Directory(names.STATE_DIRECTORY, 0o755),
-        Directory("/etc/rancher/rke2", 0o755),
+        Directory("/etc/rancher/rke2", 0o755, keep=True),
         Directory(names.NODE_DIRECTORY, 0o755),
         Directory(paths.data, 0o755),
         Directory(paths.content, 0o755),

@@ -18,6 +18,7 @@ from aiohttp import web
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.supervisor import memory
+from rke2_units.supervisor.throttle import network
 
 LARGEST_HEADER = 16 << 10
 LARGEST_BODY = 64 << 10
@@ -60,6 +61,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # asyncio's 512 KB for each who does not fetch its answer would be 128 MB in all.
+        self._transport.set_write_buffer_limits(high=32 << 10)
         self._alarm(FIRST_REQUEST_SECONDS, "sent no whole request in time")
         self.handler.connection_made(transport)
 
@@ -187,6 +190,7 @@ class Connections:
 
     def say(self, address: str, what: str) -> None:
         """A line in the journal about this address: at once, and then one in so many seconds for all."""
+        address = network(address)
         if address in self._said:
             count, _ = self._said[address]
             self._said[address] = count + 1, what
@@ -241,8 +245,8 @@ class Connections:
         for is_of_kind in kinds:
             found = [connection for connection in self._all if is_of_kind(connection)]
             if found:
-                ((busiest, _),) = Counter(one.address for one in found).most_common(1)
-                victim = next(one for one in found if one.address == busiest)
+                ((busiest, _),) = Counter(network(one.address) for one in found).most_common(1)
+                victim = next(one for one in found if network(one.address) == busiest)
                 self.say(busiest, "holds most of all connections, and lost its oldest")
                 self._end(victim)
                 return True

@@ -77,7 +77,7 @@ class Handlers:
         path = static_file(self._settings.static, question.request.match_info["path"])
         if path is None:
             raise Refusal(404, "there is no such file")
-        return web.FileResponse(path)
+        return web.FileResponse(path, chunk_size=16 << 10)
 
     async def config(self, question: Question) -> web.StreamResponse:
         return web.json_response(self._settings.config)
@@ -122,12 +122,17 @@ class Handlers:
         servers = {cluster.host(address) for address in await self.ask(self._cluster.api_servers)}
         own = await self._compute(self._own_names)
         check_names(node, own.union(servers, self._settings.node_ips, [self._settings.node_name]))
-        await self._check_password(node)
+        await self._check_password(node, question.caller)
         return await self._certificate(question, name, issuer, node)
 
-    async def _check_password(self, node: NodeRequest) -> None:
+    async def _check_password(self, node: NodeRequest, caller: Caller) -> None:
         """Refusal 403 for another password than the one that the node came with first."""
         found = await self.ask(self._cluster.node_password, node.name)
+        if found is None and caller.node:
+            # Its Node was deleted: what it has from before must not let it in again.
+            raise Refusal(
+                403, f"node {node.name} is not known any more: join with a token", failed_login=True
+            )
         if found is None:
             secret = await self._compute(node_passwords.secret, node.name, node.password)
             if await self.ask(self._cluster.keep_node_password, secret):

@@ -46,7 +46,7 @@ def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
             failed_login=True,
         )
     password = headers.get(PASSWORD_HEADER, "")
-    if not password or len(password) > _LONGEST_PASSWORD:
+    if not 0 < len(password) <= _LONGEST_PASSWORD or not password.isascii():
         raise Refusal(400, f"the header {PASSWORD_HEADER} must hold the node's password")
     return NodeRequest(name, password, _addresses(headers.get(IP_HEADER, "")))
 
@@ -56,7 +56,9 @@ def check_names(node: NodeRequest, servers: frozenset[str]) -> None:
 
     The server authority signs for kubelets and for the API alike: a node must not be able to pass for it.
     """
-    taken = sorted(servers & {node.name, *node.addresses})
+    known = {name.lower().rstrip(".") for name in servers}
+    wildcard = f"*.{node.name.partition('.')[2]}"
+    taken = sorted(known & {node.name, *node.addresses, *([wildcard] if "." in node.name else [])})
     if taken:
         raise Refusal(403, f"{taken[0]} belongs to a server of this cluster", failed_login=True)
 

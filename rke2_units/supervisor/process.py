@@ -95,4 +95,4 @@ def _report_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     """What asyncio reports of connections that break is the other side's; faults of ours are not."""
     error = context.get("exception")
     if error is not None and not isinstance(error, OSError):
-        journal.log(Level.ERROR, f"{context.get('message')}: {error!r}")
+        journal.log(Level.ERROR, f"{context.get('message')}: {type(error).__name__}")

@@ -86,7 +86,10 @@ class Server:
         # Also right ones: otherwise the answers would tell them from wrong ones.
         if not self._failures.allows(address):
             raise self._held_back(address)
-        given = identity.authorization(request.headers.get(hdrs.AUTHORIZATION, ""))
+        if hdrs.AUTHORIZATION not in request.headers:
+            # A guess it is not: a health check must not lock others out.
+            raise Refusal(401, _BAD_CREDENTIALS, headers={"WWW-Authenticate": 'Basic realm="rke2"'})
+        given = identity.authorization(request.headers[hdrs.AUTHORIZATION])
         if given is None:
             raise _unauthorized("there are no credentials, or such as nobody has")
         if not given.token_id:
@@ -139,7 +142,8 @@ class Server:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
-            journal.log(Level.ERROR, f"{connection.address}: {_what(request)}: {error!r}")
+            # Its type alone: its words may be what the caller sent, a password among it.
+            journal.log(Level.ERROR, f"{connection.address}: {_what(request)}: {type(error).__name__}")
             return _answer(Refusal(500, "internal error"))
 
     def _refused(self, request: web.Request, connection: Connection, refusal: Refusal) -> web.Response:

@@ -23,11 +23,11 @@ class Throttle:
 
     def allows(self, address: str) -> bool:
         """Whether this address may try (again)."""
-        return self._tokens(_key(address)) >= 1
+        return self._tokens(network(address)) >= 1
 
     def spend(self, address: str) -> bool:
         """Counts a failure; False when there was nothing left to count it against."""
-        key = _key(address)
+        key = network(address)
         tokens = self._tokens(key)
         if tokens < 1:
             return False
@@ -39,7 +39,7 @@ class Throttle:
 
     def pause(self, address: str) -> int:
         """Whole seconds until this address may try again."""
-        missing = 1 - self._tokens(_key(address))
+        missing = 1 - self._tokens(network(address))
         return max(0, -int(-missing * self._seconds // 1))
 
     def _tokens(self, key: str) -> float:
@@ -49,7 +49,7 @@ class Throttle:
         return min(self._burst, tokens + (self._clock() - since) / self._seconds)
 
 
-def _key(address: str) -> str:
+def network(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -58,5 +58,5 @@ def _key(address: str) -> str:
         return address
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
-    network = ipaddress.ip_network((int(parsed) >> 64 << 64, _IPV6_PREFIX))
-    return str(network)
+    found = ipaddress.ip_network((int(parsed) >> 64 << 64, _IPV6_PREFIX))
+    return str(found)

@@ -43,7 +43,7 @@ SERVICE_NAMES = {
     "kubernetes.default.svc.cluster.local",
 }
 ETCD_NAMES = {"kine.sock"} | ALL_NAMES
-KUBELET_NAMES = {"one", "localhost", "127.0.0.1", "192.0.2.5", "2001:db8::5"}
+KUBELET_NAMES = {"one", "192.0.2.5", "2001:db8::5"}
 
 # Path below the data directory, issuer, common name, organization, usages, names.
 LEAVES = [

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.certificates.token import Token, authority_hash, parse
+from rke2_units.certificates.token import Token, anchors, authority_hash, parse
 from rke2_units.errors import ConfigurationError
 
 HASH = "0123456789abcdef" * 4
@@ -180,6 +180,18 @@ def test_hash_of_a_bundle_is_over_the_root_that_the_first_leads_to(kind: str) ->
     for incomplete in (bundle(first, root), bundle(first, middle), bundle(first, middle, impostor)):
         with pytest.raises(ConfigurationError, match="does not lead to a root"):
             authority_hash(incomplete)
+
+
+def test_what_the_hash_does_not_vouch_for_is_no_anchor() -> None:
+    root_key, middle_key, key, foreign_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(4))
+    root = issue("root", root_key, "root", root_key)
+    middle = issue("middle", middle_key, "root", root_key)
+    first = issue("server-ca", key, "middle", middle_key)
+    foreign = issue("foreign", foreign_key, "foreign", foreign_key)
+    given = bundle(first, foreign, root, middle)
+    assert authority_hash(given) == authority_hash(bundle(first, middle, root))
+    assert anchors(given).encode() == bundle(first, middle, root)
+    assert anchors(CERTIFICATE.encode()) == CERTIFICATE
 
 
 @pytest.mark.parametrize("content", ["", "nothing", CERTIFICATE.replace("MII", "AAA", 1)])

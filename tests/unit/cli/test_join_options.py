@@ -10,6 +10,7 @@ from rke2_units.cli.invoke import invoke
 from rke2_units.cli.join_options import JoinOptions
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
+from rke2_units.model import File
 from rke2_units.names import Role
 from rke2_units.node import checks
 
@@ -126,6 +127,14 @@ def test_what_is_no_token_is_refused_without_being_shown(tmp_path: Path, content
 def test_the_token_is_written_before_what_refers_to_it(environment: dict[str, str]) -> None:
     made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), environment)
     assert made[0].path == names.TOKEN_FILE and len(made) == 2
+
+
+def test_the_folder_of_the_token_file_keeps_its_mode(tmp_path: Path) -> None:
+    folder = tmp_path / "ours"
+    folder.mkdir(0o700)
+    join_options.keep([File(str(folder / "token"), "x\n", 0o600), File(str(tmp_path / "new/file"), "")])
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
 
 
 def test_the_file_that_the_nodes_unit_reads_gets_the_drop_in(

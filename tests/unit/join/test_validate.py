@@ -34,16 +34,29 @@ def test_a_server_without_the_keys_of_the_authority_it_shows_is_not_believed(sup
         validate.trust(supervisor.url, Token(tokens.authority_hash(shown), "node", PASSWORD))
 
 
-def test_a_server_that_the_systems_authorities_vouch_for_is_believed_and_its_hash_compared(
+def test_a_server_that_the_systems_authorities_vouch_for_is_believed_for_a_token_without_a_hash(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(supervisor.path("tls/server-ca.crt")))
-    found = validate.trust(supervisor.url, supervisor.token())
+    short = Token("", "node", PASSWORD)
+    found = validate.trust(supervisor.url, short)
     assert found.by_system and supervisor.paths_seen() == ["/cacerts"]
-    with validate.connect(found, supervisor.token()) as connection:
+    with validate.connect(found, short) as connection:
         assert connection.get("/v1-rke2/config")
+
+
+def test_with_a_hash_in_the_token_the_systems_authorities_do_not_count(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(supervisor.path("tls/server-ca.crt")))
+    assert not validate.trust(supervisor.url, supervisor.token()).by_system
     with pytest.raises(Refused, match="token CA hash does not match"):
         validate.trust(supervisor.url, Token(HASH, "node", PASSWORD))
+    # Somebody else's certificate that the system believes, in front of what the token names.
+    shown = other_authority()
+    supervisor.spoils("/cacerts", 200, shown)
+    with pytest.raises(Unreachable, match="not to be believed"):
+        validate.trust(supervisor.url, Token(tokens.authority_hash(shown), "node", PASSWORD))
 
 
 @pytest.mark.parametrize(

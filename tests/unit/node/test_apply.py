@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,17 @@ def test_a_folder_that_a_killed_run_left_empty_goes_with_the_next(tmp_path: Path
     (tmp_path / "certs.d/a/hosts.toml").unlink()
     apply(plan({}, folders=("/certs.d",)), str(tmp_path))
     assert not (tmp_path / "certs.d/a").exists()
+
+
+def test_a_folder_of_the_administrators_keeps_its_mode(tmp_path: Path) -> None:
+    wanted = replace(plan({}), directories=(Directory("/etc/ours", 0o755, keep=True),))
+    apply(wanted, str(tmp_path))
+    folder = tmp_path / "etc/ours"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    folder.chmod(0o700)
+    assert changes(wanted, str(tmp_path)) == []
+    apply(wanted, str(tmp_path))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_mode_alone_is_a_change(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import NameOID
 
-from rke2_units.certificates import bootstrap, certificate, keys
+from rke2_units.certificates import bootstrap, certificate, keys, node_passwords
 from rke2_units.supervisor.endpoints import ENDPOINTS, Access, Endpoint
 
 from .conftest import (
+    NODE_PASSWORD,
+    Answer,
     Api,
     Supervisor,
     bootstrap_token,
@@ -223,6 +225,8 @@ def test_failed_logins_are_slowed_down_and_certificates_are_not(supervisor: Supe
 def test_an_agents_key_gets_its_certificate(
     shared: Supervisor, name: str, issuer: str, common_name: str
 ) -> None:
+    known = node_passwords.secret("two", NODE_PASSWORD)
+    shared.api.store.objects[f"{node_passwords.COLLECTION}/two.node-password.rke2"] = known
     answer = shared.ask(
         f"/v1-rke2/{name}.crt", method="POST", client="node-two", headers=node_headers("two"), body=BODY
     )
@@ -261,6 +265,27 @@ def test_a_nodes_first_password_is_the_one_that_counts(supervisor: Supervisor) -
     assert "first" not in json.dumps(secret) and "second" not in supervisor.journal
 
 
+def test_a_node_that_was_deleted_needs_a_token_again(supervisor: Supervisor) -> None:
+    def ask(**who: str) -> Answer:
+        headers = node_headers("two")
+        return supervisor.ask(
+            "/v1-rke2/client-kubelet.crt", method="POST", headers=headers, body=BODY, **who
+        )
+
+    refused = ask(client="node-two")
+    assert refused.status == 403 and "join with a token" in refused.json["message"]
+    assert supervisor.api.store.objects == {}
+    assert ask(user="node").status == 200
+    assert ask(client="node-two").status == 200
+
+
+def test_who_shows_no_credentials_locks_nobody_out(supervisor: Supervisor) -> None:
+    answers = [supervisor.ask("/v1-rke2/readyz") for _ in range(12)]
+    assert {answer.status for answer in answers} == {401}
+    assert answers[0].headers["WWW-Authenticate"].startswith("Basic")
+    assert supervisor.ask("/v1-rke2/config", user="node").status == 200
+
+
 def test_without_an_apiserver_a_nodes_password_cannot_be_checked(supervisor: Supervisor) -> None:
     supervisor.api.ready = False
     answer = supervisor.ask(
@@ -281,6 +306,7 @@ def test_without_an_apiserver_a_nodes_password_cannot_be_checked(supervisor: Sup
         (node_headers("a" * 64), 400),
         (node_headers("a." * 26 + "a"), 400),
         (node_headers("two", password=""), 400),
+        (node_headers("two", password="\u00fcber"), 400),
         (node_headers("two", ips="192.0.2.9,x"), 400),
         (node_headers("two", ips="127.0.0.1"), 400),
         (node_headers("two", ips="::ffff:192.0.2.5"), 400),
