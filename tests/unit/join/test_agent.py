@@ -208,6 +208,19 @@ def test_a_node_whose_token_is_no_longer_good_is_known_by_its_certificate(
         fetch(supervisor, stranger)
 
 
+def test_a_node_behind_an_address_that_is_held_back_is_known_by_its_certificate(
+    supervisor: Supervisor, joining_agent: Agent
+) -> None:
+    supervisor.spoil["/v1-rke2/readyz"] = lambda answer: (429, b"too many") if answer[0] == 401 else answer
+    supervisor.passwords = set()
+    with pytest.raises(Unreachable, match="429"):
+        fetch(supervisor, joining_agent)
+    supervisor.passwords = {f"node:{PASSWORD}"}
+    join(supervisor, joining_agent)
+    supervisor.passwords = set()
+    assert files.write_all(fetch(supervisor, joining_agent).files) == []
+
+
 @pytest.mark.parametrize(
     ("path", "status", "body", "error", "said"),
     [
