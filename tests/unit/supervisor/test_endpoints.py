@@ -284,6 +284,7 @@ def test_who_shows_no_credentials_locks_nobody_out(supervisor: Supervisor) -> No
     assert {answer.status for answer in answers} == {401}
     assert answers[0].headers["WWW-Authenticate"].startswith("Basic")
     assert supervisor.ask("/v1-rke2/config", user="node").status == 200
+    assert "127.0.0.1 got 401 for GET '/v1-rke2/readyz'" in supervisor.journal
 
 
 def test_without_an_apiserver_a_nodes_password_cannot_be_checked(supervisor: Supervisor) -> None:
