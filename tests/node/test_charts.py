@@ -4,7 +4,7 @@ The node's kube-proxy is a chart itself, and its runtime image ships charts. In 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,11 @@ class Charts:
 
     node: Node
     sources: ChartSources
+
+
+def is_deployed(**fields: str) -> Callable[[Object], bool]:
+    """Whether a release is deployed, and has these fields: helm writes them before it has done the work."""
+    return lambda found: found["status"] == "deployed" and fields.items() <= found.items()
 
 
 @pytest.fixture(scope="module")
@@ -158,14 +163,14 @@ def test_a_chart_object_says_that_it_was_installed_as_rke2_reads_it(node: Node) 
 def test_new_values_upgrade_the_release(node: Node) -> None:
     before = uid(node, "deployment", "web", "kube-system")
     place(node, "web.yaml", chart("web", chartContent=WEB, valuesContent="text: second"))
-    wait_for_release(node, "web", holds=lambda found: found["revision"] == "2")
+    wait_for_release(node, "web", holds=is_deployed(revision="2"))
     wait_for_answer(node, "web", "second")
     assert uid(node, "deployment", "web", "kube-system") == before
 
 
 def test_a_new_version_upgrades_the_release(node: Node) -> None:
     place(node, "web.yaml", chart("web", chartContent=NEWER, valuesContent="text: second"))
-    found = wait_for_release(node, "web", holds=lambda found: found["chart"] == "web-1.1.0")
+    found = wait_for_release(node, "web", holds=is_deployed(chart="web-1.1.0"))
     assert found["status"] == "deployed" and found["revision"] == "3"
 
 
@@ -257,9 +262,9 @@ def test_a_chart_comes_from_an_open_source(cluster: Charts, source: str) -> None
     if source == "repository":
         spec = {"chart": "web", "repo": place_of}
     create(node, chart(name, version="1.0.0", **spec))
-    wait_for_release(node, name, holds=lambda found: found["chart"] == "web-1.0.0")
+    wait_for_release(node, name, holds=is_deployed(chart="web-1.0.0"))
     create(node, chart(name, version="1.1.0", **spec))
-    wait_for_release(node, name, holds=lambda found: found["chart"] == "web-1.1.0")
+    wait_for_release(node, name, holds=is_deployed(chart="web-1.1.0"))
     uninstall(node, name)
 
 
@@ -433,7 +438,7 @@ def test_with_helm_3_charts_are_installed_and_what_it_lacks_is_said(node: Node) 
         found = find(node, "helmcharts.helm.cattle.io", "old", "kube-system")
         assert found is not None and "forceConflicts" in json.dumps(found["status"])
         create(node, chart("old", chartContent=NEWER, forceConflicts=True))
-        wait_for_release(node, "old", holds=lambda found: found["chart"] == "web-1.1.0")
+        wait_for_release(node, "old", holds=is_deployed(chart="web-1.1.0"))
         uninstall(node, "old")
     finally:
         restart_with(node, CONFIGURATION)
