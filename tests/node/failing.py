@@ -43,9 +43,9 @@ class Start:
 
         # Between two attempts systemd clears the status of the old process for a moment.
         deadline = time.monotonic() + 10
-        while missing() and time.monotonic() < deadline:
+        while (still := missing()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert not missing(), (missing(), self.reports())
+        assert not still, (still, self.reports())
 
 
 def failing_start(node: Node) -> Start:
