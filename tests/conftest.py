@@ -1,6 +1,5 @@
 """What all tests share: the long fault series and its table."""
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,8 @@ from hypothesis import settings
 
 from tests.fault_series import Row, page
 
-# How long an example takes says how busy the machine is. ./test tries the same examples each time; the full
-# run and those by hand look for new ones.
+# How long an example takes says how busy the machine is. ./test tries the same examples each time; runs
+# by hand look for new ones.
 settings.register_profile("searching", deadline=None)
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("searching")
@@ -25,26 +24,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ROWS] = {}
+    config.pluginmanager.register(_Collector(config.stash[_ROWS]), "fault series")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if item.get_closest_marker("long") and (report.when == "call" or report.outcome != "passed"):
-        name, _, parameter = item.nodeid.removesuffix("]").partition("[")
-        lines = ", ".join(str(line) for mark in item.iter_markers("contract") for line in mark.args)
-        sentence = name.split("::")[-1].removeprefix("test_").replace("_", " ")
-        if parameter:
-            sentence += f" ({parameter})"
-        row = item.config.stash[_ROWS].setdefault(item.nodeid, Row(sentence, lines))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A report, which may come from another process, knows the names of marks but not what they hold."""
+    for item in items:
+        item.user_properties += [
+            ("contract", line) for mark in item.iter_markers("contract") for line in mark.args
+        ]
+
+
+class _Collector:
+    """The rows of the series, from the reports of all processes."""
+
+    def __init__(self, rows: dict[str, Row]) -> None:
+        self._rows = rows
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if "long" not in report.keywords or (report.when != "call" and report.outcome == "passed"):
+            return
+        figures = [(name, value) for name, value in report.user_properties if name != "contract"]
+        row = self._rows.get(report.nodeid)
+        if row is None:
+            lines = ", ".join(str(value) for name, value in report.user_properties if name == "contract")
+            row = self._rows[report.nodeid] = Row(_sentence(report.nodeid), lines)
         row.outcomes.append(report.outcome)
         row.seconds.append(report.duration)
-        for figure, value in report.user_properties:
-            row.figures.setdefault(figure, []).append(value)
-    return report
+        for name, value in figures:
+            row.figures.setdefault(name, []).append(value)
+
+
+def _sentence(node_id: str) -> str:
+    name, _, parameter = node_id.removesuffix("]").partition("[")
+    sentence = name.split("::")[-1].removeprefix("test_").replace("_", " ")
+    return f"{sentence} ({parameter})" if parameter else sentence
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     target = session.config.getoption("--fault-series")
-    if target:
-        Path(target).write_text(page(session.config.stash[_ROWS].values()))
+    # pytest-xdist's workers have the option as well, and no more than a part of the rows.
+    if target and not hasattr(session.config, "workerinput"):
+        Path(target).write_text(page(row for _, row in sorted(session.config.stash[_ROWS].items())))

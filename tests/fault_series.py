@@ -1,4 +1,4 @@
-"""The results of the long fault series as a table: what ./test full writes to docs/fault-series.md."""
+"""The results of the long fault series as a table: what ./test series writes to docs/fault-series.md."""
 
 import platform
 import time
@@ -29,7 +29,7 @@ class Row:
 def page(rows: Iterable[Row]) -> str:
     introduction = (
         "# The long fault series\n\n"
-        f"The latest run of `sudo ./test full`: {time.strftime('%Y-%m-%d')}, Linux {platform.release()}. "
+        f"The latest run of `sudo ./test series`: {time.strftime('%Y-%m-%d')}, Linux {platform.release()}. "
         "Times and figures are those of the fastest to the slowest repetition."
         "\n\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,12 +13,28 @@ from rke2_units.coordination import lease as leases
 from rke2_units.coordination.lease import Lease
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.errors import ExitCode
+from rke2_units.errors import ExitCode, UserError
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 # How often it is looked whether there is something new to say; in the beginning, by so much less.
 _STATUS_INTERVAL = 5.0
 _STATUS_STEP = 0.5
+
+
+def main(package: str, program: Callable[[str], int]) -> int:
+    """`python3 -Im PACKAGE --settings FILE`: run `program` with FILE; returns the exit code.
+
+    An error that one line can explain is that line, in the journal and as the unit's status.
+    """
+    if len(sys.argv) != 3 or sys.argv[1] != "--settings":
+        print(f"usage: python3 -m {package} --settings FILE", file=sys.stderr)
+        return ExitCode.USAGE
+    try:
+        return program(sys.argv[2])
+    except UserError as error:
+        journal.notify(STATUS=str(error))
+        journal.log(Level.ERROR, str(error))
+        return error.exit_code
 
 
 def run(

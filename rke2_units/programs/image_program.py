@@ -1,4 +1,4 @@
-"""A program out of an image: what rke2-helm.service and rke2-etcdctl.service do.
+"""`image_program --settings FILE helm|etcdctl`: a program out of an image (rke2-helm, rke2-etcdctl).
 
 It goes to DATA/data/NAME-HEX/NAME, where HEX stands for the image, so that another image is another place;
 those of other images go.
@@ -6,39 +6,61 @@ those of other images go.
 
 import os
 import shutil
+from dataclasses import dataclass
 
 from rke2_units.errors import UserError
 from rke2_units.programs import console
 from rke2_units.programs.settings import ImageProgram, Settings
 
 
-def ensure(
-    settings: Settings, wanted: ImageProgram, *, places: tuple[str, ...], version: tuple[str, ...], hint: str
-) -> None:
-    """Puts the program in its place unless it is there.
+@dataclass(frozen=True)
+class Origin:
+    """Where images have a program.
 
-    `places`: where images have it, the first that an image has counts. `version`: the arguments by which it
-    tells its version, as the last word of its first line. `hint`: for an image that has none.
+    `places`: the first that an image has counts. `version`: the arguments by which the program tells its
+    version, as the last word of its first line. `hint`: for an image that has none.
     """
+
+    places: tuple[str, ...]
+    version: tuple[str, ...]
+    hint: str
+
+
+ORIGINS = {
+    # klipper-helm, its early releases, and other images of helm.
+    "helm": Origin(
+        places=("usr/bin/helm", "usr/bin/helm_v3", "usr/local/bin/helm", "bin/helm"),
+        version=("version", "--short"),
+        hint="helm-job-image must be one like rancher/klipper-helm; or set helm-path",
+    ),
+    # hardened-etcd, and other images of etcd.
+    "etcdctl": Origin(
+        places=("usr/local/bin/etcdctl", "usr/bin/etcdctl", "bin/etcdctl"),
+        version=("version",),
+        hint="etcd-image must be one like rancher/hardened-etcd",
+    ),
+}
+_USAGE = f"image_program --settings FILE {'|'.join(ORIGINS)}"
+
+
+def program(settings: Settings, arguments: list[str]) -> None:
+    """Puts the program in its place unless it is there."""
+    if len(arguments) != 1 or arguments[0] not in ORIGINS:
+        raise UserError("it is not said which program is wanted", hint=_USAGE)
+    origin = ORIGINS[arguments[0]]
+    wanted = settings.image_programs[arguments[0]]
     if not wanted.image:
         raise UserError(f"{settings.file} names no image of {wanted.name}", hint="start rke2-server anew")
     root = f"{settings.data_directory}/data"
     target = f"{root}/{wanted.directory}/{wanted.name}"
     if not os.path.exists(target):
-        _stage(settings, wanted, places, version, hint, target)
+        _stage(settings, wanted, origin, target)
     for name in os.listdir(root):
         if name.startswith(f"{wanted.name}-") and name != wanted.directory:
             shutil.rmtree(f"{root}/{name}")
 
 
-def _stage(
-    settings: Settings,
-    wanted: ImageProgram,
-    places: tuple[str, ...],
-    version: tuple[str, ...],
-    hint: str,
-    target: str,
-) -> None:
+def _stage(settings: Settings, wanted: ImageProgram, origin: Origin, target: str) -> None:
     """Puts it in place in one step; whatever happens, nothing else is left."""
     root = f"{settings.data_directory}/data"
     # Not a name of rke2-content, which removes what begins as its own do.
@@ -48,8 +70,8 @@ def _stage(
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         os.makedirs(work)
-        _extract(settings, wanted, places, hint, work, pulled, staged)
-        said = _version([staged, *version], wanted, temporary)
+        _extract(settings, wanted, origin, work, pulled, staged)
+        said = _version([staged, *origin.version], wanted, temporary)
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.rename(staged, target)
     except OSError as error:
@@ -66,8 +88,7 @@ def _stage(
 def _extract(
     settings: Settings,
     wanted: ImageProgram,
-    places: tuple[str, ...],
-    hint: str,
+    origin: Origin,
     work: str,
     pulled: str,
     target: str,
@@ -78,14 +99,16 @@ def _extract(
 
     layers = runtime_image.find(settings, wanted.image, wanted.pull, work, pulled)
     console.status(f"extracting {wanted.name} from {wanted.image}")
-    image = Image(tuple({place.partition("/")[0] for place in places}), work)
+    image = Image(tuple({place.partition("/")[0] for place in origin.places}), work)
     with damage_named(layers.origin):
         for (file, start, size), digest in zip(layers.places, layers.digests, strict=True):
             with open(file, "rb") as opened:
                 image.add_layer(Part(opened, start, size), digest)
-    place = next((place for place in places if place in image.entries), None)
+    place = next((place for place in origin.places if place in image.entries), None)
     if place is None:
-        raise UserError(f"the image {wanted.image} has no {wanted.name} in /{places[0]}", hint=hint)
+        raise UserError(
+            f"the image {wanted.image} has no {wanted.name} in /{origin.places[0]}", hint=origin.hint
+        )
     content = image.entries[image.resolve(place)].content
     os.chmod(content, 0o755)
     descriptor = os.open(content, os.O_RDONLY | os.O_CLOEXEC)
@@ -109,3 +132,7 @@ def _version(command: list[str], wanted: ImageProgram, home: str) -> str:
     if finished.code != 0:
         raise UserError(f"{wanted.name} of {wanted.image} does not run here: {finished.last_words}")
     return (finished.output.partition("\n")[0].split() or ["of no version"])[-1]
+
+
+if __name__ == "__main__":
+    console.main(program, _USAGE)

@@ -113,8 +113,7 @@ class Settings:
         self.content_pull = content.text("pull", self.content_image)
         self.content_directory = content.text("directory")
         self.content_archives = content.text("archives")
-        self.helm = ImageProgram("helm", table.table("helm"))
-        self.etcdctl = ImageProgram("etcdctl", table.table("etcdctl"))
+        self.image_programs = {name: ImageProgram(name, table.table(name)) for name in ("helm", "etcdctl")}
         # Read by etcd_join alone.
         self.etcd_join = table.table("etcd_join")
         images = table.table("images")

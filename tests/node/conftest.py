@@ -1,6 +1,5 @@
 """Real nodes, booted once for all tests that share them."""
 
-import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -10,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.node import product
-from tests.nodes import registry
+from tests.node.turns import turn
 from tests.nodes.content import SUITES, content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.package import build_deb
 
-# The lock of this process, while it runs a file.
-_TURN = pytest.StashKey[int]()
+# What this process holds while it runs a test, or a whole module.
+_TURN = pytest.StashKey[ExitStack]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,18 +31,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """A file whose tests are marked `alone` has the machine for itself, whatever runs in other processes."""
+    """What is marked `alone` has the machine for itself, whatever runs in other processes.
+
+    A module has it from its first test to its last, since its nodes are busy in between too.
+    """
     if item.path.parent.name != "node" or os.geteuid() != 0:
         return (yield)
-    if item.config.stash.get(_TURN, None) is None:
-        registry.DIRECTORY.mkdir(parents=True, exist_ok=True)
-        turn = item.config.stash[_TURN] = os.open(registry.DIRECTORY / "alone", os.O_CREAT | os.O_RDWR)
-        fcntl.flock(turn, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+    if _TURN not in item.config.stash:
+        held = item.config.stash[_TURN] = ExitStack()
+        held.enter_context(turn(alone=item.get_closest_marker("alone") is not None))
     try:
         return (yield)
     finally:
-        if nextitem is None or nextitem.path != item.path:
-            os.close(item.config.stash[_TURN])
+        module = item.getparent(pytest.Module)
+        whole = module is not None and module.get_closest_marker("alone") is not None
+        if not whole or nextitem is None or nextitem.path != item.path:
+            item.config.stash[_TURN].close()
             del item.config.stash[_TURN]
 
 

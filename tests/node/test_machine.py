@@ -16,7 +16,7 @@ from tests.nodes.machine import Node
 from tests.nodes.qemu import QemuNode
 from tests.package import build_deb
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.alone]
 
 SUITE = "bookworm"
 START_TIMEOUT = 1200.0

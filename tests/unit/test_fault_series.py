@@ -1,4 +1,4 @@
-"""The table that ./test full writes."""
+"""The table that ./test series writes."""
 
 from tests.fault_series import Row, page
 

@@ -77,7 +77,8 @@ def test_the_programs_can_read_what_the_plan_writes_for_them(release_name: str, 
     file = tmp_path / "settings.json"
     file.write_text(plan_of("joining-server", release_name).file(PATHS.program_settings).content)
     read = program_settings.read(str(file))
-    assert read.etcdctl.directory.startswith("etcdctl-") and read.etcdctl.image
+    etcdctl = read.image_programs["etcdctl"]
+    assert etcdctl.directory.startswith("etcdctl-") and etcdctl.image
     joined = read.etcd_join
     assert joined.text("server") == "https://server.example:9345"
     assert joined.text("member_name") == "node1-1a2b3c4d"
@@ -85,7 +86,7 @@ def test_the_programs_can_read_what_the_plan_writes_for_them(release_name: str, 
     assert joined.text("initial") == PATHS.etcd_initial
     for key in ("authority", "certificate", "key", "server_authority", "token_file"):
         assert joined.text(key).startswith(PATHS.server)
-    assert joined.text("etcdctl") == f"{PATHS.content}/{read.etcdctl.directory}/etcdctl"
+    assert joined.text("etcdctl") == f"{PATHS.content}/{read.image_programs['etcdctl'].directory}/etcdctl"
 
     server = plan_of("server", release_name)
     file.write_text(server.file(PATHS.controllers_settings).content)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs import architectures, etcdctl, helm
+from rke2_units.programs import architectures
+from rke2_units.programs.image_program import ORIGINS, program
 from rke2_units.programs.settings import Settings
 from tests.unit.programs.values import Member, archive_bytes, image_files, layer, make_settings
 
@@ -41,7 +42,7 @@ def staged(root: Path) -> list[str]:
 )
 def test_helm_comes_out_of_the_image_and_nothing_else_does(tmp_path: Path, members: list[Member]) -> None:
     make_image(tmp_path, *members, Member("usr/bin/entry", "no"), Member("etc/passwd", "no"))
-    helm.program(settings(tmp_path), [])
+    program(settings(tmp_path), ["helm"])
     assert staged(tmp_path) == [DIRECTORY, f"{DIRECTORY}/helm"]
     assert (tmp_path / "data" / DIRECTORY / "helm").read_text() == HELM
     assert os.access(tmp_path / "data" / DIRECTORY / "helm", os.X_OK)
@@ -49,16 +50,16 @@ def test_helm_comes_out_of_the_image_and_nothing_else_does(tmp_path: Path, membe
 
 def test_nothing_is_read_when_helm_is_there(tmp_path: Path) -> None:
     make_image(tmp_path, Member("usr/bin/helm", HELM))
-    helm.program(settings(tmp_path), [])
+    program(settings(tmp_path), ["helm"])
     (tmp_path / "agent/images/rke2-images.tar").unlink()
-    helm.program(settings(tmp_path), [])
+    program(settings(tmp_path), ["helm"])
     assert staged(tmp_path) == [DIRECTORY, f"{DIRECTORY}/helm"]
 
 
 def test_another_image_takes_the_place_of_the_first(tmp_path: Path) -> None:
     make_image(tmp_path, Member("usr/bin/helm", HELM))
-    helm.program(settings(tmp_path), [])
-    helm.program(settings(tmp_path, "helm-abcdef"), [])
+    program(settings(tmp_path), ["helm"])
+    program(settings(tmp_path, "helm-abcdef"), ["helm"])
     assert staged(tmp_path) == ["helm-abcdef", "helm-abcdef/helm"]
 
 
@@ -76,7 +77,7 @@ def test_an_image_without_a_helm_that_runs_is_named_and_leaves_nothing(
 ) -> None:
     make_image(tmp_path, *members)
     with pytest.raises(UserError, match=complaint):
-        helm.program(settings(tmp_path), [])
+        program(settings(tmp_path), ["helm"])
     assert staged(tmp_path) == []
 
 
@@ -86,7 +87,7 @@ def test_helms_directory_cannot_be_elsewhere(tmp_path: Path, directory: str) -> 
         settings(tmp_path, directory)
 
 
-@pytest.mark.parametrize("place", etcdctl.PLACES)
+@pytest.mark.parametrize("place", ORIGINS["etcdctl"].places)
 def test_etcdctl_comes_out_of_the_etcd_image(
     tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +95,7 @@ def test_etcdctl_comes_out_of_the_etcd_image(
     etcd = "rancher/hardened-etcd:v3.4.13"
     make_image(tmp_path, Member(place, text), Member("usr/local/bin/etcd", "no"), name=etcd)
     table = {"image": etcd, "directory": "etcdctl-0123456789ab"}
-    etcdctl.program(make_settings(tmp_path, etcdctl=table), [])
+    program(make_settings(tmp_path, etcdctl=table), ["etcdctl"])
     assert staged(tmp_path) == ["etcdctl-0123456789ab", "etcdctl-0123456789ab/etcdctl"]
     assert f"etcdctl 3.4.23 of {etcd} is at" in capsys.readouterr().err
 
@@ -102,11 +103,17 @@ def test_etcdctl_comes_out_of_the_etcd_image(
 def test_helm_and_etcdctl_leave_each_other_alone(tmp_path: Path) -> None:
     make_image(tmp_path, Member("usr/bin/helm", HELM), Member("usr/bin/etcdctl", HELM))
     tables = {name: {"image": IMAGE, "directory": f"{name}-0123"} for name in ("helm", "etcdctl")}
-    for program in (helm.program, etcdctl.program, helm.program):
-        program(make_settings(tmp_path, **tables), [])
+    for name in ("helm", "etcdctl", "helm"):
+        program(make_settings(tmp_path, **tables), [name])
     assert staged(tmp_path) == ["etcdctl-0123", "etcdctl-0123/etcdctl", "helm-0123", "helm-0123/helm"]
 
 
 def test_without_an_image_nothing_is_done(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names no image of etcdctl"):
-        etcdctl.program(make_settings(tmp_path), [])
+        program(make_settings(tmp_path), ["etcdctl"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["kubectl"], ["helm", "etcdctl"]])
+def test_one_program_that_is_known_must_be_named(tmp_path: Path, arguments: list[str]) -> None:
+    with pytest.raises(UserError, match=r"which program.*helm\|etcdctl"):
+        program(make_settings(tmp_path), arguments)
