@@ -106,6 +106,7 @@ def upgrade(node: Node, deb: Path) -> None:
     node.run("apt-get", "install", "--yes", "-qq", "--reinstall", "/root/next.deb", timeout=300)
 
 
+@pytest.mark.alone
 @pytest.mark.contract("L14")
 def test_a_new_package_touches_nothing_that_runs_and_what_runs_goes_on_working(
     server: Node, next_deb: Path

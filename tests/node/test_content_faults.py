@@ -204,6 +204,7 @@ def test_of_two_starts_at_once_one_pulls_and_the_other_waits_for_it(
         assert blobs and len(blobs) == len(set(blobs))
 
 
+@pytest.mark.alone
 def test_a_start_with_everything_in_place_asks_no_registry_and_takes_no_time(
     node: Node, registry: FaultyRegistry
 ) -> None:

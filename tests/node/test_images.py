@@ -76,6 +76,7 @@ def stored(node: Node) -> dict[str, str]:
     return {line.split()[0]: line for line in lines}
 
 
+@pytest.mark.alone
 def test_archives_of_each_format_are_imported_and_pinned_and_a_damaged_one_is_named(
     folder: Node, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_l1_start_returns_when_the_cluster_answers_and_the_node_is_registered(se
     assert server.name in server.kubectl("get", "nodes", "-o", "name").stdout
 
 
+@pytest.mark.alone
 @on_each_systemd
 @pytest.mark.parametrize("how", ["KILL", "TERM", "QUIT"])
 def test_l2_the_whole_set_comes_back_after_containerd_has_ended(server: Node, how: str) -> None:
@@ -57,6 +58,7 @@ def test_l2_the_whole_set_comes_back_after_containerd_has_ended(server: Node, ho
     assert "ended unexpectedly" in server.journal(SERVER)
 
 
+@pytest.mark.alone
 @on_each_systemd
 @pytest.mark.parametrize("how", ["KILL", "TERM"])
 def test_l3_the_kubelet_is_restarted_and_the_daemon_keeps_its_pid(server: Node, how: str) -> None:
@@ -70,6 +72,7 @@ def test_l3_the_kubelet_is_restarted_and_the_daemon_keeps_its_pid(server: Node, 
     assert server.main_pid(SERVER) == daemon
 
 
+@pytest.mark.alone
 @on_each_systemd
 @pytest.mark.parametrize("how", ["systemctl stop", "SIGTERM"])
 def test_l4_a_stop_ends_every_unit_and_no_container(server: Node, how: str) -> None:
@@ -91,6 +94,7 @@ def test_l4_a_stop_ends_every_unit_and_no_container(server: Node, how: str) -> N
     assert "failed" not in server.sh("systemctl list-units --all --no-legend --state=failed 'rke2-*'").stdout
 
 
+@pytest.mark.alone
 @on_each_systemd
 def test_l5_a_killed_daemon_comes_back_and_touches_nothing(server: Node) -> None:
     for _ in range(times(server)):
@@ -113,6 +117,7 @@ def test_l5_a_daemon_killed_in_the_middle_of_a_start_finishes_it(server: Node) -
     assert {unit: server.main_pid(unit) for unit in pids} == pids
 
 
+@pytest.mark.alone
 @on_each_systemd
 def test_l6_a_start_after_a_stop_finds_its_containers_again(server: Node) -> None:
     with containers_live_on(server):

@@ -56,6 +56,7 @@ def test_documents_lists_and_json_are_applied_in_an_order_that_works(server: Nod
     wait_until_gone(server, "namespace", "late")
 
 
+@pytest.mark.alone
 def test_a_change_acts_within_a_second(server: Node) -> None:
     with placed(server, "quick.yaml", config_map("quick", turn="0")):
         for turn in ("1", "2", "3"):
