@@ -72,35 +72,26 @@ def test_writes_go_on_and_the_agent_starts_without_the_server_it_was_told(
         cluster.wait_until_whole()
 
 
-def test_writes_go_on_when_the_leader_is_cut_off_and_nothing_comes_back_from_it(
-    cluster: Cluster, record_property: Record
+@pytest.mark.parametrize(
+    ("lose", "regain"),
+    [(NspawnNode.unplug, NspawnNode.plug_in), (NspawnNode.pause, NspawnNode.resume)],
+    ids=["cut off", "paused"],
+)
+def test_writes_go_on_without_the_leader_and_nothing_comes_back_from_it(
+    cluster: Cluster,
+    lose: Callable[[NspawnNode], None],
+    regain: Callable[[NspawnNode], None],
+    record_property: Record,
 ) -> None:
     leader = cluster.leader()
     with writing(cluster, cluster.agent, *cluster.servers) as writers:
         outside = [writer for writer in writers if writer.node is not leader]
         since = time.time()
-        leader.unplug()
+        lose(leader)
         try:
             pause = longest_pause(outside, since, WATCHED)
         finally:
-            leader.plug_in()
-        record_property("seconds without a write", pause)
-        assert pause < WITHIN
-        cluster.wait_until_whole()
-
-
-def test_writes_go_on_when_the_leader_is_paused_and_it_comes_back_by_itself(
-    cluster: Cluster, record_property: Record
-) -> None:
-    leader = cluster.leader()
-    with writing(cluster, cluster.agent, *cluster.servers) as writers:
-        outside = [writer for writer in writers if writer.node is not leader]
-        since = time.time()
-        leader.pause()
-        try:
-            pause = longest_pause(outside, since, WATCHED)
-        finally:
-            leader.resume()
+            regain(leader)
         record_property("seconds without a write", pause)
         assert pause < WITHIN
         cluster.wait_until_whole()
