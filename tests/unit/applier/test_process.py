@@ -1,11 +1,6 @@
 """The applier's process: its settings, what it says, and how it ends."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +11,7 @@ from rke2_units.errors import ConfigurationError, ExitCode
 from rke2_units.plan import applier_settings
 from rke2_units.release.table import DEFAULT, release
 from tests.unit.plan.cases import CASES, MACHINE
+from tests.unit.service import ended, statuses
 
 
 def write(path: Path, **changes: object) -> str:
@@ -65,11 +61,6 @@ def test_only_charts_that_failed_are_problems(tmp_path: Path) -> None:
     assert process.chart_problems(str(tmp_path)) == ["chart n/b: why", "chart n/d: why"]
 
 
-def started(tmp_path: Path, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rke2_units.applier", *arguments]
-    return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
-
-
 def test_it_is_ready_without_an_apiserver_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
     (tmp_path / "manifests").mkdir()
     file = write(
@@ -78,23 +69,11 @@ def test_it_is_ready_without_an_apiserver_and_ends_when_it_is_told_to(tmp_path: 
         manifests=str(tmp_path / "manifests"),
         work=str(tmp_path / "work"),
     )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
-        child = started(
-            tmp_path, "--settings", file, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        )
-        try:
-            assert manager.recv(4096).decode().startswith("READY=1\nSTATUS=waiting for the lease")
-            child.send_signal(signal.SIGTERM)
-            assert manager.recv(4096).decode().startswith("STOPPING=1")
-            assert child.wait(timeout=20) == 0
-        finally:
-            child.kill()
-            child.communicate()
+    begun, stopping = statuses("rke2_units.applier", file, tmp_path)
+    assert begun.startswith("READY=1\nSTATUS=waiting for the lease") and stopping.startswith("STOPPING=1")
 
 
 def test_without_settings_it_says_what_to_do(tmp_path: Path) -> None:
-    child = started(tmp_path, "--settings", str(tmp_path / "none"), environment={})
-    assert "rke2-server" in child.communicate(timeout=20)[1]
+    child = ended("rke2_units.applier", str(tmp_path / "none"))
+    assert "rke2-server" in child.stderr
     assert child.returncode == ExitCode.CONFIGURATION

@@ -1,19 +1,15 @@
 """The controllers' process: the order of its work, what it says, and how it ends."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rke2_units.controllers import process
 from rke2_units.controllers.process import Work
-from rke2_units.errors import UserError
+from rke2_units.errors import ExitCode, UserError
 from tests.unit.controllers.conftest import Cluster, make_member
 from tests.unit.controllers.test_own_node import planned
+from tests.unit.service import ended, statuses
 
 
 @pytest.fixture
@@ -120,25 +116,11 @@ def test_errors_are_told_by_what_failed(work: Work) -> None:
 def test_it_is_ready_without_an_apiserver_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
     nowhere = {"url": "http://127.0.0.1:1", "authority": "", "certificate": "", "key": ""}
     file = planned(tmp_path, kubernetes=nowhere).file
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "rke2_units.controllers", "--settings", file],
-            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
-            stderr=subprocess.PIPE,
-        )
-        try:
-            assert manager.recv(4096).decode().startswith("READY=1\nSTATUS=waiting for the lease")
-            child.send_signal(signal.SIGTERM)
-            assert manager.recv(4096).decode().startswith("STOPPING=1")
-            assert child.wait(timeout=20) == 0
-        finally:
-            child.kill()
-            child.communicate()
+    begun, stopping = statuses("rke2_units.controllers", file, tmp_path)
+    assert begun.startswith("READY=1\nSTATUS=waiting for the lease") and stopping.startswith("STOPPING=1")
 
 
 def test_without_settings_it_says_what_to_do(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rke2_units.controllers", "--settings", str(tmp_path / "none")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    assert ended.returncode == 78 and "rke2-server" in ended.stderr
+    child = ended("rke2_units.controllers", str(tmp_path / "none"))
+    assert "rke2-server" in child.stderr
+    assert child.returncode == ExitCode.CONFIGURATION

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rke2_units.coordination import process
+from rke2_units.errors import ExitCode
 
 CODE = """
 import sys, threading
@@ -68,3 +69,12 @@ def test_a_thread_that_dies_takes_the_process_along() -> None:
 )
 def test_a_status_is_one_line(problems: list[str], text: str) -> None:
     assert process.summary(problems, "all is well") == text
+
+
+@pytest.mark.parametrize("arguments", [[], ["--settings"], ["--settings", "a", "b"], ["--config", "a"]])
+def test_other_arguments_are_answered_with_the_usage(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["package", *arguments])
+    assert process.main("a.package", lambda file: pytest.fail(f"it was run with {file}")) == ExitCode.USAGE
+    assert capsys.readouterr().err == "usage: python3 -m a.package --settings FILE\n"
