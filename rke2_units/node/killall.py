@@ -89,8 +89,7 @@ def _end_processes(paths: Paths) -> Iterator[str]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         processes = read_processes()
-        # One that has ended already waits for its parent, and is the parent's matter.
-        living = {pid for pid in read_ours(paths, processes) if processes[pid].state != "Z"}
+        living = read_ours(paths, processes)
         if not living:
             break
         if time.monotonic() > deadline:

@@ -13,18 +13,17 @@ _TASKS = f"{CONTAINERD_STATE}/io.containerd.runtime.v2.task/k8s.io"
 
 @dataclass(frozen=True)
 class Process:
-    """One process: `state` as ps shows it, `executable` "" for a kernel thread."""
+    """One process: `executable` is "" for a kernel thread."""
 
     pid: int
     parent: int
     name: str
     executable: str
     cgroups: str
-    state: str = "S"
 
 
 def read_processes(proc: str = "/proc") -> dict[int, Process]:
-    """All processes by their ID; those that end meanwhile are left out."""
+    """All processes by their ID; those that have ended are left out, although they wait for their parent."""
     found = {}
     for entry in os.listdir(proc):
         if entry.isdecimal():
@@ -49,7 +48,11 @@ def _read(proc: str, pid: int) -> Process | None:
     # The name stands in parentheses and may hold any character, spaces and parentheses too.
     name = stat[stat.index("(") + 1 : stat.rindex(")")]
     fields = stat[stat.rindex(")") + 2 :].split()
-    return Process(pid, int(fields[1]), name, executable, cgroups, fields[0])
+    # proc(5): state, and the number of threads. A process whose first thread has ended is a zombie already
+    # while its other threads, on their way out, still hold its cgroups and mounts.
+    if fields[0] in ("Z", "X") and int(fields[17]) <= 1:
+        return None
+    return Process(pid, int(fields[1]), name, executable, cgroups)
 
 
 def descendants(processes: Mapping[int, Process], roots: Iterable[int]) -> set[int]:

@@ -20,9 +20,7 @@ def main() -> int:
     """Run one command; the exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m tests.nodes", description="throwaway real nodes")
     commands = parser.add_subparsers(dest="command", required=True)
-    prepare = commands.add_parser(
-        "prepare", help="build what nodes are made of (minutes, once)"
-    )
+    prepare = commands.add_parser("prepare", help="build what nodes are made of (minutes, once)")
     prepare.add_argument("--suite", choices=SUITES, action="append", help="only this suite")
     boot = commands.add_parser("boot", help="boot a node with the content of its suite")
     boot.add_argument("name")

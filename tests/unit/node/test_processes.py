@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from hypothesis import given
@@ -127,3 +130,29 @@ def test_proc_is_read_whatever_a_process_is_called(tmp_path: Path) -> None:
 
 def test_this_very_process_is_found() -> None:
     assert read_processes()[os.getpid()].parent == os.getppid()
+
+
+def test_a_process_that_waits_for_its_parent_has_ended() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert child.pid not in read_processes()
+    finally:
+        child.wait()
+
+
+def test_a_process_lives_while_one_of_its_threads_does() -> None:
+    code = (
+        "import ctypes, threading\n"
+        "threading.Thread(target=input).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child:
+        try:
+            stat = Path(f"/proc/{child.pid}/stat")
+            while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+                assert child.poll() is None
+                time.sleep(0.01)
+            assert child.pid in read_processes()
+        finally:
+            child.kill()
