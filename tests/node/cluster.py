@@ -79,7 +79,7 @@ def agent_is_running(node: Node) -> bool:
     )
 
 
-def wait_until_agent_runs(node: Node, timeout: float = 120) -> None:
+def wait_until_agent_runs(node: Node, timeout: float = product.PATIENCE) -> None:
     node.wait_for("rke2-agent and all its units to run", lambda: agent_is_running(node), timeout=timeout)
 
 

@@ -97,5 +97,5 @@ def server(request: pytest.FixtureRequest, _server_of: Callable[[str], Node]) ->
     if not product.is_running(node):
         node.systemctl("reset-failed", check=False)
         node.systemctl("restart", "rke2-server", check=False)
-        product.wait_until_running(node, timeout=120)
+        product.wait_until_running(node)
     return node

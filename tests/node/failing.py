@@ -73,4 +73,4 @@ def stopped(node: Node, clean: str = "") -> Iterator[None]:
             node.sh(clean)
         if state(node, SERVER) not in ("active", "activating"):
             node.systemctl("start", "rke2-server", check=False)
-        product.wait_until_running(node, timeout=240)
+        product.wait_until_running(node)

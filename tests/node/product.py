@@ -14,6 +14,9 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 CONFIG = "/etc/rancher/rke2/config.yaml"
 # The harness gives the node its network, until there are charts.
 BASIC_CONFIG = "cni: none\n"
+# Seconds until a test gives up waiting for a whole node. Not a bound: those of the contract stand where they
+# are asserted, in tests that have the machine for themselves.
+PATIENCE = 300.0
 
 
 def pod_unit(component: str) -> str:
@@ -55,7 +58,7 @@ def install(
     node.run("rke2-units", "install", "--role", role, "--release", release, *options)
 
 
-def start(node: Node, timeout: float = 300) -> float:
+def start(node: Node, timeout: float = PATIENCE) -> float:
     """systemctl start; returns the seconds it took."""
     began = time.monotonic()
     node.run("systemctl", "start", "rke2-server", timeout=timeout)
@@ -80,7 +83,7 @@ def is_running(node: Node) -> bool:
     )
 
 
-def wait_until_running(node: Node, timeout: float) -> float:
+def wait_until_running(node: Node, timeout: float = PATIENCE) -> float:
     """Seconds until is_running; fails after `timeout`."""
     began = time.monotonic()
     node.wait_for("rke2-server and all its units to run", lambda: is_running(node), timeout=timeout)

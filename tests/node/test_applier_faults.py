@@ -49,7 +49,7 @@ def node(deb: Path) -> Iterator[Node]:
         applier.bring_helm(booted)
         product.install(booted, deb, made.release)
         product.start(booted)
-        product.wait_until_running(booted, timeout=120)
+        product.wait_until_running(booted)
         yield booted
 
 
@@ -102,7 +102,7 @@ def test_manifests_are_all_applied_when_the_apiserver_restarts_in_the_middle(nod
     # A watch and a connection that were cut are no reason to end.
     assert node.main_pid(APPLIER) == applier_pid
     place(node, "then.yaml", config_map("then"))
-    wait_for_object(node, "configmap", "then", timeout=10)
+    wait_for_object(node, "configmap", "then")
     applier.remove(node, "then.yaml")
     remove_many(node, "restarted")
 
@@ -220,7 +220,7 @@ def test_the_restart_of_the_server_ends_no_helm_and_makes_no_revision(node: Node
     place(node, "steady.yaml", chart("steady", chartContent=WEB))
     wait_for_release(node, "steady")
     node.systemctl("restart", SERVER)
-    product.wait_until_running(node, timeout=60)
+    product.wait_until_running(node)
     with placed(node, "marker.yaml", config_map("marker")):
         pass
     found = release(node, "steady")

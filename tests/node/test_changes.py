@@ -22,7 +22,7 @@ def configurable(server: Node) -> Iterator[Node]:
     yield server
     server.write(CONFIG, BASIC_CONFIG)
     server.systemctl("restart", "rke2-server")
-    product.wait_until_running(server, timeout=120)
+    product.wait_until_running(server)
 
 
 def change(node: Node, config: str) -> set[str]:
@@ -142,7 +142,7 @@ def test_a_drop_in_of_the_administrator_takes_effect_and_stays(configurable: Nod
         with containers_live_on(node):
             # The kubelet is bound to it.
             node.systemctl("restart", CONTAINERD)
-            product.wait_until_running(node, timeout=60)
+            product.wait_until_running(node)
         assert all(marks[unit] in environment(node, unit) for unit in units)
         # Rendered anew, and restarted for it.
         assert change(node, "kubelet-arg: [max-pods=98]\nnonroot-devices: true\n") == {
@@ -153,7 +153,7 @@ def test_a_drop_in_of_the_administrator_takes_effect_and_stays(configurable: Nod
         node.run("rke2-units", "install", "--role", "server")
         upgrade(node, next_deb)
         node.systemctl("restart", CONTAINERD)
-        product.wait_until_running(node, timeout=60)
+        product.wait_until_running(node)
         assert all(marks[unit] in environment(node, unit) for unit in units)
     finally:
         node.run("systemctl", "revert", *units)

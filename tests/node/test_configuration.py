@@ -45,7 +45,7 @@ def elsewhere(deb: Path) -> Iterator[Node]:
         node.write("/etc/default/rke2-server", ENVIRONMENT, mode=0o600)
         product.install(node, deb, made.release, CONFIG)
         product.start(node)
-        product.wait_until_running(node, timeout=120)
+        product.wait_until_running(node)
         yield node
 
 
@@ -72,7 +72,7 @@ def test_a_server_in_another_data_directory_is_stopped_and_started_as_any_other(
     with product.containers_live_on(elsewhere):
         elsewhere.systemctl("stop", "rke2-server")
         product.start(elsewhere)
-        product.wait_until_running(elsewhere, timeout=60)
+        product.wait_until_running(elsewhere)
 
 
 def test_the_token_of_a_token_file_is_the_clusters_token(elsewhere: Node) -> None:

@@ -62,4 +62,4 @@ def test_after_a_configuration_error_is_mended_a_start_brings_the_node_up(stoppe
     failing_start(stopped_server)
     stopped_server.write(CONFIG, BASIC_CONFIG)
     product.start(stopped_server, timeout=LIMIT)
-    product.wait_until_running(stopped_server, timeout=60)
+    product.wait_until_running(stopped_server)

@@ -45,7 +45,7 @@ class Pair:
         self.node.wait_for(
             "the provider to be back",
             lambda: self.is_active("provider") and self.node.main_pid("provider.service") != before,
-            timeout=10,
+            timeout=20,
         )
 
 
@@ -70,7 +70,7 @@ def test_binds_to_with_wants_from_the_other_side_brings_it_back_each_time(pair: 
     pair.node.systemctl("start", "provider.service")
     for _ in range(5):
         pair.kill_provider()
-        pair.node.wait_for("the dependent to be back", lambda: pair.is_active("dependent"), timeout=5)
+        pair.node.wait_for("the dependent to be back", lambda: pair.is_active("dependent"), timeout=20)
 
 
 def test_a_dependent_that_was_stopped_by_hand_stays_stopped(pair: Pair) -> None:
@@ -87,7 +87,7 @@ def test_restarting_the_provider_by_hand_restarts_the_dependent(pair: Pair) -> N
     pair.node.systemctl("start", "provider.service")
     before = pair.node.main_pid("dependent.service")
     pair.node.systemctl("restart", "provider.service")
-    pair.node.wait_for("the dependent to be back", lambda: pair.is_active("dependent"), timeout=5)
+    pair.node.wait_for("the dependent to be back", lambda: pair.is_active("dependent"), timeout=20)
     assert pair.node.main_pid("dependent.service") != before
 
 
@@ -115,7 +115,7 @@ def test_a_service_that_exits_cleanly_is_restarted_and_counted(pair: Pair) -> No
     pair.node.systemctl("start", "provider.service")
     pair.node.kill("provider.service", "TERM")
     pair.node.wait_for(
-        "systemd to restart it", lambda: pair.node.unit("provider.service")["NRestarts"] == "1", timeout=5
+        "systemd to restart it", lambda: pair.node.unit("provider.service")["NRestarts"] == "1", timeout=20
     )
 
 
@@ -128,7 +128,7 @@ def test_a_part_of_dependency_stops_the_units_when_the_daemon_is_killed(pair: Pa
     pair.node.wait_for(
         "the dependent to be restarted with it",
         lambda: pair.node.main_pid("dependent.service") != before,
-        timeout=5,
+        timeout=20,
     )
 
 
@@ -144,7 +144,7 @@ def test_a_prefix_drop_in_gives_container_scopes_an_end_in_time(bare_node: Node)
         " sleep 60 </dev/null >/dev/null 2>&1 &"
     )
     scope = "cri-containerd-0123.scope"
-    bare_node.wait_for("the scope", lambda: bare_node.unit(scope)["ActiveState"] == "active", timeout=5)
+    bare_node.wait_for("the scope", lambda: bare_node.unit(scope)["ActiveState"] == "active", timeout=20)
     properties = bare_node.unit(scope)
     bare_node.systemctl("stop", scope)
     assert properties["TimeoutStopUSec"] == "40s"

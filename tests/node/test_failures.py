@@ -28,7 +28,7 @@ def test_attempts_are_counted_in_the_status_with_growing_pauses_until_the_cause_
         node.wait_for("the third attempt", lambda: "attempt 3 at" in product.status_text(node), timeout=60)
         assert "kubelet does not start" in product.status_text(node)
     # By itself: nobody starts anything.
-    product.wait_until_running(node, timeout=120)
+    product.wait_until_running(node)
     lines = [line for line in node.journal(SERVER, since=start.since).splitlines() if ": attempt " in line]
     pauses = []
     for line in lines[:2]:
@@ -53,7 +53,7 @@ def test_a_component_that_is_the_last_to_start_is_waited_for_and_named_when_it_c
             "the second attempt", lambda: "attempt 2" in product.status_text(stopped_server), timeout=20
         )
     # By itself: nobody starts anything.
-    product.wait_until_running(stopped_server, timeout=120)
+    product.wait_until_running(stopped_server)
 
 
 # One killall and one cold start for all three.
@@ -85,7 +85,7 @@ def test_what_is_missing_full_or_taken_before_any_pod_starts_is_named(
 def test_the_node_comes_up_by_itself_once_a_missing_image_is_there(killed_server: Node) -> None:
     with faults.EARLY["the runtime image missing"].on(killed_server):
         failing_start(killed_server)
-    product.wait_until_running(killed_server, timeout=240)
+    product.wait_until_running(killed_server)
 
 
 @pytest.mark.long

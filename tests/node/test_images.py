@@ -51,7 +51,7 @@ def folder(server: Node, tmp_path: Path) -> Iterator[Node]:
     names = [name_of(suffix) for suffix in FORMATS]
     server.ctr("images", "rm", "--sync", *names, check=False)
     server.systemctl("restart", IMAGES)
-    product.wait_until_running(server, timeout=30)
+    product.wait_until_running(server)
 
 
 def place(node: Node, work: Path, suffix: str, program: list[str], text: str) -> None:
@@ -121,12 +121,12 @@ def test_images_have_the_names_of_extra_registries_too(folder: Node) -> None:
     try:
         node.write(CONFIG, f"{BASIC_CONFIG}airgap-extra-registry: [registry.example:5000]\n")
         node.systemctl("restart", product.SERVER)
-        product.wait_until_running(node, timeout=30)
+        product.wait_until_running(node)
         found = stored(node)
         assert found[extra].split()[2] == found[name_of(".tar")].split()[2]
         assert "io.cri-containerd.pinned=pinned" in found[extra]
     finally:
         node.write(CONFIG, BASIC_CONFIG)
         node.systemctl("restart", product.SERVER)
-        product.wait_until_running(node, timeout=30)
+        product.wait_until_running(node)
     node.ctr("images", "rm", "--sync", extra)

@@ -54,7 +54,7 @@ def nodes(deb: Path) -> Iterator[Nodes]:
     with machines("bookworm", "joining", "joining-agent", "joining-stranger") as [server, agent, stranger]:
         product.install(server, deb, content("bookworm").release)
         product.start(server)
-        product.wait_until_running(server, timeout=60)
+        product.wait_until_running(server)
         token = server.read(f"{DATA}/server/node-token").strip()
         install(agent, "agent", token=token, server=server)
         yield Nodes(server, agent, stranger, token)
@@ -106,7 +106,7 @@ def said(node: Node, unit: str, since: str, *words: str) -> None:
 
 def test_an_agent_joins_with_its_servers_token_and_becomes_ready(nodes: Nodes) -> None:
     nodes.agent.systemctl("start", AGENT)
-    wait_until_agent_runs(nodes.agent, timeout=30)
+    wait_until_agent_runs(nodes.agent)
     wait_until_ready(nodes.server, nodes.agent.name)
     assert nodes.agent.run("stat", "--format=%a %U", TOKEN_FILE).stdout.split() == ["600", "root"]
 
@@ -134,7 +134,7 @@ def test_a_restarted_agent_changes_nothing(nodes: Nodes) -> None:
     before, kubelet = material(), nodes.agent.main_pid(KUBELET)
     with product.containers_live_on(nodes.agent):
         nodes.agent.systemctl("restart", AGENT)
-        wait_until_agent_runs(nodes.agent, timeout=30)
+        wait_until_agent_runs(nodes.agent)
     assert (material(), nodes.agent.main_pid(KUBELET)) == (before, kubelet)
 
 
@@ -302,7 +302,7 @@ def test_an_agent_waits_for_its_server_and_joins_with_a_bootstrap_token(nodes: N
         timeout=20,
     )
     product.start(server)
-    wait_until_agent_runs(stranger, timeout=60)
+    wait_until_agent_runs(stranger)
     wait_until_ready(server, stranger.name)
 
 
@@ -333,8 +333,8 @@ def test_another_token_takes_the_place_of_the_servers(nodes: Nodes) -> None:
     assert "nothing was changed" in again
     # Neither needs the old one any more.
     server.systemctl("restart", SERVER, timeout=120)
-    product.wait_until_running(server, timeout=60)
+    product.wait_until_running(server)
     agent.systemctl("restart", AGENT, timeout=60)
-    wait_until_agent_runs(agent, timeout=30)
+    wait_until_agent_runs(agent)
     for node in (server, agent):
         node.wait_for("all to be well", ["rke2-units", "status"], timeout=30)

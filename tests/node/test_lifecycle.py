@@ -37,7 +37,7 @@ def test_l1_components_come_up_in_the_order_of_the_design(server: Node) -> None:
 @on_each_systemd
 def test_l1_start_returns_when_the_cluster_answers_and_the_node_is_registered(server: Node) -> None:
     server.systemctl("stop", "rke2-server")
-    server.run("systemctl", "start", "rke2-server", timeout=120)
+    product.start(server)
     health = server.run("curl", "-s", "http://127.0.0.1:2381/health").stdout
     assert '"health":"true"' in health
     assert server.kubectl("get", "--raw=/readyz").stdout == "ok"
@@ -68,7 +68,7 @@ def test_l3_the_kubelet_is_restarted_and_the_daemon_keeps_its_pid(server: Node, 
         with containers_live_on(server):
             server.kill(KUBELET, how)
             product.wait_for_another_process(server, KUBELET, kubelet, timeout=6)
-            product.wait_until_running(server, timeout=30)
+            product.wait_until_running(server)
     assert server.main_pid(SERVER) == daemon
 
 
@@ -113,7 +113,7 @@ def test_l5_a_daemon_killed_in_the_middle_of_a_start_finishes_it(server: Node) -
     server.wait_for("the kubelet to start", lambda: server.main_pid(KUBELET) != 0, timeout=30)
     pids = {unit: server.main_pid(unit) for unit in (CONTAINERD, KUBELET)}
     server.kill(SERVER)
-    product.wait_until_running(server, timeout=30)
+    product.wait_until_running(server)
     assert {unit: server.main_pid(unit) for unit in pids} == pids
 
 
@@ -156,14 +156,14 @@ def test_l8_a_component_stopped_by_hand_stays_stopped_until_it_is_started(server
             product.status_text(server).startswith("degraded: ")
             and f"{name} was stopped by hand" in product.status_text(server)
         ),
-        timeout=10,
+        timeout=30,
     )
     server.run("sleep", "3")
     assert state(server, unit) == "inactive"
     assert server.main_pid(SERVER) == daemon
     server.run("systemctl", "start", unit, timeout=120)
     # The kubelet is bound to containerd, and containerd wants it.
-    product.wait_until_running(server, timeout=60)
+    product.wait_until_running(server)
 
 
 @on_each_systemd
@@ -171,18 +171,18 @@ def test_l8_a_start_of_rke2_server_starts_what_was_stopped_by_hand(server: Node)
     unit = pod_unit("kube-scheduler")
     server.run("systemctl", "stop", unit, timeout=90)
     server.wait_for(
-        "the daemon to say so", lambda: "stopped by hand" in product.status_text(server), timeout=10
+        "the daemon to say so", lambda: "stopped by hand" in product.status_text(server), timeout=30
     )
     # Brought back by systemd after a crash, the daemon still leaves it alone.
     daemon = server.main_pid(SERVER)
     server.kill(SERVER)
-    product.wait_for_another_process(server, SERVER, daemon, timeout=10)
+    product.wait_for_another_process(server, SERVER, daemon, timeout=30)
     server.wait_for(
-        "the daemon to remember", lambda: "stopped by hand" in product.status_text(server), timeout=15
+        "the daemon to remember", lambda: "stopped by hand" in product.status_text(server), timeout=30
     )
     assert state(server, unit) == "inactive"
     server.systemctl("restart", "rke2-server")
-    product.wait_until_running(server, timeout=60)
+    product.wait_until_running(server)
 
 
 @on_each_systemd
@@ -190,7 +190,7 @@ def test_l8_restarting_containerd_by_hand_leaves_the_daemon_running(server: Node
     pids = {unit: server.main_pid(unit) for unit in (SERVER, CONTAINERD, KUBELET)}
     with containers_live_on(server):
         server.systemctl("restart", "rke2-containerd")
-        product.wait_until_running(server, timeout=30)
+        product.wait_until_running(server)
     assert server.main_pid(SERVER) == pids[SERVER]
     assert server.main_pid(CONTAINERD) != pids[CONTAINERD]
     assert server.main_pid(KUBELET) != pids[KUBELET]

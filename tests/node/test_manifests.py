@@ -106,8 +106,8 @@ def test_what_leaves_a_file_is_removed_and_the_rest_is_not_made_anew(server: Nod
         before = uid(server, "configmap", "stays")
         place(server, "pruned.yaml", config_map("stays"))
         wait_until_applied(server, "pruned.yaml")
-        wait_until_gone(server, "configmap", "leaves", timeout=5)
-        wait_until_gone(server, "configmap", "also", timeout=5)
+        wait_until_gone(server, "configmap", "leaves")
+        wait_until_gone(server, "configmap", "also")
         assert uid(server, "configmap", "stays") == before
 
 
@@ -127,7 +127,7 @@ def test_an_emptied_file_removes_its_objects(server: Node) -> None:
     with placed(server, "emptied.yaml", config_map("emptied")):
         place(server, "emptied.yaml", "# nothing any more")
         wait_until_applied(server, "emptied.yaml")
-        wait_until_gone(server, "configmap", "emptied", timeout=5)
+        wait_until_gone(server, "configmap", "emptied")
 
 
 def test_a_skipped_file_is_left_alone(server: Node) -> None:
@@ -152,10 +152,10 @@ def test_a_resource_comes_after_its_definition_in_whatever_order_they_stand(serv
 def test_a_resource_waits_for_a_definition_that_comes_later_and_holds_nothing_up(server: Node) -> None:
     since = server.now()
     place(server, "early.yaml", custom("Spring", "spring", length=3), config_map("beside"))
-    wait_for_object(server, "configmap", "beside", timeout=5)
+    wait_for_object(server, "configmap", "beside")
     assert "early.yaml:1" in wait_for_journal(server, since, "Spring")
     with placed(server, "definition.yaml", definition("Spring")):
-        wait_for_object(server, "springs.tests.example", "spring", timeout=10)
+        wait_for_object(server, "springs.tests.example", "spring")
         wait_until_applied(server, "early.yaml")
         remove(server, "early.yaml")
 
@@ -163,8 +163,8 @@ def test_a_resource_waits_for_a_definition_that_comes_later_and_holds_nothing_up
 def test_a_bad_document_is_named_by_file_and_line_and_holds_up_nothing(server: Node) -> None:
     since = server.now()
     place(server, "bad.yaml", config_map("good-before"), "a: [1,\nb: 2", config_map("good-after"))
-    wait_for_object(server, "configmap", "good-before", timeout=10)
-    wait_for_object(server, "configmap", "good-after", timeout=10)
+    wait_for_object(server, "configmap", "good-before")
+    wait_for_object(server, "configmap", "good-after")
     wait_for_journal(server, since, "bad.yaml:")
     with placed(server, "beside-bad.yaml", config_map("beside-bad")):
         pass
@@ -179,8 +179,8 @@ def test_an_object_that_the_apiserver_refuses_is_named_and_holds_up_nothing(serv
     since = server.now()
     refused = config_map("Not_A_Name")
     place(server, "refused.yaml", config_map("accepted"), refused, config_map("accepted-too"))
-    wait_for_object(server, "configmap", "accepted", timeout=10)
-    wait_for_object(server, "configmap", "accepted-too", timeout=10)
+    wait_for_object(server, "configmap", "accepted")
+    wait_for_object(server, "configmap", "accepted-too")
     # The document's first line, after one document and two separators.
     wait_for_journal(server, since, "refused.yaml:3", "Not_A_Name")
     remove(server, "refused.yaml")
@@ -193,7 +193,7 @@ def test_a_yaml_bomb_is_refused_by_name(server: Node) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     place(server, "bomb.yaml", "\n".join(lines), config_map("beside-bomb"))
     wait_for_journal(server, since, "bomb.yaml")
-    wait_for_object(server, "configmap", "beside-bomb", timeout=10)
+    wait_for_object(server, "configmap", "beside-bomb")
     assert applier.pss(server) < MEMORY
     remove(server, "bomb.yaml")
 
@@ -310,7 +310,7 @@ def test_objects_that_rke2_applied_are_taken_over_and_not_made_anew(server: Node
     server.systemctl("start", APPLIER)
     wait_until_applied(server, "moved.yaml")
     assert uid(server, "configmap", "moved") == before
-    wait_until_gone(server, "configmap", "moved-and-gone", timeout=10)
+    wait_until_gone(server, "configmap", "moved-and-gone")
     remove(server, "moved.yaml")
     assert find(server, "configmap", "moved") is None
 
@@ -332,11 +332,11 @@ def test_what_the_configuration_disables_is_removed_with_file_and_record(server:
     try:
         server.write(CONFIG, f"{BASIC_CONFIG}disable: [unwanted]\n")
         server.systemctl("restart", SERVER)
-        product.wait_until_running(server, timeout=60)
+        product.wait_until_running(server)
         wait_until_gone(server, "configmap", "unwanted")
         wait_until_gone(server, "addons.k3s.cattle.io", "unwanted", "kube-system")
         assert not server.exists(f"{MANIFESTS}/unwanted.yaml")
     finally:
         server.write(CONFIG, BASIC_CONFIG)
         server.systemctl("restart", SERVER)
-        product.wait_until_running(server, timeout=60)
+        product.wait_until_running(server)

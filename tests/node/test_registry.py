@@ -61,7 +61,7 @@ def registry(deb: Path) -> Iterator[Registries]:
         config = f"{BASIC_CONFIG}system-default-registry: {plain.address}\n"
         product.install(node, deb, made.release, config)
         product.start(node)
-        product.wait_until_running(node, timeout=120)
+        product.wait_until_running(node)
         yield Registries(node, plain, private, through)
 
 
@@ -122,7 +122,7 @@ def test_rewrites_that_its_containerd_would_ignore_are_refused_with_their_place(
     assert node.unit(SERVER)["ActiveState"] == "failed"
     node.run("rm", REGISTRIES)
     product.start(node)
-    product.wait_until_running(node, timeout=60)
+    product.wait_until_running(node)
 
 
 # -- registries.yaml ---------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def private(registry: Registries) -> tuple[Registries, str]:
     registry.private.stop()
     failing_start(node).tells("content", DEAD, f"https://{registry.private.address}")
     registry.private.start()
-    product.wait_until_running(node, timeout=180)
+    product.wait_until_running(node)
     return registry, since
 
 
@@ -219,7 +219,7 @@ def test_a_pull_through_mirror_serves_what_the_registry_behind_it_has(
     since = node.now()
     with product.containers_live_on(node):
         node.systemctl("restart", SERVER)
-        product.wait_until_running(node, timeout=60)
+        product.wait_until_running(node)
     # There is no shell in it, but it can be pulled.
     of_pod = "docker.io/rancher/rke2-runtime:v1.20.9-rke2r9"
     pods.apply(node, pods.manifest(node, "through", SLEEP, image=of_pod))
@@ -270,7 +270,7 @@ def test_a_node_with_no_network_at_all_comes_up_from_a_bundle(
     offline()
     node.sh(f"mkdir -p {ARCHIVES}; mv {bundle} {ARCHIVES}/")
     product.start(node)
-    product.wait_until_running(node, timeout=120)
+    product.wait_until_running(node)
     wait_until_ready(node)
     assert listed <= images(node).keys()
 
@@ -284,7 +284,7 @@ def test_a_node_with_a_newer_containerd_and_a_newer_skopeo_comes_up_from_a_priva
         node.write(REGISTRIES, _PRIVATE, mode=0o600)
         product.install(node, build_deb("trixie"), made.release)
         product.start(node)
-        product.wait_until_running(node, timeout=120)
+        product.wait_until_running(node)
         wait_until_ready(node)
         pods.apply(node, pods.manifest(node, "private", SLEEP))
         pods.wait_until_running(node, "private")

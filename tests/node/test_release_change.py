@@ -28,7 +28,7 @@ def registry(deb: Path) -> Iterator[Registry]:
         plain = registries.run(node, 5000)
         product.install(node, deb, made.release, f"{BASIC_CONFIG}system-default-registry: {plain.address}\n")
         product.start(node)
-        product.wait_until_running(node, timeout=120)
+        product.wait_until_running(node)
         yield plain
 
 
@@ -55,7 +55,7 @@ def versions(node: Node) -> list[str]:
 def move(node: Node, release: str) -> None:
     node.run("rke2-units", "install", "--role", "server", "--release", release)
     node.systemctl("restart", SERVER)
-    product.wait_until_running(node, timeout=120)
+    product.wait_until_running(node)
 
 
 def assert_runs(node: Node, version: str, tag: str) -> None:
@@ -103,6 +103,6 @@ def test_pods_live_on_through_a_move_to_another_release_and_back(registry: Regis
         timeout=60,
     )
     node.systemctl("restart", SERVER)
-    product.wait_until_running(node, timeout=60)
+    product.wait_until_running(node)
     assert versions(node) == [OLD]
     assert processes(node, "first") == first

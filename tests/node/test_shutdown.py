@@ -28,7 +28,7 @@ def test_l10_pods_get_their_grace_and_the_node_comes_back_without_help(server: N
     server.power_off(timeout=90)
     took = time.monotonic() - began
     server.power_on()
-    product.wait_until_running(server, timeout=180)
+    product.wait_until_running(server)
     assert took < 60
     assert server.read(TERM_LOG).split() == ["term", "done"]
     assert set(product.pods_of(server)) >= {f"{c}-{server.name}" for c in product.COMPONENTS}
@@ -106,6 +106,6 @@ def test_l11_killall_leaves_nothing_of_ours_and_everything_else(foreign: Node) -
     assert "RUNNING" in tasks
 
     product.start(node)
-    product.wait_until_running(node, timeout=60)
+    product.wait_until_running(node)
     pods.remove(node, "web")
     node.kubectl("delete", "service", "web")
