@@ -13,8 +13,6 @@ settings.register_profile("searching", deadline=None)
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("searching")
 
-_ROWS = pytest.StashKey[dict[str, Row]]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -23,8 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ROWS] = {}
-    config.pluginmanager.register(_Collector(config.stash[_ROWS]), "fault series")
+    target = config.getoption("--fault-series")
+    # pytest-xdist's workers have the option as well, and no more than a part of the reports.
+    if target and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Series(Path(target)), "fault series")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,34 +35,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ]
 
 
-class _Collector:
-    """The rows of the series, from the reports of all processes."""
+class _Series:
+    """Writes the table of the series, from the reports of all processes."""
 
-    def __init__(self, rows: dict[str, Row]) -> None:
-        self._rows = rows
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._rows: dict[str, Row] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if "long" not in report.keywords or (report.when != "call" and report.outcome == "passed"):
+        if report.when != "call" and report.outcome == "passed":
             return
-        figures = [(name, value) for name, value in report.user_properties if name != "contract"]
         row = self._rows.get(report.nodeid)
         if row is None:
             lines = ", ".join(str(value) for name, value in report.user_properties if name == "contract")
             row = self._rows[report.nodeid] = Row(_sentence(report.nodeid), lines)
         row.outcomes.append(report.outcome)
         row.seconds.append(report.duration)
-        for name, value in figures:
-            row.figures.setdefault(name, []).append(value)
+        for name, value in report.user_properties:
+            if name != "contract":
+                row.figures.setdefault(name, []).append(value)
+
+    def pytest_sessionfinish(self) -> None:
+        self._target.write_text(page(row for _, row in sorted(self._rows.items())))
 
 
 def _sentence(node_id: str) -> str:
     name, _, parameter = node_id.removesuffix("]").partition("[")
     sentence = name.split("::")[-1].removeprefix("test_").replace("_", " ")
     return f"{sentence} ({parameter})" if parameter else sentence
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    target = session.config.getoption("--fault-series")
-    # pytest-xdist's workers have the option as well, and no more than a part of the rows.
-    if target and not hasattr(session.config, "workerinput"):
-        Path(target).write_text(page(row for _, row in sorted(session.config.stash[_ROWS].items())))

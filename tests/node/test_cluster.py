@@ -150,6 +150,7 @@ def test_a_server_whose_disk_is_lost_is_replaced_with_the_token_alone(cluster: C
         cluster.wait_until_whole()
 
 
+@pytest.mark.always
 def test_every_write_that_was_acknowledged_holds_on_every_server(cluster: Cluster) -> None:
     assert all(len(account) > 20 for account in cluster.runs.values())
     cluster.check_writes()
