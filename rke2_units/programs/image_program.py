@@ -6,14 +6,12 @@ those of other images go.
 
 import os
 import shutil
-from dataclasses import dataclass
 
 from rke2_units.errors import UserError
 from rke2_units.programs import console
 from rke2_units.programs.settings import ImageProgram, Settings
 
 
-@dataclass(frozen=True)
 class Origin:
     """Where images have a program.
 
@@ -21,9 +19,10 @@ class Origin:
     version, as the last word of its first line. `hint`: for an image that has none.
     """
 
-    places: tuple[str, ...]
-    version: tuple[str, ...]
-    hint: str
+    def __init__(self, places: tuple[str, ...], version: tuple[str, ...], hint: str) -> None:
+        self.places = places
+        self.version = version
+        self.hint = hint
 
 
 ORIGINS = {
