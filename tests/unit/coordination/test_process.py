@@ -11,23 +11,27 @@ from rke2_units.coordination import process
 from rke2_units.errors import ExitCode
 
 CODE = """
-import sys, threading
+import os, sys, threading
 from rke2_units.coordination import process
 from rke2_units.coordination.lease import Lease
 from rke2_units.doors.kubernetes import Client
+
+def say(word):
+    # In one piece, whatever another thread says at the same time.
+    os.write(1, (word + "\\n").encode())
 
 def work(stop):
     if sys.argv[1] == "die":
         raise ValueError("it broke")
     stop.wait()
-    print("stopped", flush=True)
+    say("stopped")
 
 def status():
-    print("asked", flush=True)
+    say("asked")
     return "well"
 
 lease = Lease(Client("http://127.0.0.1:1"), "name", "node_boot", work="acts")
-sys.exit(process.run({"worker": work}, lease, status, patience=5, on_stop=lambda: print("told", flush=True)))
+sys.exit(process.run({"worker": work}, lease, status, patience=5, on_stop=lambda: say("told")))
 """
 
 
