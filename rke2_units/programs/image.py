@@ -34,7 +34,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
         image_pull.bring(settings, reference)
     except UserError as error:
         # An archive that has it may be damaged, or the disk full.
-        if cause := _import_failure():
+        if cause := _import_failure(name):
             raise UserError(f"{arguments[0]}: {cause}; {error.message}") from None
         raise UserError(
             f"{arguments[0]}: its image is in no archive in {settings.image_archives}, and {error.message}",
@@ -42,12 +42,11 @@ def program(settings: Settings, arguments: list[str]) -> None:
         ) from None
 
 
-def _import_failure() -> str:
-    """What rke2-images.service said last about an archive that it could not import, "" without failure."""
-    if systemd.unit_state(names.IMAGES_UNIT).active != "failed":
-        return ""
-    said = systemd.journal_errors(names.IMAGES_UNIT, image_store.NOT_IMPORTED)
-    return said[-1] if said else ""
+def _import_failure(name: str) -> str:
+    """Why the image did not come out of the archive that has it, or may have it; "" when none has."""
+    present = image_store.read_present()
+    reasons = present.reasons if present is not None else {}
+    return reasons.get(name) or reasons.get(image_store.ANY, "")
 
 
 def _is_brought(reference: str) -> bool:

@@ -70,7 +70,7 @@ def _import(settings: Settings, image: PulledImage, name: str) -> None:
         os.close(reading)
         writer.join()
     if finished.code != 0:
-        raise UserError(f"{name} was pulled, but {image_store.NOT_IMPORTED}: {finished.last_words}")
+        raise UserError(f"{name} was pulled, but cannot be imported: {finished.last_words}")
 
 
 @contextmanager

@@ -21,8 +21,8 @@ LABELS = {
     "io.cri-containerd.pinned": "pinned",
     "io.cri-containerd.image": "managed",
 }
-# By this those who wait for an image know what is said about its archive.
-NOT_IMPORTED = "cannot be imported"
+# In place of an image's name: an archive that cannot be read may have any image.
+ANY = ""
 
 
 class StoredImage:
@@ -75,17 +75,27 @@ def _change(settings: Settings, name: str, *arguments: str) -> None:
 
 
 class Present:
-    """What has been found out since the start: the images that are there, and those on their way."""
+    """What has been found out since the start: the images that are there, and those on their way.
 
-    def __init__(self, images: list[str], pending: list[str]) -> None:
+    `reasons`: why an image is not to come out of the archive that has it, by its name or ANY.
+    """
+
+    def __init__(self, images: list[str], pending: list[str], reasons: dict[str, str]) -> None:
         self.images = images
         self.pending = pending
+        self.reasons = reasons
+
+    def write(self, path: str) -> None:
+        write_json(
+            path,
+            {"images": sorted(self.images), "pending": sorted(self.pending), "reasons": self.reasons},
+        )
 
 
-def write_present(images: list[str], pending: list[str], path: str = PRESENT_FILE) -> None:
-    """Notes (normalised names), for those who wait for an image, what is there and what is being brought."""
+def write_present(present: Present, path: str = PRESENT_FILE) -> None:
+    """Notes, for those who wait for an image, what is there and what is being brought (normalised names)."""
     with _locked(path):
-        write_json(path, {"images": sorted(images), "pending": sorted(pending)})
+        present.write(path)
 
 
 def note_present(name: str, path: str = PRESENT_FILE) -> None:
@@ -93,7 +103,8 @@ def note_present(name: str, path: str = PRESENT_FILE) -> None:
     with _locked(path):
         present = read_present(path)
         if present is not None and name not in present.images:
-            write_json(path, {"images": [*present.images, name], "pending": present.pending})
+            present.images.append(name)
+            present.write(path)
 
 
 def forget_present(path: str = PRESENT_FILE) -> None:
@@ -108,8 +119,12 @@ def read_present(path: str = PRESENT_FILE) -> Present | None:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        return Present([str(name) for name in found["images"]], [str(name) for name in found["pending"]])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return Present(
+            [str(name) for name in found["images"]],
+            [str(name) for name in found["pending"]],
+            {str(name): str(reason) for name, reason in found["reasons"].items()},
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -30,16 +30,19 @@ def program(settings: Settings, arguments: list[str]) -> None:
     began = time.monotonic()
     memory = Memory(_MEMORY)
     failures: list[str] = []
+    reasons: dict[str, str] = {}
     wanted: list[tuple[str, list[Wanted]]] = []
     for path in archive_files.archives(settings.image_archives):
         try:
             images = [image for image in memory.images(path) if not _is_content(settings, image)]
         except UserError as error:
             failures.append(path)
+            reasons.setdefault(image_store.ANY, str(error))
             console.say(str(error), console.ERROR)
             continue
         wanted.append((path, images))
-    store = _Store(settings, {name for _, images in wanted for image in images for name in image.names})
+    archived_names = {name for _, images in wanted for image in images for name in image.names}
+    store = _Store(settings, archived_names, reasons)
     pending = [(path, images) for path, images in wanted if not memory.are_stored(images, store.images)]
     pending.sort(key=lambda item: _rank(settings, [name for image in item[1] for name in image.names]))
     store.outdated = {name for _, images in pending for image in images for name in image.names}
@@ -56,6 +59,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
             store.outdated -= archived
         except UserError as error:
             failures.append(path)
+            store.reasons.update(dict.fromkeys(archived, str(error)))
             console.say(str(error), console.ERROR)
         store.settle(pending=store.pending - archived)
     memory.save()
@@ -76,12 +80,13 @@ class _Store:
     """containerd's images, and what those who wait for one are told.
 
     `archived` are the names in archives, `outdated` those that do not lead to what their archive has, and
-    `pending` those that may still be brought.
+    `pending` those that may still be brought. `reasons` as in image_store.Present.
     """
 
-    def __init__(self, settings: Settings, archived: set[str]) -> None:
+    def __init__(self, settings: Settings, archived: set[str], reasons: dict[str, str]) -> None:
         self._settings = settings
         self.archived = archived
+        self.reasons = reasons
         self.outdated: set[str] = set()
         self.pending: set[str] = set()
         self.look()
@@ -92,9 +97,8 @@ class _Store:
     def settle(self, *, pending: set[str], ours: Iterable[str] = ()) -> None:
         """Tells what is there now, and keeps from collection what archives have, and `ours`."""
         self.pending = pending
-        image_store.write_present(
-            [name for name in self.images if name not in self.outdated], sorted(pending)
-        )
+        there = [name for name in self.images if name not in self.outdated]
+        image_store.write_present(image_store.Present(there, list(pending), self.reasons))
         for name in sorted((self.archived - self.outdated).union(ours)):
             if name in self.images:
                 self._keep(name)
@@ -240,7 +244,7 @@ def _import(settings: Settings, path: str, place: str) -> None:
         )  # fmt: skip
         if finished.code != 0:
             raise UserError(
-                f"{path} {image_store.NOT_IMPORTED}: {finished.last_words}",
+                f"{path} cannot be imported: {finished.last_words}",
                 hint="fetch it again if it is damaged",
             )
 

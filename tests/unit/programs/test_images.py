@@ -12,6 +12,7 @@ import pytest
 
 from rke2_units.errors import UserError
 from rke2_units.programs import image, image_pull, image_store, images, pull, systemd
+from rke2_units.programs.image_store import Present
 from rke2_units.programs.references import normalise
 from rke2_units.programs.registries import Registries
 from rke2_units.programs.settings import Settings
@@ -243,6 +244,10 @@ def test_a_damaged_archive_is_named_and_the_others_imported(
     with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
         images.program(settings, [])
     assert f"<3>{damaged} " in capsys.readouterr().err
+    # Those who wait for its image are told, whether or not it could be read that it has that image.
+    noted = image_store.read_present()
+    assert noted and list(noted.reasons) in ([OTHER], [image_store.ANY])
+    assert all(str(damaged) in reason for reason in noted.reasons.values())
     assert ETCD in stored(tmp_path)
     assert present() == [ETCD]
 
@@ -335,7 +340,7 @@ def test_an_image_that_is_not_on_its_way_is_not_waited_for(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("activating", "start"))
-    image_store.write_present([], [OTHER])
+    image_store.write_present(Present([], [OTHER], {}))
     registry.images.add(ETCD)
     image.program(settings, ["etcd"])
     assert registry.asked == [ETCD]
@@ -365,7 +370,7 @@ def test_an_image_that_several_wait_for_is_pulled_once(
 ) -> None:
     registry.images.add(ETCD)
     registry.before = lambda: time.sleep(0.3)
-    image_store.write_present([], [])
+    image_store.write_present(Present([], [], {}))
     threads = [threading.Thread(target=image.program, args=(settings, ["etcd"])) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -412,15 +417,18 @@ def test_an_image_that_is_nowhere_is_named_with_where_it_was_looked_for(
         image.program(settings, ["etcd"])
 
 
-def test_an_image_whose_archive_could_not_be_imported_is_named_with_the_reason(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        ({ETCD: "b.tar cannot be imported: no space", OTHER: "c.tar", "": "d.tar"}, "b.tar .* no space"),
+        ({OTHER: "c.tar", "": "d.tar cannot be read: it ends too early"}, "d.tar .* too early"),
+        ({OTHER: "c.tar cannot be imported: no space"}, "its image is in no archive in .*, and"),
+    ],
+)
+def test_an_image_whose_archive_could_not_be_imported_is_named_with_that_archives_reason(
+    settings: Settings, reasons: dict[str, str], told: str
 ) -> None:
-    monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("failed", "failed"))
-    said = ["a.tar cannot be imported: unexpected EOF", "b.tar cannot be imported: no space left on device"]
-    monkeypatch.setattr(
-        systemd, "journal_errors", lambda unit, word: [line for line in said if word in line]
-    )
-    with pytest.raises(
-        UserError, match="etcd: b.tar cannot be imported: no space left on device; .* cannot be pulled"
-    ):
+    # The others are still being imported.
+    image_store.write_present(Present([], [OTHER], reasons))
+    with pytest.raises(UserError, match=f"etcd: {told}.* cannot be pulled"):
         image.program(settings, ["etcd"])
