@@ -8,6 +8,7 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.names import Paths
 from rke2_units.node import pods, processes
 from rke2_units.programs.containers import ctr
+from rke2_units.programs.processes import TookTooLongError
 from rke2_units.programs.settings import Settings
 
 _KEY = "container-runtime-endpoint"
@@ -30,9 +31,13 @@ def waiting_for(settings: Settings) -> str:
             probe.connect(path)
     except OSError as error:
         return f"the containerd behind {path} ({error.strerror or error})"
-    finished = ctr(
-        settings, "--connect-timeout", f"{_PATIENCE:.0f}s", "plugins", "ls", timeout=2 * _PATIENCE
-    )
+    try:
+        finished = ctr(
+            settings, "--connect-timeout", f"{_PATIENCE:.0f}s", "plugins", "ls", timeout=2 * _PATIENCE
+        )
+    except TookTooLongError as error:
+        # On a machine that is busy: it may be just starting.
+        return f"the containerd behind {path} ({error.message})"
     if finished.code != 0:
         if _NOT_CONTAINERD.search(finished.errors):
             raise ConfigurationError(

@@ -11,6 +11,7 @@ import pytest
 from tests.node import product
 from tests.node.turns import turn
 from tests.nodes.content import SUITES, content
+from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.package import build_deb
@@ -48,6 +49,23 @@ def pytest_runtest_protocol(
         if not whole or nextitem is None or nextitem.path != item.path:
             item.config.stash[_TURN].close()
             del item.config.stash[_TURN]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the daemons of the test's nodes said last: the nodes are gone afterwards."""
+    report = yield
+    if report.failed:
+        for node in vars(item).get("funcargs", {}).values():
+            if isinstance(node, Node):
+                try:
+                    said = node.journal(product.SERVER, lines=25)
+                except (NodeError, TimeoutError) as error:
+                    said = str(error)
+                report.sections.append((f"the last that {product.SERVER} said on {node.name}", said))
+    return report
 
 
 def node_name(name: str) -> str:

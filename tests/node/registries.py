@@ -13,9 +13,14 @@ from tests.nodes.registry_storage import registry_storage
 
 # A name of the node's loopback, for what is allowed to 127.0.0.1 alone.
 HOST = "registry.example"
+# Others: that of the documentation's registry, and where docker.io's images are.
+DOCUMENTED, HUB = "registry.example.com", "registry-1.docker.io"
 USER, PASSWORD = "mirror", "correct-horse-battery"
-# docker-registry takes bcrypt alone.
-_HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuSnF5tLPqPFqc0z9CY0HcSLFbSRlL67u\n"
+# docker-registry takes bcrypt alone. The second is the documentation's: node, secret.
+_HTPASSWD = f"""\
+{USER}:$2b$05$abcdefghijklmnopqrstuuSnF5tLPqPFqc0z9CY0HcSLFbSRlL67u
+node:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a
+"""
 _ETC = "/etc/registries"
 AUTHORITY = f"{_ETC}/ca.crt"
 CERTIFICATE, KEY = f"{_ETC}/tls.crt", f"{_ETC}/tls.key"
@@ -32,7 +37,8 @@ cd {_ETC}
 new="-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30"
 openssl req $new -subj /CN=private-ca -keyout ca.key -out ca.crt
 signed="-CA ca.crt -CAkey ca.key -addext basicConstraints=critical,CA:false"
-openssl req $new $signed -subj /CN={HOST} -keyout tls.key -out tls.crt -addext subjectAltName=DNS:{HOST}
+names=subjectAltName=DNS:{HOST},DNS:{DOCUMENTED},DNS:{HUB}
+openssl req $new $signed -subj /CN={HOST} -keyout tls.key -out tls.crt -addext $names
 openssl req $new $signed -subj /CN=node -keyout client.key -out client.crt
 """
 

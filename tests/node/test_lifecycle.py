@@ -23,17 +23,6 @@ def times(server: Node) -> int:
     return 10 if server.suite == "bookworm" else 2
 
 
-def test_l1_components_come_up_in_the_order_of_the_design(server: Node) -> None:
-    entered = {
-        unit: int(server.unit(unit)["ActiveEnterTimestampMonotonic"])
-        for unit in ("rke2-content.service", CONTAINERD, pod_unit("etcd"), pod_unit("kube-apiserver"))
-    }
-    assert list(entered.values()) == sorted(entered.values()), entered
-    waits = server.journal(SERVER)
-    positions = [waits.index(f"waiting for {name}") for name in ("content", "etcd", "kube-apiserver")]
-    assert positions == sorted(positions)
-
-
 @on_each_systemd
 def test_l1_start_returns_when_the_cluster_answers_and_the_node_is_registered(server: Node) -> None:
     server.systemctl("stop", "rke2-server")
@@ -43,6 +32,21 @@ def test_l1_start_returns_when_the_cluster_answers_and_the_node_is_registered(se
     assert server.kubectl("get", "--raw=/readyz").stdout == "ok"
     assert server.run("curl", "-s", "http://127.0.0.1:10248/healthz").stdout == "ok"
     assert server.name in server.kubectl("get", "nodes", "-o", "name").stdout
+
+
+def test_l1_components_come_up_in_the_order_of_the_design(server: Node) -> None:
+    # Containers that live on are there before what they wait for in a cold start.
+    server.run("rke2-units", "killall")
+    since = server.now()
+    product.start(server)
+    entered = {
+        unit: int(server.unit(unit)["ActiveEnterTimestampMonotonic"])
+        for unit in ("rke2-content.service", CONTAINERD, pod_unit("etcd"), pod_unit("kube-apiserver"))
+    }
+    assert list(entered.values()) == sorted(entered.values()), entered
+    waits = server.journal(SERVER, since=since)
+    positions = [waits.index(f"waiting for {name}") for name in ("content", "etcd", "kube-apiserver")]
+    assert positions == sorted(positions)
 
 
 @pytest.mark.alone

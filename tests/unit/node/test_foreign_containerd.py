@@ -73,6 +73,15 @@ def test_a_containerd_that_does_not_answer_yet_is_waited_for(
     assert "context deadline exceeded" in foreign_containerd.waiting_for(node)
 
 
+def test_a_containerd_that_takes_too_long_is_waited_for(
+    node: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign_containerd, "_PATIENCE", 0.05)
+    Path(node.ctr).write_text("#!/bin/sh\nexec sleep 30\n")
+    Path(node.ctr).chmod(0o755)
+    assert "took more than" in foreign_containerd.waiting_for(node)
+
+
 def test_another_container_runtime_is_refused(node: Settings, answers: Callable[..., None]) -> None:
     answers("", f"{NO_SERVICE}\n")
     with pytest.raises(ConfigurationError, match="container-runtime-endpoint: .* is no containerd") as error:
