@@ -120,6 +120,9 @@ class _Watch:
         self._containers = Containers(settings)
         self._first_start: int | None = None
         self._last_start: int | None = None
+        if starts := self._log.starts():
+            # The last one may be over since long before: then the next is the first that counts.
+            self._first_start = starts[-1] if self._container_runs() else starts[-1] + 1
         now = time.monotonic()
         self._began = now
         self._container_seen = now
@@ -130,11 +133,11 @@ class _Watch:
         """What is missing, "" when the component is ready; UserError when waiting is of no use."""
         now = time.monotonic()
         starts = self._log.starts()
-        if not starts:
+        if self._first_start is None and starts:
+            self._first_start = starts[-1]
+        if self._first_start is None or starts[-1] < self._first_start:
             reason = "its container has not started"
         else:
-            if self._first_start is None:
-                self._first_start = starts[-1]
             if starts[-1] != self._last_start:
                 self._last_start = starts[-1]
                 self._container_seen = now

@@ -238,6 +238,7 @@ def test_a_container_that_ends_again_and_again_is_given_up_with_its_words(
     tmp_path: Path, ready_settings: Settings, health_server: HealthServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     health_server.code = 503
+    add_pod(ready_settings, "etcd", UID)
     add_log(tmp_path / "logs", "etcd", UID, 5)
 
     def crash() -> None:
@@ -253,6 +254,27 @@ def test_a_container_that_ends_again_and_again_is_given_up_with_its_words(
         run(ready_settings, "ready")
     thread.join()
     assert "<4>etcd| Error: unknown flag: --nonsense" in capsys.readouterr().err
+
+
+def test_a_container_that_ended_before_the_start_is_not_counted(
+    tmp_path: Path, ready_settings: Settings, health_server: HealthServer
+) -> None:
+    """After a killall or a power failure the kubelet goes on with the old pod's logs."""
+    health_server.code = 503
+    add_log(tmp_path / "logs", "etcd", UID, 5, "killed long ago")
+
+    def crash_and_come_up() -> None:
+        for number in (6, 7, 8):
+            time.sleep(0.25)
+            add_log(tmp_path / "logs", "etcd", UID, number, "Error: not yet")
+        time.sleep(0.25)
+        add_pod(ready_settings, "etcd", UID)
+        health_server.code = 200
+
+    thread = threading.Thread(target=crash_and_come_up)
+    thread.start()
+    run(ready_settings, "ready")
+    thread.join()
 
 
 def test_a_container_that_never_appears_is_given_up_with_the_kubelets_words(
