@@ -105,10 +105,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class UnitState:
-    """systemd's view of a unit: org.freedesktop.systemd1.Manager.ListUnitsByNames."""
+    """systemd's view of a unit: org.freedesktop.systemd1.Manager.ListUnitsByPatterns."""
 
     name: str
-    load: str  # loaded, not-found, bad-setting, error, masked
+    load: str  # loaded, not-found, bad-setting, error, masked; unloaded: inactive, systemd has forgotten it
     active: str  # active, reloading, inactive, failed, activating, deactivating
     sub: str  # e.g. running, exited, start-pre, start-post, auto-restart
     job: str  # the pending job's type (start, stop, restart, ...), "" without one

@@ -101,7 +101,8 @@ def failure(
     """The first unit, in starting order, whose state says that this start cannot succeed."""
     for unit in units:
         state = states[unit]
-        if state.load not in ("loaded", "not-found") or (state.load == "not-found" and not state.job):
+        starting = state.load == "not-found" and state.job
+        if state.load not in ("loaded", "unloaded") and not starting:
             return Failure(unit, f"systemd cannot load it ({state.load})")
         if unit in HOLDS_NOTHING_UP:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from rke2_units import names
@@ -108,7 +108,7 @@ class NodeDaemon:
         wanted, before = self._start_units(prepared)
         while True:
             states = self._systemd.states(wanted)
-            if failure := judgement.failure(states, self._restarts(before), wanted):
+            if failure := judgement.failure(states, self._restarts(before, states), wanted):
                 self._fail(failure)
             if judgement.is_up(states[names.ETCD_JOIN_UNIT]):
                 return
@@ -231,7 +231,7 @@ class NodeDaemon:
         answering_since = 0.0
         while True:
             states = self._systemd.states(wanted)
-            if failure := judgement.failure(states, self._restarts(before), wanted):
+            if failure := judgement.failure(states, self._restarts(before, states), wanted):
                 self._fail(failure)
             going = judgement.stopping(self._systemd.states(others))
             if not going and all(judgement.is_up(states[unit]) for unit in needed):
@@ -265,9 +265,12 @@ class NodeDaemon:
         )
         return self._live_probes
 
-    def _restarts(self, before: dict[str, int]) -> dict[str, int]:
+    def _restarts(self, before: dict[str, int], states: Mapping[str, UnitState]) -> dict[str, int]:
+        """How often each of these processes was restarted since `before`; those that do not run at all are
+        left out, as asking for them would load their units."""
+        loaded = [unit for unit in before if unit in states and states[unit].load != "unloaded"]
         # The counter starts anew when a job (re)starts the unit, as this daemon may just have done.
-        now = {unit: self._systemd.restarts(unit) for unit in before}
+        now = {unit: self._systemd.restarts(unit) for unit in loaded}
         for unit, count in now.items():
             before[unit] = min(before[unit], count)
         return {unit: count - before[unit] for unit, count in now.items()}
@@ -300,7 +303,7 @@ class NodeDaemon:
             states = self._systemd.states(wanted)
             if any(
                 count or states[unit].sub == "auto-restart"
-                for unit, count in self._restarts(containerd).items()
+                for unit, count in self._restarts(containerd, states).items()
             ):
                 raise UserError(
                     f"{names.CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",

@@ -102,9 +102,14 @@ class Systemd:
         self._call("ResetFailedUnit", b"s", unit.encode())
 
     def states(self, units: Sequence[str]) -> dict[str, UnitState]:
-        """The state of each of these units, in one call."""
-        rows = self._call("ListUnitsByNames", b"as", [unit.encode() for unit in units])
-        found = {}
+        """The state of each of these units, in one call that has systemd load none of them.
+
+        Loading one that systemd would forget at once (ListUnitsByNames, or to ask for a property) is told by
+        signals, also about those that it depends on: who looks again at each signal would never rest.
+        """
+        patterns = [unit.encode() for unit in units]
+        rows = self._call("ListUnitsByPatterns", b"asas", [], patterns) if units else []
+        found = {unit: UnitState(unit, "unloaded", "inactive", "dead", "") for unit in units}
         for row in rows:
             name = row[0].decode()
             job = row[8].decode() if row[7] else ""

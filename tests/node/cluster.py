@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.node import product, writes
-from tests.node.product import BASIC_CONFIG, pod_unit, state
+from tests.node.product import BASIC_CONFIG, pod_unit
 from tests.node.writes import Write
 from tests.nodes.content import Content, content
 from tests.nodes.machine import Node
@@ -74,7 +74,7 @@ def install(
 def agent_is_running(node: Node) -> bool:
     """The daemon is up, every unit of an agent is, and the daemon has nothing to complain of."""
     return (
-        all(state(node, unit) == "active" for unit in (AGENT, *AGENT_UNITS))
+        set(product.states(node, AGENT, *AGENT_UNITS)) == {"active"}
         and node.unit(AGENT)["StatusText"] == "running"
     )
 

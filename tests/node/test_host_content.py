@@ -61,7 +61,7 @@ def wait_until_running(node: Node, units: tuple[str, ...]) -> None:
     node.wait_for(
         "rke2-server and all its units to run",
         lambda: (
-            all(state(node, unit) == "active" for unit in (SERVER, *units))
+            set(product.states(node, SERVER, *units)) == {"active"}
             and product.status_text(node) == "running"
         ),
         timeout=120,

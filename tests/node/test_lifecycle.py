@@ -15,6 +15,7 @@ from tests.node.product import (
     state,
 )
 from tests.node.suites import on_each_systemd
+from tests.node.wakings import wakings
 from tests.nodes.machine import Node
 
 
@@ -47,6 +48,18 @@ def test_l1_components_come_up_in_the_order_of_the_design(server: Node) -> None:
     waits = server.journal(SERVER, since=since)
     positions = [waits.index(f"waiting for {name}") for name in ("content", "etcd", "kube-apiserver")]
     assert positions == sorted(positions)
+
+
+def test_a_start_sleeps_while_it_waits(server: Node) -> None:
+    server.systemctl("stop", "rke2-server")
+    server.systemctl("start", "--no-block", "rke2-server")
+    server.wait_for(
+        "the start to wait for the kubelet",
+        lambda: product.status_text(server) == "starting: waiting for kubelet",
+        timeout=60,
+    )
+    assert wakings(server, SERVER, 2) < 300
+    product.wait_until_running(server)
 
 
 @pytest.mark.alone
@@ -88,7 +101,7 @@ def test_l4_a_stop_ends_every_unit_and_no_container(server: Node, how: str) -> N
             server.systemctl("stop", "rke2-server")
         server.wait_for(
             "all units to be inactive",
-            lambda: all(state(server, unit) == "inactive" for unit in (SERVER, *product.UNITS)),
+            lambda: set(product.states(server, SERVER, *product.UNITS)) == {"inactive"},
             timeout=20,
         )
         assert time.monotonic() - began < 20
@@ -162,7 +175,8 @@ def test_l8_a_component_stopped_by_hand_stays_stopped_until_it_is_started(server
         ),
         timeout=30,
     )
-    server.run("sleep", "3")
+    # A unit that systemd has forgotten must not keep the daemon asking for it.
+    assert wakings(server, SERVER, 3) < 100
     assert state(server, unit) == "inactive"
     assert server.main_pid(SERVER) == daemon
     server.run("systemctl", "start", unit, timeout=120)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.node import product
-from tests.node.product import SERVER, containers_live_on, state
+from tests.node.product import SERVER, containers_live_on
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.qemu import QemuNode
@@ -47,7 +47,7 @@ def test_l1_a_machine_comes_up_and_its_node_is_ready(machine: Node) -> None:
 def test_l4_and_l6_a_stop_leaves_containers_and_a_start_finds_them(machine: Node) -> None:
     with containers_live_on(machine):
         machine.systemctl("stop", "rke2-server")
-        assert all(state(machine, unit) == "inactive" for unit in (SERVER, *product.UNITS))
+        assert set(product.states(machine, SERVER, *product.UNITS)) == {"inactive"}
         product.start(machine, timeout=START_TIMEOUT)
         product.wait_until_running(machine, timeout=START_TIMEOUT)
 

@@ -26,6 +26,7 @@ from tests.node.applier import (
     wait_until_gone,
 )
 from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
+from tests.node.wakings import wakings
 from tests.nodes.machine import Node
 
 # The issue's limit, in KiB.
@@ -228,10 +229,12 @@ def test_300_manifests_at_once_are_all_applied_and_leave_the_applier_small_and_i
 
     # Nothing changes: nothing is sent, and nobody asks. It wakes up for its lease, about once a second
     # altogether; what that costs is measured by bench/start.
-    server.wait_for("the applier to be at rest", lambda: wakings(server, seconds=2) < 10, timeout=60)
+    server.wait_for(
+        "the applier to be at rest", lambda: wakings(server, applier.APPLIER, 2) < 10, timeout=60
+    )
     lists = list_requests(server)
     assert lists
-    assert wakings(server, seconds=20) < 60
+    assert wakings(server, applier.APPLIER, 20) < 60
     assert list_requests(server) == lists
     assert {name: find(server, "configmap", name) for name in names[:3]} == versions
 
@@ -240,20 +243,6 @@ def test_300_manifests_at_once_are_all_applied_and_leave_the_applier_small_and_i
     server.sh(f"rm {MANIFESTS}/many-*.yaml")
     addons = ("-n", "kube-system", "delete", "--wait=false", "addons.k3s.cattle.io")
     server.kubectl(*addons, *names, timeout=120)
-
-
-def wakings(node: Node, *, seconds: int) -> int:
-    """How often the applier's threads, all together, have given up the processor to wait for something."""
-    script = """import glob, sys, time
-def wakings():
-    lines = [line for path in glob.glob(f"/proc/{sys.argv[1]}/task/*/status") for line in open(path)]
-    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
-before = wakings()
-time.sleep(int(sys.argv[2]))
-print(wakings() - before)
-"""
-    done = node.run("python3", "-c", script, str(node.main_pid(applier.APPLIER)), str(seconds))
-    return int(done.stdout)
 
 
 def write_all(node: Node, files: dict[str, str]) -> None:
