@@ -17,7 +17,8 @@ _SETTLING = 1.0
 
 
 class ServerWatch:
-    """Watches the servers' addresses from its making on; `changed` is called when they have changed.
+    """Watches the servers' addresses from its making on, until `stop` is set; `changed` is called when they
+    have changed.
 
     `known` is the list that the node has. What is empty is not believed: some server has said it.
     """
@@ -32,6 +33,7 @@ class ServerWatch:
         self._lock = threading.Lock()
         self._seen = known
         self._settles = False
+        self.stop = threading.Event()
         threading.Thread(target=self._run, name="server list", daemon=True).start()
 
     def take(self) -> ServerList | None:
@@ -63,7 +65,7 @@ class ServerWatch:
     def _run(self) -> None:
         try:
             client = Client(self._url, self._identity)
-            for event in client.watch(_ENDPOINTS, stop=threading.Event()):
+            for event in client.watch(_ENDPOINTS, stop=self.stop):
                 if event.type in ("ADDED", "MODIFIED"):
                     self.saw(server_list.of_endpoints(event.object))
         except UserError as error:

@@ -14,7 +14,7 @@ _FOREIGN = (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
 def log_since(unit: str, since: float = 0) -> list[str]:
     """The last lines that the unit's processes have logged in this boot since then (epoch, in s)."""
     command = ["journalctl", "--quiet", "--no-pager", "--boot", "--output=cat", f"--lines={_READ}"]
-    command += [f"--since=@{since:.0f}", f"_SYSTEMD_UNIT={unit}"]
+    command += [f"--since=@{since:.6f}", f"_SYSTEMD_UNIT={unit}"]
     try:
         # What a process said last may be under way when systemd already knows that it ended.
         run(["journalctl", "--sync"], timeout=10, check=False)

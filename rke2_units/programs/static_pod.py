@@ -118,11 +118,10 @@ class _Watch:
         self._kubelet = kubelet
         self._log = PodLog(pod.component, settings.node_name, pod.uid)
         self._containers = Containers(settings)
+        # The logs of a container that is over since before; another containerd begins at 0 once more.
+        self._old = [] if self._container_runs() else self._log.starts()
         self._first_start: int | None = None
         self._last_start: int | None = None
-        if starts := self._log.starts():
-            # The last one may be over since long before: then the next is the first that counts.
-            self._first_start = starts[-1] if self._container_runs() else starts[-1] + 1
         now = time.monotonic()
         self._began = now
         self._container_seen = now
@@ -133,11 +132,12 @@ class _Watch:
         """What is missing, "" when the component is ready; UserError when waiting is of no use."""
         now = time.monotonic()
         starts = self._log.starts()
-        if self._first_start is None and starts:
-            self._first_start = starts[-1]
-        if self._first_start is None or starts[-1] < self._first_start:
+        if not starts or (starts == self._old and not self._container_runs()):
             reason = "its container has not started"
         else:
+            self._old = []
+            if self._first_start is None:
+                self._first_start = starts[-1]
             if starts[-1] != self._last_start:
                 self._last_start = starts[-1]
                 self._container_seen = now

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from tests.node import product
+from tests.node import product, writes
 from tests.node.cluster import (
     AGENT,
     Cluster,
@@ -152,5 +152,8 @@ def test_a_server_whose_disk_is_lost_is_replaced_with_the_token_alone(cluster: C
 
 @pytest.mark.always
 def test_every_write_that_was_acknowledged_holds_on_every_server(cluster: Cluster) -> None:
-    assert all(len(account) > 20 for account in cluster.runs.values())
+    accounts = cluster.runs.values()
+    # Those on a leader that was lost have had little time.
+    assert all(len(writes.acknowledged(account)) > 3 for account in accounts)
+    assert sum(map(len, accounts)) > 50 * len(accounts)
     cluster.check_writes()

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -8,7 +8,7 @@ from rke2_units.daemon import server_list
 from rke2_units.daemon.server_list import ServerWatch
 from rke2_units.doors.http import Identity
 from rke2_units.join.server_list import ServerList, of_apiservers
-from tests.unit.kubernetes_api import Object, Reply, Request, served
+from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, served
 
 ONE = of_apiservers(["10.0.0.1:6443"])
 TWO = of_apiservers(["10.0.0.1:6443", "10.0.0.2:6443"])
@@ -83,21 +83,33 @@ def api(*events: Object) -> Callable[[Request], Reply]:
 
 
 def taken(watch: ServerWatch) -> ServerList:
+    """The first list that it takes; it watches no longer then."""
     deadline = time.monotonic() + 10
     while (found := watch.take()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    watch.stop.set()
     return found
 
 
-def test_the_endpoints_of_the_api_are_followed(woken: threading.Semaphore) -> None:
+@pytest.fixture
+def api_server() -> Iterator[ApiServer]:
+    """In the end nobody asks it any more: what a thread goes on to say would be read by other tests."""
     with served() as server:
-        server.answer = api(endpoints("10.0.0.1", "10.0.0.2", version="2"))
-        watch = ServerWatch(server.url, Identity(), ONE, woken.release)
-        assert taken(watch) == TWO
+        yield server
+    for thread in threading.enumerate():
+        if thread.name == "server list":
+            thread.join(10)
+            assert not thread.is_alive()
 
 
-def test_servers_that_left_while_nobody_looked_are_noticed(woken: threading.Semaphore) -> None:
-    with served() as server:
-        server.answer = api()
-        assert taken(ServerWatch(server.url, Identity(), THREE, woken.release)) == ONE
+def test_the_endpoints_of_the_api_are_followed(api_server: ApiServer, woken: threading.Semaphore) -> None:
+    api_server.answer = api(endpoints("10.0.0.1", "10.0.0.2", version="2"))
+    assert taken(ServerWatch(api_server.url, Identity(), ONE, woken.release)) == TWO
+
+
+def test_servers_that_left_while_nobody_looked_are_noticed(
+    api_server: ApiServer, woken: threading.Semaphore
+) -> None:
+    api_server.answer = api()
+    assert taken(ServerWatch(api_server.url, Identity(), THREE, woken.release)) == ONE

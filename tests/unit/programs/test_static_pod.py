@@ -277,6 +277,22 @@ def test_a_container_that_ended_before_the_start_is_not_counted(
     thread.join()
 
 
+def test_a_container_that_begins_its_old_log_once_more_is_seen_when_it_runs(
+    tmp_path: Path, ready_settings: Settings
+) -> None:
+    """Another containerd knows nothing of the old one's containers."""
+    add_log(tmp_path / "logs", "etcd", UID, 0, "of another containerd")
+
+    def come_up() -> None:
+        time.sleep(0.3)
+        add_pod(ready_settings, "etcd", UID)
+
+    thread = threading.Thread(target=come_up)
+    thread.start()
+    run(ready_settings, "ready")
+    thread.join()
+
+
 def test_a_container_that_never_appears_is_given_up_with_the_kubelets_words(
     ready_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
