@@ -58,8 +58,9 @@ def pytest_runtest_makereport(
     """A failure shows what the daemons of the test's nodes said last: the nodes are gone afterwards."""
     report = yield
     if report.failed:
-        for node in vars(item).get("funcargs", {}).values():
-            if isinstance(node, Node):
+        for value in vars(item).get("funcargs", {}).values():
+            # Of a registry, the node that it runs on.
+            if isinstance(node := getattr(value, "node", value), Node):
                 try:
                     said = node.journal(product.SERVER, lines=25)
                 except (NodeError, TimeoutError) as error:
