@@ -234,11 +234,12 @@ class Writer:
         # It is gone already when its machine was.
         self.node.systemctl("stop", self.run, check=False)
 
-    def wait_until_acknowledged(self, since: float = 0, timeout: float = 20) -> None:
-        """Wait until the API has acknowledged some writes that were begun since then."""
+    def wait_until_acknowledged(self, since: float = 0, timeout: float = 20, more_than: int = 3) -> None:
+        """Wait until the API has acknowledged more than so many writes that were begun since then."""
 
         def some() -> bool:
-            return len([each for each in writes.acknowledged(self.account()) if each.began >= since]) > 3
+            acknowledged = [each for each in writes.acknowledged(self.account()) if each.began >= since]
+            return len(acknowledged) > more_than
 
         self.node.wait_for(f"{self.run} to write", some, timeout=timeout, interval=0.5)
 

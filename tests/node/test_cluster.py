@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from tests.node import product, writes
+from tests.node import product
 from tests.node.cluster import (
     AGENT,
     Cluster,
@@ -95,6 +95,9 @@ def test_writes_go_on_without_the_leader_and_nothing_comes_back_from_it(
         record_property("seconds without a write", pause)
         assert pause < WITHIN
         cluster.wait_until_whole()
+        # The lost one's own client writes again, too.
+        for writer in writers:
+            writer.wait_until_acknowledged(more_than=20)
 
 
 @pytest.mark.long
@@ -152,8 +155,5 @@ def test_a_server_whose_disk_is_lost_is_replaced_with_the_token_alone(cluster: C
 
 @pytest.mark.always
 def test_every_write_that_was_acknowledged_holds_on_every_server(cluster: Cluster) -> None:
-    accounts = cluster.runs.values()
-    # Those on a leader that was lost have had little time.
-    assert all(len(writes.acknowledged(account)) > 3 for account in accounts)
-    assert sum(map(len, accounts)) > 50 * len(accounts)
+    assert all(len(account) > 20 for account in cluster.runs.values())
     cluster.check_writes()
