@@ -61,7 +61,6 @@ _SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
 _RESET = "rke2-units cannot reset or restore a cluster yet"
 _HELM_JOBS = "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; limit it with a drop-in"
 _SPLIT_ROLES = "every server of rke2-units runs etcd and kube-apiserver"
-_SERVICE_LOAD_BALANCER = "rke2-units does not run RKE2's service load balancer yet"
 _FIXED_NAMES = "the supervisor's certificate holds the names that are configured (tls-san) and no other"
 _TUNNELS = "rke2-units has no tunnels to nodes: kube-apiserver reaches them directly"
 _METRICS = "rke2-units' supervisor has no metrics"
@@ -274,7 +273,6 @@ def _networking() -> tuple[Setting, ...]:
             default="kube-system",
             roles=SERVER,
             check=grammar.label_name,
-            refused=_SERVICE_LOAD_BALANCER,
         ),
         Setting(
             "cni",
@@ -551,11 +549,10 @@ def _components() -> tuple[Setting, ...]:
             "enable-servicelb",
             Kind.BOOLEAN,
             "cloud-controller-manager",
-            "Run the service load balancer.",
+            "Run RKE2's service load balancer, as a part of the cloud-controller-manager.",
             default="false",
             environment="RKE2_ENABLE_SERVICELB",
             roles=SERVER,
-            refused=_SERVICE_LOAD_BALANCER,
         ),
         Setting(
             "embedded-registry",

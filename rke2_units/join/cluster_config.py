@@ -97,6 +97,10 @@ def _boolean(value: object) -> str:
     return "true" if value else "false"
 
 
+def _negated(value: object) -> str:
+    return "false" if _boolean(value) == "true" else "true"
+
+
 # Setting, the answer's fields (the first that is there counts), and how one item is read.
 _FIELDS: tuple[tuple[str, tuple[str, ...], Callable[[object], str]], ...] = (
     ("cluster-cidr", ("ClusterIPRanges", "ClusterIPRange"), _range),
@@ -105,4 +109,5 @@ _FIELDS: tuple[tuple[str, tuple[str, ...], Callable[[object], str]], ...] = (
     ("cluster-domain", ("ClusterDomain",), _text),
     ("disable-kube-proxy", ("DisableKubeProxy",), _boolean),
     ("disable-cloud-controller", ("DisableCCM",), _boolean),
+    ("enable-servicelb", ("DisableServiceLB",), _negated),
 )

@@ -1,6 +1,7 @@
-"""RKE2's own cloud-controller-manager, which gives nodes their addresses and provider ids.
+"""RKE2's own cloud-controller-manager: nodes' addresses and provider ids, and the service load balancer.
 
-It runs where the release has its image and the user has no cloud provider of their own.
+It sees to the nodes where the release has its image and the user has no cloud provider of their own. Where
+only enable-servicelb asks for it, it runs for the load balancer alone.
 """
 
 import json
@@ -11,37 +12,59 @@ from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses
+from rke2_units.release import images
 from rke2_units.release.model import Release
 
 _IMAGE_KEY = f"{names.CLOUD_CONTROLLER_MANAGER}-image"
 _PROVIDER = "rke2"
+_LOAD_BALANCER = "/klipper-lb:"
 
 
-def runs(config: Config, release: Release) -> bool:
-    """Whether the cluster has it; kubelets taint their nodes then until it has seen to them."""
+def handles_nodes(config: Config, release: Release) -> bool:
+    """Whether it sees to the cluster's nodes; kubelets taint their nodes then until it has."""
     return (
         derived.runs(config, names.CLOUD_CONTROLLER_MANAGER)
         and not config.text("cloud-provider-name")
-        and bool(config.text(_IMAGE_KEY) or _IMAGE_KEY in release.images)
+        and _has_image(config, release)
     )
 
 
+def runs(config: Config, release: Release) -> bool:
+    """Whether servers have it. ConfigurationError for a load balancer that the release has no image of."""
+    if not config.boolean("enable-servicelb"):
+        return handles_nodes(config, release)
+    if not _has_image(config, release):
+        raise config.error(
+            "enable-servicelb",
+            f"cannot be true: release {release.name} has no cloud-controller-manager, which is a part of it",
+            hint=f"set {_IMAGE_KEY}, or leave enable-servicelb out",
+        )
+    return True
+
+
 def files(config: Config, release: Release) -> list[File]:
-    """Its configuration (JSON, RKE2's names), where it runs."""
+    """Its configuration (JSON, k3s' Config in pkg/cloudprovider), where it runs."""
     if not runs(config, release):
         return []
+    balances = config.boolean("enable-servicelb")
     settings = {
         "lbDefaultPriorityClassName": "system-node-critical",
-        "lbEnabled": config.boolean("enable-servicelb"),
+        "lbEnabled": balances,
+        **({"lbImage": _load_balancer_image(config, release)} if balances else {}),
         "lbNamespace": config.text("servicelb-namespace"),
-        "nodeEnabled": True,
+        "nodeEnabled": handles_nodes(config, release),
     }
     paths = Paths(derived.data_directory(config))
     return [File(paths.cloud_config, json.dumps(settings, indent=2) + "\n", 0o600)]
 
 
 def arguments(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
-    """Its flags (RKE2's), by name."""
+    """Its flags, by name: RKE2's, but that it keeps its port where it sees to no nodes, to say how it is."""
+    off = ["route"]
+    if not config.boolean("enable-servicelb"):
+        off.append("service")
+    if not handles_nodes(config, release):
+        off += ["cloud-node", "cloud-node-lifecycle"]
     return {
         "allocate-node-cidrs": "true",
         "authentication-kubeconfig": paths.cloud_controller_kubeconfig,
@@ -52,9 +75,27 @@ def arguments(config: Config, facts: NodeFacts, release: Release, paths: Paths) 
         "cloud-provider": _PROVIDER,
         "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
         "configure-cloud-routes": "false",
-        "controllers": "*,-route,-service",
+        "controllers": ",-".join(["*", *off]),
         "feature-gates": "CloudDualStackNodeIPs=true",
         "leader-elect-resource-name": "rke2-cloud-controller-manager",
         "node-status-update-frequency": "1m0s",
         "profiling": "false",
     }
+
+
+def _has_image(config: Config, release: Release) -> bool:
+    return bool(config.text(_IMAGE_KEY) or _IMAGE_KEY in release.images)
+
+
+def _load_balancer_image(config: Config, release: Release) -> str:
+    """The image of the load balancer's pods, which the controller writes into their DaemonSets."""
+    listed = {image for lines in release.lists.values() for image in lines if _LOAD_BALANCER in image}
+    if not listed:
+        raise config.error(
+            "enable-servicelb",
+            f"cannot be true: the image lists of release {release.name} have no klipper-lb",
+            hint="leave it out, or take a release that has it",
+        )
+    image = max(listed)
+    registry = derived.default_registry(config)
+    return image.replace(images.DOCKER_HUB, registry, 1) if registry else image

@@ -177,7 +177,7 @@ _EXTRA_ARGUMENTS = {names.CLOUD_CONTROLLER_MANAGER: "kube-cloud-controller-manag
 
 def _controllers(config: Config, release: Release) -> dict[str, str]:
     """Some are the cloud-controller-manager's where it runs."""
-    if not cloud_controller.runs(config, release):
+    if not cloud_controller.handles_nodes(config, release):
         return {"controllers": "*,tokencleaner"}
     return {
         "configure-cloud-routes": "false",

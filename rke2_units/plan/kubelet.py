@@ -108,6 +108,9 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "volumePluginDir": f"{names.KUBELET_DIRECTORY}/volumeplugins",
         "volumeStatsAggPeriod": "1m0s",
     }
+    if config.boolean("enable-servicelb"):
+        # The pods of the load balancer forward.
+        fields["allowedUnsafeSysctls"] = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
     if facts.cgroup_version == 1:
         fields["failCgroupV1"] = False
     known = {name: value for name, value in fields.items() if features.has_kubelet_field(release, name)}
@@ -148,7 +151,7 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
         flags["register-with-taints"] = ",".join(config.items("node-taint"))
     if config.text("cloud-provider-name"):
         flags["cloud-provider"] = config.text("cloud-provider-name")
-    elif cloud_controller.runs(config, release):
+    elif cloud_controller.handles_nodes(config, release):
         flags["cloud-provider"] = "external"
     providers = config.text("image-credential-provider-config")
     if providers in facts.digests:

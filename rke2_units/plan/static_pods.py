@@ -64,12 +64,14 @@ class StaticPod:
 def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
     """The components that this node runs as static pods, in starting order."""
     candidates = names.STATIC_PODS if role is Role.SERVER else (names.KUBE_PROXY,)
-    return tuple(
-        component
-        for component in candidates
-        if derived.runs(config, component)
-        and (component != names.KUBE_PROXY or release.kube_proxy == STATIC_POD)
-        and (component != names.CLOUD_CONTROLLER_MANAGER or cloud_controller.runs(config, release))
+    return tuple(component for component in candidates if _runs(component, config, release))
+
+
+def _runs(component: str, config: Config, release: Release) -> bool:
+    if component == names.CLOUD_CONTROLLER_MANAGER:
+        return cloud_controller.runs(config, release)
+    return derived.runs(config, component) and (
+        component != names.KUBE_PROXY or release.kube_proxy == STATIC_POD
     )
 
 

@@ -25,7 +25,6 @@ ACTING = {
 }
 ACTING_BY_NAME: dict[str, object] = {
     "tls-san-security": False,
-    "servicelb-namespace": "other",
     "egress-selector-mode": "cluster",
     "cloud-provider-name": "harvester",
 }

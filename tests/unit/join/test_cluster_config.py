@@ -30,6 +30,10 @@ def test_the_values_that_every_node_goes_by_are_read_from_rke2s_answer() -> None
     }
 
 
+def test_a_service_load_balancer_that_is_not_disabled_is_one() -> None:
+    assert cluster_config.values({"DisableServiceLB": False}) == {"enable-servicelb": ("true",)}
+
+
 def test_ranges_of_both_families_and_the_single_fields_of_old_servers_are_read() -> None:
     two = {**config(), "ClusterIPRanges": [SIX, {"IP": "10.44.0.0", "Mask": "//8AAA=="}]}
     assert cluster_config.values(two)["cluster-cidr"] == ("fd00:42::/56", "10.44.0.0/16")
@@ -53,6 +57,7 @@ def test_ranges_of_both_families_and_the_single_fields_of_old_servers_are_read()
         {"ClusterDNS": 7},
         {"ClusterDomain": ["a", {}]},
         {"DisableKubeProxy": "no"},
+        {"DisableServiceLB": 0},
     ],
 )
 def test_a_field_that_cannot_be_read_is_named(field: dict[str, object]) -> None:

@@ -15,6 +15,7 @@ from rke2_units import names
 from rke2_units.certificates import bootstrap
 from rke2_units.config.load import make_config
 from rke2_units.controllers import settings as controllers_settings
+from rke2_units.errors import ConfigurationError
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
 from rke2_units.plan import api_proxy, make_plan, supervisor_settings
@@ -257,6 +258,56 @@ def test_the_cloud_controller_runs_where_its_image_is_and_nobody_has_another() -
     assert cloud_controller_runs("v1.20.2+rke2r1", cloud_controller_manager_image="example.org/cloud:v1")
     assert not cloud_controller_runs(disable_cloud_controller=True)
     assert not cloud_controller_runs(cloud_provider_name="external")
+
+
+def load_balancer(release_name: str = DEFAULT, **values: object) -> tuple[dict[str, object], str, bool]:
+    """The cloud-controller-manager's configuration, what it leaves out, and whether it sees to the nodes."""
+    plan = plan_of("server", release_name, enable_servicelb=True, **values)
+    manifest = plan.file(PATHS.staged_manifest(names.CLOUD_CONTROLLER_MANAGER)).content
+    [left_out] = re.findall(r"--controllers=\*,([a-z,-]+)", manifest)
+    assert "net.ipv4.ip_forward" in plan.file(PATHS.kubelet_config).content
+    outside = "cloud-provider=external" in unit(plan, names.KUBELET_UNIT)
+    return json.loads(plan.file(PATHS.cloud_config).content), left_out, outside
+
+
+def test_the_service_load_balancer_is_the_cloud_controllers_and_may_be_all_that_it_does() -> None:
+    settings, left_out, sees_to_nodes = load_balancer(servicelb_namespace="balancers")
+    assert settings["lbEnabled"] and settings["nodeEnabled"] and settings["lbNamespace"] == "balancers"
+    assert settings["lbImage"] == "docker.io/rancher/klipper-lb:v0.4.17"
+    assert left_out == "-route" and sees_to_nodes
+    settings, left_out, sees_to_nodes = load_balancer(
+        disable_cloud_controller=True, system_default_registry="registry.example:5000"
+    )
+    assert settings["lbEnabled"] and not settings["nodeEnabled"]
+    assert settings["lbImage"] == "registry.example:5000/rancher/klipper-lb:v0.4.17"
+    assert left_out == "-route,-cloud-node,-cloud-node-lifecycle" and not sees_to_nodes
+
+
+def test_without_the_service_load_balancer_nothing_speaks_of_it() -> None:
+    plan = plan_of("server")
+    assert "klipper-lb" not in plan.file(PATHS.cloud_config).content
+    assert "Sysctls" not in plan.file(PATHS.kubelet_config).content
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({}, "release v1.20.2+rke2r1 has no cloud-controller-manager"),
+        ({"cloud_controller_manager_image": "example.org/cloud:v1"}, "have no klipper-lb"),
+    ],
+)
+def test_a_service_load_balancer_that_the_release_lacks_is_refused(
+    values: dict[str, object], what: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(what)):
+        load_balancer("v1.20.2+rke2r1", **values)
+
+
+def test_an_agents_kubelet_lets_the_load_balancers_pods_forward_where_its_servers_say_so() -> None:
+    node = CASES["agent"]
+    config = node.config().with_cluster({"enable-servicelb": ["true"]}, "the cluster's servers")
+    plan = make_plan(node.role, config, node.facts, RELEASE)
+    assert "net.ipv4.ip_forward" in plan.file(PATHS.kubelet_config).content
 
 
 def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_controller_manager() -> None:
