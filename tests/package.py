@@ -101,13 +101,15 @@ def _package_name(line: str) -> str:
     return "debhelper" if name == "debhelper-compat" else name
 
 
-def _root(suite: str) -> Path:
+def build_root(suite: str) -> Path:
+    """A clean root of the suite with what the package is built with, made once."""
     packages = ["build-essential", "lintian", *build_dependencies()]
-    return cached(
+    made = cached(
         f"build-root-{suite}",
         recipe_hash(suite, *packages),
         lambda directory: debian.make_root(directory / "root", suite, packages),
     )
+    return made / "root"
 
 
 def _build(suite: str, work: Path, output: Path) -> None:
@@ -119,7 +121,7 @@ def _build(suite: str, work: Path, output: Path) -> None:
 
 def _in_root(suite: str, work: Path, script: str) -> str:
     """Run a shell script in the build root, which sees WORK as /build; what it mounts is gone with it."""
-    root = _root(suite) / "root"
+    root = build_root(suite)
     (root / "build").mkdir(exist_ok=True)
     inside = f"export HOME=/build LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin; {script}"
     mounts = 'mount --bind "$1" "$2/build"; mount -t proc proc "$2/proc"; exec chroot "$2" sh -ec "$3"'

@@ -6,22 +6,18 @@ import shutil
 import subprocess
 import sys
 
-from tests.nodes import cache, charts, registry
+from tests.nodes import cache, registry
 from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.nodes.qemu import QemuNode
-from tests.nodes.registry_storage import registry_storage
-from tests.nodes.root import root
 
 
 def main() -> int:
     """Run one command; the exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m tests.nodes", description="throwaway real nodes")
     commands = parser.add_subparsers(dest="command", required=True)
-    prepare = commands.add_parser("prepare", help="build what nodes are made of (minutes, once)")
-    prepare.add_argument("--suite", choices=SUITES, action="append", help="only this suite")
     boot = commands.add_parser("boot", help="boot a node with the content of its suite")
     boot.add_argument("name")
     boot.add_argument("--suite", choices=SUITES, default="bookworm")
@@ -45,14 +41,6 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
-        case "prepare":
-            suites = arguments.suite or SUITES
-            for suite in suites:
-                root(suite)
-                registry_storage(content(suite))
-            # Charts are tested on Debian 12 alone.
-            if "bookworm" in suites:
-                charts.runtime_image(content("bookworm"))
         case "boot":
             kind = QemuNode if arguments.qemu else NspawnNode
             booted = kind.boot(arguments.name, arguments.suite, content(arguments.suite))

