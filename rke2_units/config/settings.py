@@ -63,7 +63,6 @@ _HELM_JOBS = "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; li
 _SPLIT_ROLES = "every server of rke2-units runs etcd and kube-apiserver"
 _FIXED_NAMES = "the supervisor's certificate holds the names that are configured (tls-san) and no other"
 _TUNNELS = "rke2-units has no tunnels to nodes: kube-apiserver reaches them directly"
-_METRICS = "rke2-units' supervisor has no metrics"
 _CLOUD_PROVIDERS = "rke2-units does not install bundled cloud providers; use 'external' with one of your own"
 
 _CNI = ("none", "calico", "canal", "cilium", "flannel", "multus")
@@ -567,10 +566,10 @@ def _components() -> tuple[Setting, ...]:
             "supervisor-metrics",
             Kind.BOOLEAN,
             "supervisor API",
-            "Offer the supervisor's metrics on port 9345.",
+            "Offer the supervisor's metrics on port 9345 of servers (/metrics), to whom kube-apiserver lets "
+            "read that path.",
             default="false",
             roles=SERVER,
-            refused=_METRICS,
         ),
         Setting(
             "enable-pprof",

@@ -9,6 +9,7 @@ from rke2_units.certificates import node_passwords
 from rke2_units.doors import http, run
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
 from rke2_units.errors import UserError
+from rke2_units.supervisor.identity import AUTHENTICATED, Caller
 from rke2_units.supervisor.refusal import Refusal
 from rke2_units.supervisor.settings import Settings
 
@@ -63,6 +64,25 @@ class Cluster:
             raise _unavailable(error) from None
         return True
 
+    def holder(self, token: str) -> Caller | None:
+        """Whom the apiserver takes the holder of a token for (TokenReview), None for nobody."""
+        status = self._review("authentication", "tokenreviews", "TokenReview", {"token": token})
+        if status.get("authenticated") is not True:
+            return None
+        user = status.get("user") or {}
+        return Caller(str(user.get("username", "")), frozenset(user.get("groups") or ()))
+
+    def may_get(self, caller: Caller, path: str) -> bool:
+        """Whether the apiserver lets this caller GET this path (SubjectAccessReview)."""
+        asked = {
+            "user": caller.name,
+            # A certificate does not name the group that everybody with a valid one is in.
+            "groups": sorted(caller.groups | {AUTHENTICATED}),
+            "nonResourceAttributes": {"path": path, "verb": "get"},
+        }
+        status = self._review("authorization", "subjectaccessreviews", "SubjectAccessReview", asked)
+        return status.get("allowed") is True
+
     def api_servers(self) -> list[str]:
         """The apiservers as "address:port": those that the API has, else those that the plan knows."""
         try:
@@ -100,6 +120,15 @@ class Cluster:
     def close(self) -> None:
         """Ends what is under way, from whatever thread."""
         self._client.close()
+
+    def _review(self, api: str, resource: str, kind: str, asked: Object) -> Object:
+        """What the apiserver says to a review of authentication.k8s.io/v1 or authorization.k8s.io/v1."""
+        version = f"{api}.k8s.io/v1"
+        review = {"apiVersion": version, "kind": kind, "spec": asked}
+        try:
+            return self._client.create(f"/apis/{version}/{resource}", review).get("status") or {}
+        except (ApiError, ApiUnavailable) as error:
+            raise _unavailable(error) from None
 
     def _get(self, path: str) -> Object | None:
         try:

@@ -179,6 +179,9 @@ class Connections:
         if self._ended == _MANY_ENDED:
             asyncio.get_running_loop().call_later(_TIDY_SECONDS, self._tidy)
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def answering(self) -> int:
         """Requests that are being answered."""
         return sum(connection.answering for connection in self._all)

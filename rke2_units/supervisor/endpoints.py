@@ -13,11 +13,17 @@ class Access(Enum):
     AGENT = "agent level"
     NODE = "agent level, with the node's password"
     SERVER = "rke2:server"
+    REVIEWED = "whoever kube-apiserver lets read `/metrics`"
 
     @property
     def groups(self) -> frozenset[str]:
-        """One of these is needed; none for ANYONE."""
-        return {Access.ANYONE: frozenset(), Access.SERVER: SERVER_GROUPS}.get(self, AGENT_GROUPS)
+        """One of these is needed; none for ANYONE, and others decide on REVIEWED."""
+        nobody: frozenset[str] = frozenset()
+        return {
+            Access.ANYONE: nobody,
+            Access.REVIEWED: nobody,
+            Access.SERVER: SERVER_GROUPS,
+        }.get(self, AGENT_GROUPS)
 
 
 @dataclass(frozen=True)
@@ -57,4 +63,11 @@ ENDPOINTS = (
         f"{_PREFIX}/server-bootstrap", "GET", Access.SERVER, "server_bootstrap", "JSON: authorities and keys"
     ),
     Endpoint("/db/info", "GET", Access.SERVER, "db_info", "JSON: `members`, those of etcd"),
+    Endpoint(
+        "/metrics",
+        "GET",
+        Access.REVIEWED,
+        "metrics",
+        "Prometheus' text format; 404 without supervisor-metrics",
+    ),
 )

@@ -15,7 +15,7 @@ from rke2_units.certificates import bootstrap, node_passwords
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
-from rke2_units.supervisor import cluster
+from rke2_units.supervisor import cluster, metrics
 from rke2_units.supervisor.cluster import Cluster
 from rke2_units.supervisor.identity import Caller
 from rke2_units.supervisor.node_request import NodeRequest, check_names, node_request
@@ -50,8 +50,9 @@ class Question:
 class Handlers:
     """Answers from the settings, the credentials, the apiserver and etcd."""
 
-    def __init__(self, settings: Settings, known: Cluster) -> None:
+    def __init__(self, settings: Settings, known: Cluster, metrics: Callable[[], str]) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._credentials = settings.credentials
         self._cluster = known
         self._questions = ThreadPoolExecutor(_QUESTIONS, "questions")
@@ -104,6 +105,9 @@ class Handlers:
     async def db_info(self, question: Question) -> web.StreamResponse:
         async with self._etcdctl:
             return web.json_response({"members": await self.ask(self._cluster.members)})
+
+    async def metrics(self, question: Question) -> web.StreamResponse:
+        return web.Response(body=self._metrics().encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def serving_kubelet(self, question: Question) -> web.StreamResponse:
         return await self._node_certificate(question, "serving-kubelet", "server-ca")

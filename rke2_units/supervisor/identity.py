@@ -59,16 +59,30 @@ class PasswordRow:
 
 def of_certificate(certificate: Mapping[str, Any] | None) -> Caller | None:
     """The holder of a verified certificate (ssl's getpeercert); None without one."""
-    if not certificate:
+    whole = subject(certificate)
+    if whole is None:
         return None
-    subject = [pair for part in certificate.get("subject", ()) for pair in part]
-    names = [value for key, value in subject if key == "commonName"]
-    name = names[0] if len(names) == 1 else ""
-    groups = {value for key, value in subject if key == "organizationName"} & _CERTIFICATE_GROUPS
+    name, groups = whole.name, whole.groups & _CERTIFICATE_GROUPS
     node = name.removeprefix(_NODE_PREFIX) if NODES in groups and name.startswith(_NODE_PREFIX) else ""
     if not node:
         groups -= {NODES}
-    return Caller(name, frozenset(groups), node)
+    return Caller(name, groups, node)
+
+
+def subject(certificate: Mapping[str, Any] | None) -> Caller | None:
+    """The holder of a verified certificate with all groups, as kube-apiserver knows them; None without."""
+    if not certificate:
+        return None
+    pairs = [pair for part in certificate.get("subject", ()) for pair in part]
+    names = [value for key, value in pairs if key == "commonName"]
+    groups = frozenset(value for key, value in pairs if key == "organizationName")
+    return Caller(names[0] if len(names) == 1 else "", groups)
+
+
+def bearer(header: str) -> str:
+    """The token in an Authorization header's value, "" without one."""
+    scheme, _, value = header.partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else ""
 
 
 def authorization(header: str) -> Authorization | None:

@@ -14,6 +14,7 @@ from rke2_units.supervisor.connections import LARGEST_BODY, LARGEST_HEADER, Conn
 from rke2_units.supervisor.endpoints import ENDPOINTS, Access, Endpoint
 from rke2_units.supervisor.handlers import Handlers, Question
 from rke2_units.supervisor.identity import Caller
+from rke2_units.supervisor.metrics import Metrics
 from rke2_units.supervisor.refusal import Refusal, status_object
 from rke2_units.supervisor.settings import Settings
 from rke2_units.supervisor.throttle import Throttle
@@ -41,12 +42,15 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._cluster = Cluster(settings)
-        self._handlers = Handlers(settings, self._cluster)
+        self._metrics = Metrics()
+        self._handlers = Handlers(settings, self._cluster, lambda: self._metrics.text(len(self.connections)))
         self._passwords = identity.password_rows(settings.credentials.text("passwd"))
         self._failures = Throttle(_FAILURES, _FAILURE_SECONDS)
         self._slots = {False: asyncio.Semaphore(READS), True: asyncio.Semaphore(WRITES)}
         self.application = web.Application(middlewares=[self._speak], client_max_size=LARGEST_BODY)
         for endpoint in ENDPOINTS:
+            if endpoint.access is Access.REVIEWED and not settings.has_metrics:
+                continue
             path = endpoint.path.replace("{path}", "{path:.+}")
             self.application.router.add_route(endpoint.method, path, self._handler(endpoint))
 
@@ -71,6 +75,10 @@ class Server:
         """Who asks; Refusal unless they may. A caller without a name is nobody, where anyone may ask."""
         if access is Access.ANYONE:
             return Caller("")
+        if access is Access.REVIEWED:
+            reviewed = await self._reviewed(request, connection.address)
+            connection.known = True
+            return reviewed
         caller = identity.of_certificate(request.get_extra_info("peercert"))
         caller = caller or await self._credentials(request, connection.address)
         if not caller.groups & access.groups:
@@ -82,14 +90,30 @@ class Server:
         connection.known = True
         return caller
 
-    async def _credentials(self, request: web.Request, address: str) -> Caller:
-        # Also right ones: otherwise the answers would tell them from wrong ones.
+    async def _reviewed(self, request: web.Request, address: str) -> Caller:
+        """Who asks, with a certificate or a token of the cluster, when its apiserver says that they may."""
+        caller = identity.subject(request.get_extra_info("peercert"))
+        if caller is None:
+            token = identity.bearer(self._authorization(request, address))
+            caller = await self._handlers.ask(self._cluster.holder, token) if token else None
+        if caller is None:
+            raise _unauthorized("there is no token, or one that kube-apiserver does not know")
+        if not await self._handlers.ask(self._cluster.may_get, caller, request.path):
+            raise Refusal(403, f"{caller.name} may not get {request.path}", failed_login=True)
+        return caller
+
+    def _authorization(self, request: web.Request, address: str) -> str:
+        """The header's value; Refusal without one, and for an address that is held back."""
+        # Also with right credentials: otherwise the answers would tell them from wrong ones.
         if not self._failures.allows(address):
             raise self._held_back(address)
         if hdrs.AUTHORIZATION not in request.headers:
             # A guess it is not: a health check must not lock others out.
             raise Refusal(401, _BAD_CREDENTIALS, headers={"WWW-Authenticate": 'Basic realm="rke2"'})
-        given = identity.authorization(request.headers[hdrs.AUTHORIZATION])
+        return request.headers[hdrs.AUTHORIZATION]
+
+    async def _credentials(self, request: web.Request, address: str) -> Caller:
+        given = identity.authorization(self._authorization(request, address))
         if given is None:
             raise _unauthorized("there are no credentials, or such as nobody has")
         if not given.token_id:
@@ -121,6 +145,10 @@ class Server:
         try:
             response = await self._respond(request, handler, connection)
             response.headers[hdrs.SERVER] = "rke2-units"
+            resource = request.match_info.route.resource
+            self._metrics.count_request(
+                request.method, resource.canonical if resource else None, response.status
+            )
             # Here, and not after this, so that its end is seen.
             await response.prepare(request)
             await response.write_eof()
@@ -148,6 +176,8 @@ class Server:
 
     def _refused(self, request: web.Request, connection: Connection, refusal: Refusal) -> web.Response:
         address = connection.address
+        if refusal.failed_login:
+            self._metrics.count_failed_login()
         if refusal.failed_login and not self._failures.spend(address):
             refusal = self._held_back(address)
         elif refusal.failed_login:

@@ -67,6 +67,11 @@ class Settings:
     connections: int
     credentials: Credentials
 
+    @property
+    def has_metrics(self) -> bool:
+        """supervisor-metrics, which all servers of a cluster have alike."""
+        return self.config.get("SupervisorMetrics") is True
+
 
 def read(path: str) -> Settings:
     """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""

@@ -213,6 +213,7 @@ def running(directory: Path, api: Api, **changes: object) -> Iterator[Supervisor
         "kubernetes": {"url": api.server.url},
         "config": {
             "ClusterDomain": "cluster.local",
+            "SupervisorMetrics": True,
             "ClusterIPRange": {"IP": "10.42.0.0", "Mask": "//8AAA=="},
         },
         "min_tls_version": "VersionTLS12",
