@@ -64,13 +64,7 @@ def place(settings: Settings, pod: StaticPod) -> None:
         )
     if wanted == _content(pod.manifest):
         return
-    containers = Containers(settings)
-    if pod.component == names.ETCD:
-        # Without its etcd an API server lets the kubelet wait half a minute for each answer about a mirror
-        # pod, and with it every pod; one that is being started refuses it at once.
-        containers.kill(containers.tasks(names.KUBE_APISERVER))
-    others = [task for task in containers.tasks(pod.component) if task.uid != pod.uid]
-    if others:
+    if any(task.uid != pod.uid for task in Containers(settings).tasks(pod.component)):
         console.say(f"the manifest of {pod.component} changed: its old pod is stopped first")
         _take_away(settings, pod.component, pod.manifest, keep=pod.uid)
     _put(pod, wanted)
@@ -201,36 +195,42 @@ class _Watch:
 def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> None:
     """Removes the manifest and returns when no pod of the component runs but the one with UID `keep`.
 
-    The kubelet does it, gracefully; then the pod must stay gone. A kubelet that is down, or that has not
-    seen the API server, will not: then it is done here.
+    The kubelet does it, gracefully; then the pod must stay gone. A kubelet that is down or goes down, as
+    when both are replaced, or that has not seen the API server, will not: then it is done here.
     """
     containers = Containers(settings)
-    kubelet_acts = _holds(settings, "kubelet") and _holds(settings, names.KUBE_APISERVER)
+    kubelet_has_synced = _apiserver_answers(settings)
     _unlink(manifest)
 
     def others() -> list[Task]:
         return [task for task in containers.tasks(component) if task.uid != keep]
 
+    if component == names.ETCD and others():
+        # Without its etcd an API server lets the kubelet wait half a minute for each answer about a mirror
+        # pod, and with it every pod, and takes 20 s to end; one that is being started refuses it at once.
+        containers.kill(containers.tasks(names.KUBE_APISERVER))
     waiting = console.Waiting()
     began = time.monotonic()
     last_seen = began - _STAYS_GONE
-    while (tasks := others()) or time.monotonic() - last_seen < _STAYS_GONE:
-        if tasks and (not kubelet_acts or time.monotonic() - began > _KUBELET_STOPS):
-            console.say(f"the kubelet does not stop {component}: it is stopped through containerd")
-            containers.stop(tasks)
-            return
-        if tasks:
-            last_seen = time.monotonic()
-            waiting.report(f"the kubelet to stop {component}")
-        time.sleep(_INTERVAL)
+    with Probe(settings.fact("kubelet")) as kubelet:
+        while (tasks := others()) or time.monotonic() - last_seen < _STAYS_GONE:
+            late = time.monotonic() - began > _KUBELET_STOPS
+            if tasks and (late or not kubelet_has_synced or kubelet.ask()):
+                console.say(f"the kubelet does not stop {component}: it is stopped through containerd")
+                containers.stop(tasks)
+                return
+            if tasks:
+                last_seen = time.monotonic()
+                waiting.report(f"the kubelet to stop {component}")
+            time.sleep(_INTERVAL)
 
 
-def _holds(settings: Settings, fact: str) -> bool:
-    """Whether the fact holds now; one that this node does not know (an agent's API server) counts."""
-    if fact not in settings.facts:
+def _apiserver_answers(settings: Settings) -> bool:
+    """Whether it does now; that of an agent, which knows none, counts."""
+    if names.KUBE_APISERVER not in settings.facts:
         return True
-    with Probe(settings.facts[fact]) as probe:
-        return not probe.ask()
+    with Probe(settings.facts[names.KUBE_APISERVER]) as apiserver:
+        return not apiserver.ask()
 
 
 def _daemon_stops() -> bool:

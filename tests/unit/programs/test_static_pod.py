@@ -153,17 +153,54 @@ def test_a_kubelet_that_does_nothing_is_not_waited_for_for_ever(
     assert len(calls()) == 2
 
 
+def test_a_kubelet_that_goes_down_before_it_has_stopped_the_pod_is_not_waited_for(
+    tmp_path: Path, make_health_server: Make
+) -> None:
+    kubelet, apiserver = make_health_server(), make_health_server()
+    settings = make_settings(
+        tmp_path, facts=facts(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url)
+    )
+    stage(settings)
+    run(settings, "place")
+    add_pod(settings, "etcd", UID)
+    calls = add_ctr(settings)
+
+    def go_down() -> None:
+        while manifest(settings).exists():
+            time.sleep(0.02)
+        assert calls() == []
+        kubelet.code = 503
+
+    thread = threading.Thread(target=go_down)
+    thread.start()
+    began = time.monotonic()
+    run(settings, "remove")
+    thread.join()
+    assert len(calls()) == 2
+    assert time.monotonic() - began < static_pod._KUBELET_STOPS / 2
+
+
 def test_a_stopped_pod_is_gone_when_its_stop_returns(settings: Settings) -> None:
     run(settings, "place")
     add_pod(settings, "etcd", UID)
-    add_pod(settings, "kube-apiserver", "other")
+    add_pod(settings, "kube-scheduler", "other")
     add_ctr(settings)
     run(settings, "remove")
     assert not manifest(settings).exists()
     assert sorted(os.listdir(settings.bundles)) == [
-        "container-kube-apiserver-other",
-        "sandbox-kube-apiserver-other",
+        "container-kube-scheduler-other",
+        "sandbox-kube-scheduler-other",
     ]
+
+
+def test_an_apiserver_that_loses_its_etcd_ends_first_and_without_grace(settings: Settings) -> None:
+    run(settings, "place")
+    add_pod(settings, "etcd", UID)
+    add_pod(settings, "kube-apiserver", "other")
+    calls = add_ctr(settings)
+    run(settings, "remove")
+    assert calls()[0] == "tasks kill --signal SIGKILL container-kube-apiserver-other"
+    assert sorted(os.listdir(settings.bundles)) == ["sandbox-kube-apiserver-other"]
 
 
 def test_a_pod_that_the_plan_has_no_longer_is_removed_all_the_same(settings: Settings) -> None:
