@@ -50,9 +50,10 @@ class NodeFacts:
     etcd_join: bool = False
     # That file: "initial-cluster" and "initial-cluster-state".
     etcd_initial: Mapping[str, str] = field(default_factory=dict)
-    # The servers that an agent knows of, as HOST:PORT: their supervisors and their apiservers.
+    # What a node knows of that is on other servers, as HOST:PORT: supervisors, apiservers, members of etcd.
     servers: tuple[str, ...] = ()
     apiservers: tuple[str, ...] = ()
+    etcd_members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ ALL_UNITS = (
 )
 
 
+# RKE2's key in etcd for the addresses of all API servers, a JSON list of HOST:PORT.
+API_ADDRESSES_KEY = "rke2/apiaddresses"
 # What all servers of a cluster have alike, by RKE2's logical names: where it is below DATA/server.
 BOOTSTRAP_FILES = {
     "ServerCA": "tls/server-ca.crt",

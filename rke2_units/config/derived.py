@@ -5,13 +5,15 @@ ConfigurationErrors name the setting and where it was set.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from rke2_units import names
 from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
 from rke2_units.config.settings import DISABLED_BY, HOST_CONTENT
 from rke2_units.model import NodeFacts
-from rke2_units.names import CONTAINERD_SOCKET
+from rke2_units.names import CONTAINERD_SOCKET, Role
 
 CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
 SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
@@ -250,11 +252,49 @@ def runs(config: Config, component: str) -> bool:
     return not config.boolean(DISABLED_BY[component])
 
 
+@dataclass(frozen=True)
+class ServerRoles:
+    """What a server is for: a member of etcd, a control plane (kube-apiserver), or both."""
+
+    etcd: bool
+    control_plane: bool
+
+    @property
+    def split(self) -> bool:
+        return not (self.etcd and self.control_plane)
+
+
+def server_roles(config: Config) -> ServerRoles:
+    """The roles of this server, none of an agent. ConfigurationError for a server that has none."""
+    if config.role is not Role.SERVER:
+        return ServerRoles(etcd=False, control_plane=False)
+    roles = ServerRoles(runs(config, names.ETCD), runs(config, names.KUBE_APISERVER))
+    no_etcd, no_apiserver = DISABLED_BY[names.ETCD], DISABLED_BY[names.KUBE_APISERVER]
+    if not roles.etcd and not roles.control_plane:
+        raise config.error(
+            no_etcd,
+            f"cannot be true beside {no_apiserver}: nothing of a server would be left",
+            hint="install it as an agent: rke2-units install --role agent",
+        )
+    if not roles.etcd and not config.is_set("server"):
+        raise config.error(
+            no_etcd,
+            "needs a server that has etcd, and rke2-units runs no other datastore",
+            hint="set server to the URL of a server with etcd, or leave it out",
+        )
+    return roles
+
+
 def supervisor_proxy_port(config: Config) -> int:
     """The port on an agent's loopback address that leads to every server's supervisor."""
     return config.number("lb-server-port")
 
 
 def apiserver_proxy_port(config: Config) -> int:
-    """The port on an agent's loopback address that leads to every kube-apiserver (RKE2's rule)."""
+    """The port on a node's loopback address that leads to every kube-apiserver.
+
+    On an agent RKE2's rule; on a server without kube-apiserver its own place, where all of a server looks.
+    """
+    if config.role is Role.SERVER:
+        return names.APISERVER_PORT
     return supervisor_proxy_port(config) - 1

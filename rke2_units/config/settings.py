@@ -60,7 +60,6 @@ _EXTERNAL_DATASTORE = (
 _SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
 _RESET = "rke2-units cannot reset or restore a cluster yet"
 _HELM_JOBS = "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; limit it with a drop-in"
-_SPLIT_ROLES = "every server of rke2-units runs etcd and kube-apiserver"
 _FIXED_NAMES = "the supervisor's certificate holds the names that are configured (tls-san) and no other"
 _TUNNELS = "rke2-units has no tunnels to nodes: kube-apiserver reaches them directly"
 _CLOUD_PROVIDERS = "rke2-units does not install bundled cloud providers; use 'external' with one of your own"
@@ -530,7 +529,6 @@ def _components() -> tuple[Setting, ...]:
                 default="false",
                 roles=SERVER,
                 hidden=name in ("disable-apiserver", "disable-controller-manager", "disable-etcd"),
-                refused=_SPLIT_ROLES if name in ("disable-apiserver", "disable-etcd") else None,
             )
             for component, name in DISABLED_BY.items()
         ),

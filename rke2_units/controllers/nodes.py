@@ -80,21 +80,24 @@ def path(name: str) -> str:
 
 
 def own_metadata(
-    member_name: str, address: str, annotations: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    """The labels and annotations of a server's node; `annotations` are those that every node has."""
+    member_name: str, address: str, annotations: Mapping[str, str], *, control_plane: bool = True
+) -> dict[str, dict[str, str | None]]:
+    """The labels and annotations of a server's node, with None for those that it must not have.
+
+    `member_name` is "" where no etcd runs: annotations that tell of an earlier member stay, as its removal
+    goes by them. `annotations` are those that every node has.
+    """
+    member = {NODE_NAME: member_name, NODE_ADDRESS: address} if member_name else {}
     return {
-        "labels": {CONTROL_PLANE: "true", ETCD: "true"},
-        "annotations": {
-            NODE_NAME: member_name,
-            NODE_ADDRESS: address,
-            **annotations,
-        },
+        "labels": {CONTROL_PLANE: "true" if control_plane else None, ETCD: "true" if member_name else None},
+        "annotations": {**member, **annotations},
     }
 
 
-def missing(metadata: Object, wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """What of the wanted labels and annotations the node does not have yet, as a patch of its metadata."""
+def missing(
+    metadata: Object, wanted: Mapping[str, Mapping[str, str | None]]
+) -> dict[str, dict[str, str | None]]:
+    """What the node's labels and annotations lack to be as wanted, as a patch of its metadata."""
     patch = {}
     for field, values in wanted.items():
         present = metadata.get(field) or {}

@@ -32,7 +32,10 @@ class OwnNode:
         self._client = client
         self._nodes = known
         self._wanted = nodes.own_metadata(
-            settings.member_name, settings.member_address, settings.node_annotations
+            settings.member_name,
+            settings.member_address,
+            settings.node_annotations,
+            control_plane=settings.control_plane,
         )
         # The uid of the node whose password was seen to: one that was deleted is another when it returns.
         self._password_of = ""

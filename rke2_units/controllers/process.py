@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from rke2_units import names
 from rke2_units.controllers import rbac
+from rke2_units.controllers.api_addresses import ApiAddresses
 from rke2_units.controllers.etcd_members import EtcdMembers
 from rke2_units.controllers.nodes import Nodes
 from rke2_units.controllers.own_node import Bootstrap, OwnNode
@@ -44,6 +45,7 @@ class Work:
         self._bootstrap = Bootstrap(settings)
         self._members = EtcdMembers(settings.etcd, client, events, known, held)
         self._passwords = NodePasswords(client, known, held)
+        self._addresses = ApiAddresses(settings.etcd, client)
         # Whether what is done once with each lease is done.
         self._begun = False
         self._next_members = 0.0
@@ -66,7 +68,14 @@ class Work:
         self._do("bootstrap data", self._bootstrap.ensure)
         if not self._held.is_set():
             self._begun = False
-            for what in ("roles", "old node passwords", "node passwords", "etcd"):
+            self._addresses.forget()
+            for what in (
+                "roles",
+                "old node passwords",
+                "node passwords",
+                "etcd",
+                "addresses of API servers",
+            ):
                 self._problems.pop(what, None)
             return
         if not self._begun:
@@ -78,6 +87,7 @@ class Work:
         self._do("node passwords", self._passwords.step)
         if changed or time.monotonic() >= self._next_members:
             self._do("etcd", self._see_to_members)
+            self._do("addresses of API servers", self._addresses.step)
 
     def problems(self) -> list[str]:
         """What is wrong, a line each."""

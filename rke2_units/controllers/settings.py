@@ -3,8 +3,8 @@
 {"node_name": "node1", "kubernetes": {"url": "https://127.0.0.1:6443", "authority": PEM, "certificate": PEM,
  "key": PEM}, "etcd": {"etcdctl": PATH, "endpoints": ["https://127.0.0.1:2379"], "authority": PEM,
  "certificate": PEM, "key": PEM}, "token_file": PATH, "node_password_file": PATH, "rbac": PATH,
- "member_name": "node1-01234567", "member_address": "192.0.2.1", "node_annotations": {"rke2.io/...": TEXT},
- "bootstrap_files": {"ServerCA": PATH, ...}}
+ "control_plane": true, "member_name": "node1-01234567", "member_address": "192.0.2.1",
+ "node_annotations": {"rke2.io/...": TEXT}, "bootstrap_files": {"ServerCA": PATH, ...}}
 """
 
 from rke2_units.doors.http import Identity
@@ -31,6 +31,8 @@ class Settings:
         self.node_password_file = table.text("node_password_file")
         # Roles and bindings.
         self.rbac = table.text("rbac")
+        self.control_plane = table.boolean("control_plane")
+        # "" on a server without etcd.
         self.member_name = table.text("member_name")
         self.member_address = table.text("member_address")
         # What the node tells of itself, on its Node object.

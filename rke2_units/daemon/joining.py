@@ -9,6 +9,7 @@ from rke2_units.certificates import token as tokens
 from rke2_units.certificates.ensure import ensure
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.controllers.nodes import REMOVE
 from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
@@ -68,8 +69,20 @@ def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str 
 def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
     """Sees to the authorities and keys that a further server has in common with the others.
 
-    Returns a warning, None for none.
+    One without etcd also learns where etcd's members are; who has that is one of the cluster's, and asks
+    nobody. Returns a warning, None for none.
     """
+    has_etcd = derived.server_roles(config).etcd
+    paths = Paths(derived.data_directory(config))
+    if not has_etcd and os.path.exists(paths.etcd_wal):
+        raise config.error(
+            "disable-etcd",
+            f"cannot be true while this server is a member of etcd ({paths.etcd_data})",
+            hint=f"kubectl annotate node {derived.node_name(config, facts)} {REMOVE}=true, "
+            "and when its member is gone, remove that folder",
+        )
+    if not has_etcd and server_list.read(paths.server_list).members:
+        return None
     required.check(config)
     source = _token_source(config)
     text = config.text("token")
@@ -84,13 +97,13 @@ def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
     joining = server.Server(request.paths, token, agent_token.password, own_answer(config, facts))
     url = config.text("server")
     made = ask(lambda: candidates.first((url,), lambda one: server.fetch(one, joining)))
-    for folder in (
-        request.paths.server,
-        request.paths.tls,
-        request.paths.etcd_tls,
-        request.paths.credentials,
-    ):
+    if not has_etcd:
+        known = ask(lambda: candidates.first((url,), lambda one: server.members(one, joining)))
+        # Last: where it is, all else is.
+        made = (*made, known.file(paths.server_list))
+    for folder in (paths.server, paths.tls, paths.etcd_tls, paths.credentials):
         files.make_directory(folder, 0o700)
+    files.make_directory(paths.agent_etc, 0o755)
     _write(made)
     return validate.unverified(token, source)
 

@@ -60,6 +60,14 @@ def is_up(state: UnitState) -> bool:
     return state.active == "active" and not state.job
 
 
+def needed(units: Sequence[str], *, without_api: bool) -> list[str]:
+    """The units that a start waits for; `without_api`, not for pods that need an API server elsewhere."""
+    later = set(HOLDS_NOTHING_UP)
+    if without_api:
+        later |= {names.static_pod_unit(pod) for pod in names.STATIC_PODS if pod != names.ETCD}
+    return [unit for unit in units if unit not in later]
+
+
 def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
     """What the start is waiting for, in one phrase: the first unit, in starting order, that is not there."""
     for unit in units:

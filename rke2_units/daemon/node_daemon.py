@@ -13,7 +13,7 @@ from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
 from rke2_units.daemon.probes import Probes
 from rke2_units.daemon.retries import Retries
-from rke2_units.daemon.server_list import ServerWatch
+from rke2_units.daemon.servers import ServerWatch
 from rke2_units.doors import files, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
@@ -183,7 +183,7 @@ class NodeDaemon:
 
     def _follow_servers(self, prepared: Prepared) -> None:
         if (servers := prepared.servers) is not None:
-            self._servers = ServerWatch(servers.url, servers.identity, servers.known, self._events.wake)
+            self._servers = ServerWatch(servers.source, servers.known, self._events.wake)
 
     def _take_servers(self, prepared: Prepared) -> None:
         """Go by the servers that there are now: the list on disk, and the proxy."""
@@ -191,7 +191,7 @@ class NodeDaemon:
             return
         files.write_all(prepared.servers.files(found))
         self._reload_proxy()
-        journal.log(Level.INFO, f"the cluster's servers are now {', '.join(found.servers)}")
+        journal.log(Level.INFO, f"the cluster's servers are now {', '.join(found.servers or found.members)}")
 
     def _reload_proxy(self) -> None:
         """Have the proxy read its configuration again; one that does not run will read it when it starts."""
@@ -222,12 +222,12 @@ class NodeDaemon:
         """READY once the kubelet and every static pod answer, the node is registered, and what has left the
         plan has stopped."""
         probes = self._probes(prepared)
-        needed = [unit for unit in wanted if unit not in judgement.HOLDS_NOTHING_UP]
+        needed = judgement.needed(wanted, without_api=prepared.up_without_api)
         others = [unit for unit in names.ALL_UNITS if unit not in prepared.plan.units]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
         own_apiserver = names.static_pod_unit(names.KUBE_APISERVER)
-        registering = (names.KUBELET_UNIT, names.API_PROXY_UNIT if prepared.servers else own_apiserver)
-        can_register = all(unit in wanted for unit in registering)
+        registering = (names.KUBELET_UNIT, names.API_PROXY_UNIT if prepared.api_elsewhere else own_apiserver)
+        can_register = all(unit in wanted for unit in registering) and not prepared.up_without_api
         answering_since = 0.0
         while True:
             states = self._systemd.states(wanted)
@@ -240,7 +240,7 @@ class NodeDaemon:
                     break
                 probes.ask_for_registration()
                 answering_since = answering_since or time.monotonic()
-                if prepared.servers and not probes.api_is_ready:
+                if prepared.api_elsewhere and not probes.api_is_ready:
                     # Other machines may be away for as long as they like.
                     answering_since = time.monotonic()
                 if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
@@ -249,6 +249,9 @@ class NodeDaemon:
             self._say(f"{self._starting}: {waiting}")
             self._take_servers(prepared)
             self._events.wait(5.0)
+        if prepared.up_without_api:
+            # Once it is there, the probes go on to tell how all is.
+            probes.ask_for_registration()
         memory.forget_failed_attempts()
         self._status = judgement.health(states, wanted, set(), {}, {})
         journal.notify(READY=1, STATUS=self._status)

@@ -10,9 +10,10 @@ from rke2_units.certificates.ensure import ensure
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.config.load import load
-from rke2_units.daemon import joining, judgement, units
+from rke2_units.daemon import joining, judgement, servers, units
 from rke2_units.daemon.joining import Ask
 from rke2_units.daemon.probes import Fact
+from rke2_units.daemon.servers import Source
 from rke2_units.doors import http, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
@@ -25,14 +26,16 @@ from rke2_units.node import apply, facts, foreign_containerd, installation, rele
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.installation import Installation
 from rke2_units.plan import api_proxy, make_plan, node_annotations, program_settings, programs
+from rke2_units.plan.etcdctl import etcdctl
+from rke2_units.programs.etcd import Etcd
+from rke2_units.release.model import Release
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers that an agent knows of: where the API is, who asks it for them, what is written then."""
+    """The servers that this node needs: who tells of them, those that are known, what is written then."""
 
-    url: str
-    identity: http.Identity
+    source: Source
     known: ServerList
     files: Callable[[ServerList], Sequence[File]]
 
@@ -61,7 +64,11 @@ class Prepared:
     identity: http.Identity
     # What this node says of itself on its Node object; a server's controllers see to that.
     annotations: Mapping[str, str]
-    # On an agent that joins servers: its way to them, None elsewhere.
+    # Whether that is on other machines, which may be away for as long as they like.
+    api_elsewhere: bool = False
+    # Whether the node is up without it: who has etcd alone is there for API servers that are to come.
+    up_without_api: bool = False
+    # Where the node needs other servers, None elsewhere.
     servers: Servers | None = None
 
 
@@ -96,7 +103,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     if role is Role.AGENT:
         config, warning = joining.join_agent(config, gathered, ask)
         warnings += [warning] if warning else []
-    elif gathered.etcd_join:
+    elif gathered.etcd_join or not derived.server_roles(config).etcd:
         warning = joining.join_server(config, gathered, ask)
         warnings += [warning] if warning else []
     ensure(certificate_request(role, config, gathered), datetime.now(UTC))
@@ -114,7 +121,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
 
     components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
     is_agent = role is Role.AGENT
-    proxied = api_proxy.apiserver_url(config) if is_agent else ""
+    api_elsewhere = api_proxy.leads_to_apiservers(config)
+    proxied = api_proxy.apiserver_url(config) if api_elsewhere else ""
     apiserver = proxied or f"https://127.0.0.1:{names.APISERVER_PORT}"
     asked = program_settings.facts(paths, proxied)
     facts_to_ask: dict[str, Fact] = {
@@ -123,7 +131,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         if name == "kubelet" or name in components
     }
     api = names.KUBE_APISERVER
-    if is_agent:
+    if api_elsewhere:
         api = judgement.component(names.API_PROXY_UNIT)
         facts_to_ask[api] = asked[names.KUBE_APISERVER]
     identity = _identity(paths.agent, "client-kubelet") if is_agent else _identity(paths.tls, "client-admin")
@@ -145,7 +153,9 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         node_url=f"{apiserver}/api/v1/nodes/" + derived.node_name(config, gathered),
         identity=identity,
         annotations=node_annotations.annotations(config, gathered) if is_agent else {},
-        servers=_servers(config, gathered, apiserver) if is_agent else None,
+        api_elsewhere=api_elsewhere,
+        up_without_api=api_elsewhere and not is_agent,
+        servers=_servers(config, gathered, release) if api_proxy.is_needed(config) else None,
     )
 
 
@@ -153,12 +163,28 @@ def _identity(folder: str, name: str) -> http.Identity:
     return http.Identity(f"{folder}/server-ca.crt", f"{folder}/{name}.crt", f"{folder}/{name}.key")
 
 
-def _servers(config: Config, gathered: NodeFacts, apiserver: str) -> Servers:
+def _servers(config: Config, gathered: NodeFacts, release: Release) -> Servers:
     paths = Paths(derived.data_directory(config))
 
     def files(known: ServerList) -> Sequence[File]:
-        proxy = api_proxy.text(config, gathered, known.servers, known.apiservers)
-        return (known.file(paths.server_list), File(paths.api_proxy_config, proxy))
+        machine = replace(
+            gathered, servers=known.servers, apiservers=known.apiservers, etcd_members=known.members
+        )
+        return (known.file(paths.server_list), *api_proxy.files(config, machine))
 
-    identity = _identity(paths.agent, "client-rke2-controller")
-    return Servers(apiserver, identity, server_list.read(paths.server_list), files)
+    return Servers(_source(config, paths, release), server_list.read(paths.server_list), files)
+
+
+def _source(config: Config, paths: Paths, release: Release) -> Source:
+    if config.role is Role.AGENT:
+        identity = _identity(paths.agent, "client-rke2-controller")
+        return servers.of_api(api_proxy.apiserver_url(config), identity)
+    etcd = Etcd(
+        etcdctl(config, release).path,
+        [f"https://127.0.0.1:{names.ETCD_CLIENT_PORT}"],
+        authority=f"{paths.etcd_tls}/server-ca.crt",
+        certificate=f"{paths.etcd_tls}/client.crt",
+        key=f"{paths.etcd_tls}/client.key",
+    )
+    has_etcd = derived.server_roles(config).etcd
+    return servers.asking(servers.api_addresses_in(etcd) if has_etcd else servers.members_of(etcd))

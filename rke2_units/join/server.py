@@ -10,12 +10,15 @@ from rke2_units.certificates import bootstrap, certificate, keys, pem
 from rke2_units.certificates.token import Token
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.join import cluster_config, critical, validate
+from rke2_units.join import cluster_config, critical, server_list, validate
 from rke2_units.join.http import Unreachable
+from rke2_units.join.server_list import ServerList
 from rke2_units.model import File
 from rke2_units.names import Paths
+from rke2_units.programs.etcd import parse_members
 
 _API = "/v1-rke2"
+_MEMBERS = "/db/info"
 # The logical names of authorities, each of which has a key beside it (its name, and Key).
 _AUTHORITIES = tuple(name for name in bootstrap.FILES if name.endswith("CA"))
 # Without these a server would make its own, and be none of this cluster.
@@ -58,6 +61,21 @@ def fetch(url: str, server: Server) -> tuple[File, ...]:
     _compare_agent_password(contents["PasswdFile"], server)
     _refuse_other_cluster(server.paths, contents, url)
     return tuple(_file(server.paths, name, content) for name, content in contents.items())
+
+
+def members(url: str, server: Server) -> ServerList:
+    """The members of etcd that vote, as the server at `url` knows them. Raises as `fetch` does."""
+    trusted = validate.trust(url, server.token)
+    with validate.connect(trusted, server.token) as connection:
+        answer = connection.get(_MEMBERS)
+    try:
+        voters = [member for member in parse_members(json.loads(answer)) if not member.is_learner]
+    except (ValueError, UserError):
+        raise Unreachable(f"{url}{_MEMBERS}: the answer is no list of members") from None
+    found = server_list.of_members(member_url for member in voters for member_url in member.client_urls)
+    if not found.members:
+        raise Unreachable(f"{url}{_MEMBERS}: none of etcd's members has started")
+    return found
 
 
 def path(paths: Paths, name: str) -> str:

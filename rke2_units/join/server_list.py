@@ -1,4 +1,4 @@
-"""The servers that an agent knows of: a file (RKE2's name and place) that survives its restarts.
+"""The servers that a node knows of: a file (RKE2's name and place) that survives its restarts.
 
 Entries are HOST:PORT, with an IPv6 address in brackets. What is no such thing is left out: the list is
 written into a proxy's configuration.
@@ -18,13 +18,17 @@ from rke2_units.model import File
 
 @dataclass(frozen=True)
 class ServerList:
-    """`servers` are supervisors, `apiservers` the API servers beside them; sorted, each once."""
+    """`servers` are supervisors, `apiservers` the API servers beside them; sorted, each once.
+
+    `members` are those of etcd, which only servers without one of their own have to know.
+    """
 
     servers: tuple[str, ...] = ()
     apiservers: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
     def file(self, path: str) -> File:
-        content = {"servers": list(self.servers), "apiservers": list(self.apiservers)}
+        content = {"servers": self.servers, "apiservers": self.apiservers, "members": self.members}
         return File(path, json.dumps(content, indent=2) + "\n", 0o600)
 
 
@@ -36,7 +40,7 @@ def read(path: str) -> ServerList:
         return ServerList()
     if not isinstance(content, dict):
         return ServerList()
-    return ServerList(_entries(content.get("servers")), _entries(content.get("apiservers")))
+    return ServerList(*(_entries(content.get(name)) for name in ("servers", "apiservers", "members")))
 
 
 def of_apiservers(answer: object, supervisor_port: int = names.SUPERVISOR_PORT) -> ServerList:
@@ -56,12 +60,26 @@ def of_endpoints(endpoints: object) -> ServerList:
     return of_apiservers(found)
 
 
+def of_members(client_urls: Iterable[str]) -> ServerList:
+    """From the client URLs of etcd's members."""
+    found: list[object] = []
+    for url in client_urls:
+        try:
+            parts = urlsplit(url)
+            found.append(_join(parts.hostname or "", parts.port or names.ETCD_CLIENT_PORT))
+        except ValueError:
+            continue
+    return ServerList(members=_entries(found))
+
+
 def of_url(url: str) -> ServerList:
-    """What a join URL alone tells: its supervisor, and an API server on the usual port of that host."""
+    """What a join URL alone tells: its supervisor, and the rest on the usual ports of that host."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return ServerList(
-        (_join(host, parts.port or names.SUPERVISOR_PORT),), (_join(host, names.APISERVER_PORT),)
+        (_join(host, parts.port or names.SUPERVISOR_PORT),),
+        (_join(host, names.APISERVER_PORT),),
+        (_join(host, names.ETCD_CLIENT_PORT),),
     )
 
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, Mapping
 
 from rke2_units.config.config import Config
-from rke2_units.config.derived import data_directory, foreign_containerd, uses_host_content
+from rke2_units.config.derived import data_directory, foreign_containerd, server_roles, uses_host_content
 from rke2_units.config.settings import SETTINGS
 from rke2_units.doors import files
 from rke2_units.doors.run import run
@@ -22,6 +22,7 @@ from rke2_units.join.server_list import ServerList
 from rke2_units.model import NodeFacts
 from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
 from rke2_units.node.environment import for_pods_and_containerd
+from rke2_units.plan import api_proxy
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 from rke2_units.plan.helm import PROGRAM as HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
@@ -64,7 +65,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
     paths = Paths(data_directory(config))
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
     own_programs = programs(config)
-    known = known_servers(config, paths) if role is Role.AGENT else ServerList()
+    known = known_servers(config, paths) if api_proxy.is_needed(config) else ServerList()
     return NodeFacts(
         hostname=_hostname(config),
         node_ips=addresses,
@@ -91,6 +92,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         etcd_initial=etcd_initial(paths) if role is Role.SERVER else {},
         servers=known.servers,
         apiservers=known.apiservers,
+        etcd_members=known.members,
     )
 
 
@@ -101,7 +103,7 @@ def has_to_join_etcd(config: Config, paths: Paths) -> bool:
     that data.
     """
     done = (paths.etcd_wal, paths.etcd_initial)
-    is_wanted = config.is_set("server") and os.geteuid() == 0
+    is_wanted = config.is_set("server") and server_roles(config).etcd and os.geteuid() == 0
     return is_wanted and not any(os.path.exists(path) for path in done)
 
 
@@ -127,10 +129,10 @@ def etcd_initial(paths: Paths) -> dict[str, str]:
 
 
 def known_servers(config: Config, paths: Paths) -> ServerList:
-    """The servers that this agent knows of, as long as it knows none the one that it joins."""
+    """The servers that this node knows of, as long as it knows none the one that it joins."""
     known = server_list.read(paths.server_list)
     url = config.text("server")
-    return known if known.servers or not url else server_list.of_url(url)
+    return server_list.of_url(url) if url and known == ServerList() else known
 
 
 def architecture() -> str:

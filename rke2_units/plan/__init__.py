@@ -100,7 +100,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 snapshotter=config.text("snapshotter"),
                 extra_registries=config.items("airgap-extra-registry"),
                 static_pods=pods,
-                proxied=api_proxy.apiserver_url(config) if names.API_PROXY_UNIT in wanted else "",
+                proxied=api_proxy.apiserver_url(config) if api_proxy.leads_to_apiservers(config) else "",
                 member=etcd.member_name(config, facts),
             ),
         )
@@ -140,7 +140,7 @@ def _units(
     wanted = {
         names.SUPERVISOR_SOCKET: serves,
         names.SUPERVISOR_UNIT: serves,
-        names.API_PROXY_UNIT: role is Role.AGENT,
+        names.API_PROXY_UNIT: api_proxy.is_needed(config),
         names.CONTENT_UNIT: not derived.uses_host_content(config),
         names.CONTAINERD_UNIT: bool(node_programs.containerd),
         names.IMAGES_UNIT: True,
@@ -148,7 +148,8 @@ def _units(
         names.ETCD_JOIN_UNIT: facts.etcd_join,
         names.KUBELET_UNIT: not facts.etcd_join,
         **{names.static_pod_unit(component): True for component in components},
-        names.CONTROLLERS_UNIT: serves and applies,
+        # One without an apiserver sees to its own node; it finds the others' through the proxy.
+        names.CONTROLLERS_UNIT: serves and not facts.etcd_join,
         names.HELM_UNIT: bool(own_helm.image),
         names.APPLIER_UNIT: applies,
     }

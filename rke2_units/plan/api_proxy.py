@@ -1,13 +1,39 @@
-"""An agent's way to its servers: haproxy on loopback, to every kube-apiserver and every supervisor."""
+"""A node's way to what runs on servers alone: haproxy on loopback, to all that there are of it.
+
+An agent has it to every kube-apiserver and every supervisor; a server without kube-apiserver to the former,
+and one without etcd to etcd's members: each on the port where a server that has its own finds that.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from rke2_units import names
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
+from rke2_units.names import Paths, Role
 from rke2_units.plan import addresses
 from rke2_units.plan.templates import render
+
+
+@dataclass(frozen=True)
+class Way:
+    """A port on loopback and where it leads. `path` tells over HTTPS who is well; "": who accepts is."""
+
+    name: str
+    port: int
+    path: str
+    servers: Sequence[str]
+
+
+def is_needed(config: Config) -> bool:
+    """Whether something that this node needs runs on other nodes alone."""
+    return config.role is Role.AGENT or derived.server_roles(config).split
+
+
+def leads_to_apiservers(config: Config) -> bool:
+    """Whether this node has no kube-apiserver of its own."""
+    return not derived.server_roles(config).control_plane
 
 
 def credentials(paths: Paths) -> dict[str, str]:
@@ -20,12 +46,12 @@ def credentials(paths: Paths) -> dict[str, str]:
 
 
 def apiserver_url(config: Config) -> str:
-    """An agent's way to the API servers, for everything of the node."""
+    """The way to the API servers of a node without its own, for everything of the node."""
     return addresses.url("https", addresses.LOOPBACK, derived.apiserver_proxy_port(config))
 
 
-def text(config: Config, facts: NodeFacts, servers: Sequence[str], apiservers: Sequence[str]) -> str:
-    """The proxy's configuration. `servers` and `apiservers` are HOST:PORT, IPv6 addresses in brackets.
+def text(config: Config, facts: NodeFacts) -> str:
+    """The proxy's configuration, with the servers of the facts.
 
     It holds no secret, and is read by a user of its own: mode 0644.
     """
@@ -33,14 +59,24 @@ def text(config: Config, facts: NodeFacts, servers: Sequence[str], apiservers: S
     return render(
         "haproxy.cfg",
         loopback=[addresses.LOOPBACK, *(["[::1]"] if has_ipv6 else [])],
-        ways=[
-            ("apiservers", derived.apiserver_proxy_port(config), "/readyz", apiservers),
-            ("supervisors", derived.supervisor_proxy_port(config), "/v1-rke2/readyz", servers),
-        ],
+        ways=_ways(config, facts),
     )
 
 
 def files(config: Config, facts: NodeFacts) -> list[File]:
     """The configuration with the servers that are known; a change is a reload, not a restart."""
     paths = Paths(derived.data_directory(config))
-    return [File(paths.api_proxy_config, text(config, facts, facts.servers, facts.apiservers))]
+    return [File(paths.api_proxy_config, text(config, facts))]
+
+
+def _ways(config: Config, facts: NodeFacts) -> list[Way]:
+    ways = []
+    if leads_to_apiservers(config):
+        ways.append(Way("apiservers", derived.apiserver_proxy_port(config), "/readyz", facts.apiservers))
+    if config.role is Role.AGENT:
+        port = derived.supervisor_proxy_port(config)
+        ways.append(Way("supervisors", port, "/v1-rke2/readyz", facts.servers))
+    elif not derived.server_roles(config).etcd:
+        # What would tell more of a member listens on its own loopback alone.
+        ways.append(Way("etcd", names.ETCD_CLIENT_PORT, "", facts.etcd_members))
+    return ways

@@ -39,6 +39,7 @@ def bootstrap_files(paths: Paths) -> dict[str, str]:
 def text(config: Config, facts: NodeFacts, release: Release) -> str:
     """The settings file's content."""
     paths = Paths(derived.data_directory(config))
+    roles = derived.server_roles(config)
     settings = {
         "node_name": derived.node_name(config, facts),
         "kubernetes": {
@@ -57,7 +58,9 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         "token_file": paths.token,
         "node_password_file": names.NODE_PASSWORD_FILE,
         "rbac": paths.rbac,
-        "member_name": etcd.member_name(config, facts),
+        "control_plane": roles.control_plane,
+        # "" where no etcd runs.
+        "member_name": etcd.member_name(config, facts) if roles.etcd else "",
         "member_address": addresses.node_ips(config, facts)[0],
         "node_annotations": annotations(config, facts),
         "bootstrap_files": bootstrap_files(paths),

@@ -69,7 +69,8 @@ def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
 
 def _runs(component: str, config: Config, release: Release) -> bool:
     if component == names.CLOUD_CONTROLLER_MANAGER:
-        return cloud_controller.runs(config, release)
+        # Beside an apiserver alone, as RKE2 places its control plane.
+        return derived.runs(config, names.KUBE_APISERVER) and cloud_controller.runs(config, release)
     return derived.runs(config, component) and (
         component != names.KUBE_PROXY or release.kube_proxy == STATIC_POD
     )

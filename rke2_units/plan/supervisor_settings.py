@@ -78,7 +78,9 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         "etcdctl": etcdctl(config, release).path,
         "etcd_url": addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT),
         "static": paths.static,
-        "apiservers_fallback": [addresses.host_port(advertised, names.APISERVER_PORT)],
+        "apiservers_fallback": [addresses.host_port(advertised, names.APISERVER_PORT)]
+        if derived.server_roles(config).control_plane
+        else [],
         "connections": 256,
     }
     return json.dumps(settings, indent=2) + "\n"

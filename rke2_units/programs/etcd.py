@@ -120,6 +120,10 @@ class Etcd:
                 return Value(_text(entry.get("value", "")), revision)
         return None
 
+    def put(self, key: str, text: str) -> None:
+        """Writes the key, whatever it was before."""
+        self._ask("put", key, text=text)
+
     def keys(self, prefix: str) -> list[str]:
         match self._ask("get", prefix, "--prefix", "--keys-only"):
             case {"kvs": list() as entries}:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from rke2_units.certificates import node_passwords
 from rke2_units.doors import http, run
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
+from rke2_units.doors.kubernetes_endpoints import API_SERVERS, addresses
 from rke2_units.errors import UserError
 from rke2_units.supervisor.identity import AUTHENTICATED, Caller
 from rke2_units.supervisor.refusal import Refusal
@@ -16,8 +17,6 @@ from rke2_units.supervisor.settings import Settings
 _TIMEOUT = 5.0
 _READY_TIMEOUT = 2.0
 _READY_SECONDS = 1.0
-_ENDPOINTS = "/api/v1/namespaces/default/endpoints/kubernetes"
-_HTTPS = "https"
 
 
 class Cluster:
@@ -86,7 +85,7 @@ class Cluster:
     def api_servers(self) -> list[str]:
         """The apiservers as "address:port": those that the API has, else those that the plan knows."""
         try:
-            found = self._client.get(_ENDPOINTS)
+            found = self._client.get(API_SERVERS)
         except (ApiError, ApiUnavailable):
             return list(self._settings.apiservers_fallback)
         return addresses(found) or list(self._settings.apiservers_fallback)
@@ -139,17 +138,6 @@ class Cluster:
             raise _unavailable(error) from None
         except ApiUnavailable as error:
             raise _unavailable(error) from None
-
-
-def addresses(endpoints: Object) -> list[str]:
-    """The addresses of an Endpoints object with their HTTPS port."""
-    return [
-        f"[{address['ip']}]:{port['port']}" if ":" in address["ip"] else f"{address['ip']}:{port['port']}"
-        for subset in endpoints.get("subsets") or []
-        for port in subset.get("ports") or []
-        for address in subset.get("addresses") or []
-        if port.get("name") == _HTTPS
-    ]
 
 
 def host(address: str) -> str:

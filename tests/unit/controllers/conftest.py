@@ -9,6 +9,7 @@ import pytest
 
 from rke2_units.controllers.nodes import Nodes
 from rke2_units.doors.kubernetes import Client
+from rke2_units.doors.kubernetes_endpoints import API_SERVERS
 from rke2_units.programs.etcd import Etcd, EtcdError, Member, Value
 from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, Store, served
 
@@ -76,6 +77,10 @@ class FakeEtcd(Etcd):
     def get(self, key: str) -> Value | None:
         return self.values.get(key)
 
+    def put(self, key: str, text: str) -> None:
+        before = self.values.get(key)
+        self.values[key] = Value(text, (before.revision if before else 0) + 1)
+
     def keys(self, prefix: str) -> list[str]:
         return [key for key in self.values if key.startswith(prefix)]
 
@@ -129,6 +134,12 @@ class Cluster:
         for metadata in present.values():
             self.nodes.note("MODIFIED", metadata)
 
+    def set_api_servers(self, *addresses: str) -> None:
+        ports = [{"name": "https", "port": 6443}]
+        subsets = [{"addresses": [{"ip": address} for address in addresses], "ports": ports}]
+        metadata = {"namespace": "default", "name": "kubernetes"}
+        self.api.put(API_SERVERS, {"metadata": metadata, "subsets": subsets})
+
     def metadata(self, name: str) -> Object:
         found: Object = self.api.objects[f"/api/v1/nodes/{name}"]["metadata"]
         return found
@@ -142,6 +153,7 @@ def cluster() -> Iterator[Cluster]:
         client = Client(server.url)
         made = Cluster(api, server, client, FakeEtcd(), Nodes(client))
         made.held.set()
+        made.set_api_servers("192.0.2.1")
         yield made
         client.close()
 

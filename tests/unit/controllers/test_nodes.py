@@ -96,6 +96,21 @@ def test_a_server_has_rke2s_labels_and_annotations() -> None:
     }
 
 
+def test_a_server_says_what_it_is_for_and_takes_back_what_it_was_for() -> None:
+    wanted = nodes.own_metadata("", "192.0.2.1", {}, control_plane=True)
+    was = {
+        "labels": {nodes.CONTROL_PLANE: "true", nodes.ETCD: "true"},
+        "annotations": {nodes.NODE_NAME: "a-1"},
+    }
+    assert nodes.missing(was, wanted) == {"labels": {nodes.ETCD: None}}
+    assert nodes.missing({}, wanted) == {"labels": {nodes.CONTROL_PLANE: "true"}}
+    etcd_alone = nodes.own_metadata("a-1", "192.0.2.1", {}, control_plane=False)
+    assert nodes.missing(was, etcd_alone) == {
+        "labels": {nodes.CONTROL_PLANE: None},
+        "annotations": {nodes.NODE_ADDRESS: "192.0.2.1"},
+    }
+
+
 @pytest.mark.parametrize(
     ("present", "patch"),
     [

@@ -44,6 +44,7 @@ def test_the_holder_does_everything_and_others_see_to_themselves(cluster: Cluste
     cluster.held.set()
     work.step()
     assert [member.is_learner for member in cluster.etcd.found] == [False, False]
+    assert cluster.etcd.values["rke2/apiaddresses"].text == '["192.0.2.1:6443"]'
     assert work.problems() == []
 
 

@@ -12,6 +12,7 @@ from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.daemon import joining
 from rke2_units.errors import ConfigurationError
+from rke2_units.join import server_list
 from rke2_units.join.http import Refused, Unreachable
 from rke2_units.model import NodeFacts
 from rke2_units.names import Paths, Role
@@ -189,6 +190,53 @@ def test_a_server_that_cannot_join_writes_nothing(
     with pytest.raises(error, match=said):
         joining.join_server(config, FACTS, ask)
     assert not (tmp_path / "data").exists()
+
+
+MEMBERS: list[dict[str, object]] = [
+    {"ID": 1, "name": "one-1", "peerURLs": [], "clientURLs": ["https://192.0.2.1:2379"]},
+    {"ID": 2, "name": "two-2", "peerURLs": [], "clientURLs": ["https://192.0.2.2:2379"], "isLearner": True},
+    {"ID": 3, "name": "", "peerURLs": ["https://192.0.2.3:2380"], "clientURLs": []},
+]
+
+
+def test_a_server_without_etcd_keeps_where_the_members_are_that_vote(
+    server_settings: dict[str, object], supervisor: Supervisor
+) -> None:
+    supervisor.members = MEMBERS
+    config = make_config(Role.SERVER, {**server_settings, "disable-etcd": True})
+    assert joining.join_server(config, FACTS, ask) is None
+    paths = Paths(str(server_settings["data-dir"]))
+    assert server_list.read(paths.server_list).members == ("192.0.2.1:2379",)
+    assert os.path.exists(f"{paths.tls}/client-ca.key")
+    # From now on it starts without that server.
+    joining.join_server(make_config(Role.SERVER, {**config_values(config), "server": NOBODY}), FACTS, ask)
+
+
+def config_values(config: Config) -> dict[str, object]:
+    return {"data-dir": config.text("data-dir"), "token": config.text("token"), "disable-etcd": True}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [([], "none of etcd's members has started"), ([{"ID": "x"}], "no list of members")]
+)
+def test_a_server_without_etcd_waits_until_there_are_members(
+    server_settings: dict[str, object], supervisor: Supervisor, answer: list[dict[str, object]], said: str
+) -> None:
+    supervisor.members = answer
+    config = make_config(Role.SERVER, {**server_settings, "disable-etcd": True})
+    with pytest.raises(Unreachable, match=said):
+        joining.join_server(config, FACTS, ask)
+    assert not os.path.exists(str(server_settings["data-dir"]))
+
+
+def test_a_member_of_etcd_does_not_become_a_server_without_it_before_it_has_left(
+    server_settings: dict[str, object],
+) -> None:
+    paths = Paths(str(server_settings["data-dir"]))
+    Path(paths.etcd_wal).mkdir(parents=True)
+    config = make_config(Role.SERVER, {**server_settings, "disable-etcd": True})
+    with pytest.raises(ConfigurationError, match=f"{paths.etcd_data}.*annotate node agent-1 .*remove=true"):
+        joining.join_server(config, FACTS, ask)
 
 
 @pytest.mark.parametrize("has_data", [True, False])

@@ -69,6 +69,12 @@ def test_the_first_missing_unit_in_starting_order_is_named() -> None:
     assert "etcd" in judgement.waiting_for(both, UNITS)
 
 
+def test_a_server_that_has_etcd_alone_is_up_before_the_pods_that_need_an_api_server() -> None:
+    units = [names.KUBELET_UNIT, ETCD, names.static_pod_unit(names.KUBE_PROXY), names.APPLIER_UNIT]
+    assert judgement.needed(units, without_api=True) == units[:2]
+    assert judgement.needed(units, without_api=False) == units[:3]
+
+
 def test_nothing_fails_while_everything_runs_or_starts() -> None:
     starting = states(etcd=("activating", "start-post"))
     assert judgement.failure(starting, {names.KUBELET_UNIT: 1}, UNITS) is None

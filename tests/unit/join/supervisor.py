@@ -58,6 +58,8 @@ class Supervisor:
     config: dict[str, object] = field(default_factory=config)
     spoil: dict[str, Callable[[Answer], Answer]] = field(default_factory=dict)
     passwords: set[str] = field(default_factory=lambda: {f"node:{PASSWORD}", f"server:{PASSWORD}"})
+    # etcd's, as /db/info has them.
+    members: list[dict[str, object]] = field(default_factory=list)
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -97,6 +99,8 @@ class Supervisor:
                 return 200, b'["192.0.2.1:6443","192.0.2.2:6443"]'
             case "/v1-rke2/server-bootstrap":
                 return 200, bootstrap.pack(self.shared(), now())
+            case "/db/info":
+                return 200, json.dumps({"members": self.members}).encode()
         if method == "POST":
             return 200, self.sign(path.rpartition("/")[2].removesuffix(".crt"), headers, body).encode()
         return 404, b"404 page not found"

@@ -82,7 +82,7 @@ def test_endpoints_without_addresses_tell_none(broken: object) -> None:
 
 
 def test_a_join_url_is_a_server_without_a_port_too() -> None:
-    known = ServerList(("one.example:9345",), ("one.example:6443",))
+    known = ServerList(("one.example:9345",), ("one.example:6443",), ("one.example:2379",))
     assert server_list.of_url("https://one.example") == known
     assert server_list.of_url("https://[2001:db8::1]:9000").servers == ("[2001:db8::1]:9000",)
 
@@ -92,3 +92,15 @@ def test_known_servers_are_asked_before_the_configured_one() -> None:
     assert server_list.urls(TWO, url) == ("https://10.0.0.1:9345", "https://10.0.0.2:9345", url)
     assert server_list.urls(ServerList(("one.example:9345",)), url) == (url,)
     assert server_list.urls(ServerList(), "") == ()
+
+
+def test_members_are_known_by_the_hosts_of_their_client_urls() -> None:
+    urls = ("https://10.0.0.2:2379", "https://[2001:db8::1]:2379", "https://10.0.0.1", "https://[", "x", "")
+    assert server_list.of_members(urls).members == ("10.0.0.1:2379", "10.0.0.2:2379", "[2001:db8::1]:2379")
+
+
+def test_a_list_with_members_survives_a_restart(tmp_path: Path) -> None:
+    known = ServerList(members=("10.0.0.1:2379",))
+    path = tmp_path / "list.json"
+    path.write_text(known.file(str(path)).content)
+    assert server_list.read(str(path)) == known

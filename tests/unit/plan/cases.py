@@ -68,6 +68,17 @@ CASES = {
             apiservers=("192.0.2.9:6443", "[2001:db8::9]:6443"),
         ),
     ),
+    # Each with one half of what a server runs.
+    "etcd-server": Case(
+        Role.SERVER,
+        {"disable-apiserver": True, "disable-controller-manager": True, "disable-scheduler": True},
+        replace(MACHINE, apiservers=("192.0.2.8:6443",)),
+    ),
+    "control-plane-server": Case(
+        Role.SERVER,
+        {**JOINING, "disable-etcd": True},
+        replace(MACHINE, etcd_member_name=None, etcd_members=("192.0.2.9:2379", "[2001:db8::9]:2379")),
+    ),
     "server-hardened": Case(
         Role.SERVER,
         {"profile": "cis"},

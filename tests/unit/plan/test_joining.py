@@ -181,12 +181,14 @@ def test_the_proxys_ports_are_the_configured_one_and_the_one_below_it() -> None:
 
 def test_on_a_node_with_ipv6_the_proxy_listens_there_too() -> None:
     facts = replace(MACHINE, node_ips=("2001:db8::10",))
-    text = api_proxy.text(CASES["agent"].config(), facts, (), ())
+    text = api_proxy.text(CASES["agent"].config(), facts)
     assert "bind [::1]:6443" in text and "bind [::1]:6444" in text
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="no haproxy")
-def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["agent", "etcd-server", "control-plane-server"])
+def test_haproxy_takes_its_configuration(tmp_path: Path, case: str) -> None:
+    node = CASES[case]
     authority = tmp_path / "server-ca.crt"
     request = [
         "req",
@@ -202,9 +204,7 @@ def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
     subprocess.run(["openssl", *request, "-keyout", tmp_path / "key", "-out", authority], check=True)
     (tmp_path / "client.pem").write_text(authority.read_text() + (tmp_path / "key").read_text())
     file = tmp_path / "haproxy.cfg"
-    file.write_text(
-        api_proxy.text(CASES["agent"].config(), MACHINE, ["[2001:db8::1]:9345"], ["192.0.2.1:6443"])
-    )
+    file.write_text(api_proxy.text(node.config(), node.facts))
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
     done = subprocess.run(
         ["haproxy", "-c", "-q", "-f", file], env=environment, capture_output=True, text=True

@@ -190,3 +190,10 @@ def test_whatever_is_sent_as_members_is_either_some_or_refused(answer: object) -
     for member in members:
         assert isinstance(member.identifier, int) and isinstance(member.name, str)
         assert all(isinstance(url, str) for url in (*member.peer_urls, *member.client_urls))
+
+
+def test_a_value_is_put_over_standard_input(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    etcdctl.answers({"header": HEADER})
+    etcd.put("rke2/apiaddresses", '["192.0.2.1:6443"]')
+    assert etcdctl.arguments[-3:] == ["--write-out=json", "put", "rke2/apiaddresses"]
+    assert etcdctl.request == '["192.0.2.1:6443"]'

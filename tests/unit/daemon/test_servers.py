@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rke2_units.daemon import server_list
-from rke2_units.daemon.server_list import ServerWatch
+from rke2_units.daemon import servers
+from rke2_units.daemon.servers import ServerWatch
 from rke2_units.doors.http import Identity
+from rke2_units.errors import UserError
 from rke2_units.join.server_list import ServerList, of_apiservers
+from rke2_units.programs.etcd import Etcd, Member, Value
 from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, served
 
 ONE = of_apiservers(["10.0.0.1:6443"])
@@ -17,7 +19,7 @@ THREE = of_apiservers(["10.0.0.1:6443", "10.0.0.2:6443", "10.0.0.3:6443"])
 
 @pytest.fixture(autouse=True)
 def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_list, "_SETTLING", 0.2)
+    monkeypatch.setattr(servers, "_SETTLING", 0.2)
 
 
 @pytest.fixture
@@ -26,10 +28,9 @@ def woken() -> threading.Semaphore:
 
 
 @pytest.fixture
-def quiet(woken: threading.Semaphore, monkeypatch: pytest.MonkeyPatch) -> ServerWatch:
+def quiet(woken: threading.Semaphore) -> ServerWatch:
     """One that asks nobody: what it sees, the test says."""
-    monkeypatch.setattr(ServerWatch, "_run", lambda self: None)
-    return ServerWatch("http://127.0.0.1:1", Identity(), ONE, woken.release)
+    return ServerWatch(lambda saw, stop: None, ONE, woken.release)
 
 
 def endpoints(*addresses: str, version: str = "1") -> Object:
@@ -105,11 +106,65 @@ def api_server() -> Iterator[ApiServer]:
 
 def test_the_endpoints_of_the_api_are_followed(api_server: ApiServer, woken: threading.Semaphore) -> None:
     api_server.answer = api(endpoints("10.0.0.1", "10.0.0.2", version="2"))
-    assert taken(ServerWatch(api_server.url, Identity(), ONE, woken.release)) == TWO
+    assert taken(ServerWatch(servers.of_api(api_server.url, Identity()), ONE, woken.release)) == TWO
 
 
 def test_servers_that_left_while_nobody_looked_are_noticed(
     api_server: ApiServer, woken: threading.Semaphore
 ) -> None:
     api_server.answer = api()
-    assert taken(ServerWatch(api_server.url, Identity(), THREE, woken.release)) == ONE
+    assert taken(ServerWatch(servers.of_api(api_server.url, Identity()), THREE, woken.release)) == ONE
+
+
+class AskedEtcd(Etcd):
+    """etcd that answers what a test says."""
+
+    def __init__(self, members: list[Member], value: str | None = None) -> None:
+        super().__init__("etcdctl", [])
+        self._members = members
+        self._value = value
+
+    def members(self) -> list[Member]:
+        return self._members
+
+    def get(self, key: str) -> Value | None:
+        assert key == "rke2/apiaddresses"
+        return None if self._value is None else Value(self._value, 1)
+
+
+def member(number: int, *, learner: bool = False) -> Member:
+    return Member(number, f"node{number}-1", (), (f"https://10.0.0.{number}:2379",), learner)
+
+
+def test_the_members_that_a_server_without_etcd_goes_to_are_those_that_vote() -> None:
+    etcd = AskedEtcd([member(1), member(2, learner=True), member(3)])
+    assert servers.members_of(etcd)() == ServerList(members=("10.0.0.1:2379", "10.0.0.3:2379"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [('["10.0.0.1:6443"]', ONE), (None, ServerList()), ("[]", ServerList())]
+)
+def test_a_server_that_has_etcd_alone_finds_the_api_servers_in_it(
+    value: str | None, expected: ServerList
+) -> None:
+    assert servers.api_addresses_in(AskedEtcd([], value))() == expected
+
+
+def test_what_is_no_list_of_api_servers_is_an_error() -> None:
+    with pytest.raises(UserError, match="rke2/apiaddresses in etcd is not JSON"):
+        servers.api_addresses_in(AskedEtcd([], "?"))()
+
+
+def test_etcd_is_asked_again_until_it_answers(
+    woken: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_FIRST_INTERVAL", 0.05)
+    answers: Iterator[UserError | ServerList] = iter([UserError("no answer"), ServerList(), TWO])
+
+    def question() -> ServerList:
+        answer = next(answers)
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    assert taken(ServerWatch(servers.asking(question), ONE, woken.release)) == TWO

@@ -1,0 +1,37 @@
+"""Where the API servers are, for servers that have etcd alone: a key of RKE2's in etcd.
+
+Such a server has no other way to find the first of them, as nobody but them can tell who is a node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from rke2_units import names
+from rke2_units.doors.kubernetes import Client
+from rke2_units.doors.kubernetes_endpoints import API_SERVERS, addresses
+from rke2_units.programs.etcd import Etcd
+
+
+class ApiAddresses:
+    """Written by the holder of the lease whenever the API servers are others."""
+
+    def __init__(self, etcd: Callable[[], Etcd], client: Client) -> None:
+        self._etcd = etcd
+        self._client = client
+        self._written = ""
+
+    def step(self) -> None:
+        """Raises UserError when the API or etcd does not answer."""
+        text = json.dumps(sorted(addresses(self._client.get(API_SERVERS))), separators=(",", ":"))
+        if text == self._written:
+            return
+        found = self._etcd().get(names.API_ADDRESSES_KEY)
+        if found is None or found.text != text:
+            self._etcd().put(names.API_ADDRESSES_KEY, text)
+        self._written = text
+
+    def forget(self) -> None:
+        """Another server may write it from now on."""
+        self._written = ""

@@ -1,0 +1,124 @@
+"""Which servers there are, as the daemon of a node that needs them learns it: in threads of their own."""
+
+import json
+import threading
+from collections.abc import Callable
+
+from rke2_units import names
+from rke2_units.doors import http, journal
+from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import Client
+from rke2_units.errors import UserError
+from rke2_units.join import server_list
+from rke2_units.join.server_list import ServerList
+from rke2_units.programs.etcd import Etcd
+
+# As doors.kubernetes_endpoints.API_SERVERS, but a list, which can be watched.
+_ENDPOINTS = "/api/v1/namespaces/default/endpoints?fieldSelector=metadata.name%3Dkubernetes"
+# Servers that start or stop together are one change.
+_SETTLING = 1.0
+# Seconds between questions to etcd, each of which is a process: until there is an answer, and afterwards.
+_FIRST_INTERVAL, _INTERVAL = 2.0, 30.0
+
+# Says to the first what it finds, until the second is set.
+Source = Callable[[Callable[[ServerList], None], threading.Event], None]
+
+
+def of_api(url: str, identity: http.Identity) -> Source:
+    """The supervisors and API servers, as the API itself has them."""
+
+    def follow(saw: Callable[[ServerList], None], stop: threading.Event) -> None:
+        for event in Client(url, identity).watch(_ENDPOINTS, stop=stop):
+            if event.type in ("ADDED", "MODIFIED"):
+                saw(server_list.of_endpoints(event.object))
+
+    return follow
+
+
+def members_of(etcd: Etcd) -> Callable[[], ServerList]:
+    """Those of etcd that vote, asked of whichever answers."""
+
+    def ask() -> ServerList:
+        voters = [member for member in etcd.members() if not member.is_learner]
+        return server_list.of_members(url for member in voters for url in member.client_urls)
+
+    return ask
+
+
+def api_addresses_in(etcd: Etcd) -> Callable[[], ServerList]:
+    """The API servers that the controllers of one of them have written down."""
+
+    def ask() -> ServerList:
+        found = etcd.get(names.API_ADDRESSES_KEY)
+        try:
+            return server_list.of_apiservers(json.loads(found.text) if found else [])
+        except ValueError:
+            raise UserError(f"{names.API_ADDRESSES_KEY} in etcd is not JSON") from None
+
+    return ask
+
+
+def asking(question: Callable[[], ServerList]) -> Source:
+    """What etcd answers, asked again and again."""
+
+    def follow(saw: Callable[[ServerList], None], stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                found = question()
+            except UserError:
+                # It tells of itself elsewhere when it is not well.
+                found = ServerList()
+            saw(found)
+            stop.wait(_FIRST_INTERVAL if found == ServerList() else _INTERVAL)
+
+    return follow
+
+
+class ServerWatch:
+    """Watches the servers' addresses from its making on, until `stop` is set; `changed` is called when they
+    have changed.
+
+    `known` is the list that the node has. What is empty is not believed: some server has said it.
+    """
+
+    def __init__(self, source: Source, known: ServerList, changed: Callable[[], None]) -> None:
+        self._source = source
+        self._known = known
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._seen = known
+        self._settles = False
+        self.stop = threading.Event()
+        threading.Thread(target=self._run, name="server list", daemon=True).start()
+
+    def take(self) -> ServerList | None:
+        """The new list, once; None when nothing is new."""
+        with self._lock:
+            if self._settles or self._seen == self._known:
+                return None
+            self._known = self._seen
+            return self._known
+
+    def saw(self, found: ServerList) -> None:
+        """These are the servers now; they become the list when nothing changes for a moment."""
+        with self._lock:
+            if found in (ServerList(), self._seen):
+                return
+            self._seen = found
+            if self._settles:
+                return
+            self._settles = True
+        timer = threading.Timer(_SETTLING, self._settled)
+        timer.daemon = True
+        timer.start()
+
+    def _settled(self) -> None:
+        with self._lock:
+            self._settles = False
+        self._changed()
+
+    def _run(self) -> None:
+        try:
+            self._source(self.saw, self.stop)
+        except UserError as error:
+            journal.log(Level.WARNING, f"the list of servers is not kept current: {error}")
