@@ -83,9 +83,7 @@ def test_a_server_without_etcd_waits_for_the_members_that_it_lost(nodes: Nodes) 
     nodes.etcd.systemctl("stop", pod_unit("etcd"))
     nodes.control_plane.wait_for(
         "the API to miss its etcd",
-        lambda: (
-            nodes.control_plane.kubectl("--request-timeout=2s", "get", "ns", check=False).returncode != 0
-        ),
+        lambda: nodes.control_plane.kubectl(*asked, check=False).returncode != 0,
         timeout=60,
     )
     nodes.etcd.systemctl("start", pod_unit("etcd"))
