@@ -144,9 +144,12 @@ class NodeDaemon:
                 units.start_process(systemd, unit, prepared.digests[unit], states[unit])
 
         start(names.SUPERVISOR_UNIT)
-        start(names.API_PROXY_UNIT)
-        if prepared.paths.api_proxy_config in prepared.changed:
-            self._reload_proxy()
+        units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
+        if names.API_PROXY_UNIT in wanted:
+            self._wait_for_ports(prepared)
+            start(names.API_PROXY_UNIT)
+            if prepared.paths.api_proxy_config in prepared.changed:
+                self._reload_proxy()
         if names.CONTENT_UNIT in wanted:
             units.start_content(systemd, paths, prepared.content_directory, states[names.CONTENT_UNIT])
             self._wait_until_active([names.CONTENT_UNIT])
@@ -157,7 +160,6 @@ class NodeDaemon:
             if states[unit].active == "failed":
                 # Its file is gone: nobody would start it again.
                 systemd.reset_failed(unit)
-        units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
         if states[names.KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)
         before = {unit: systemd.restarts(unit) for unit in prepared.digests}
@@ -180,6 +182,15 @@ class NodeDaemon:
         start(names.CONTROLLERS_UNIT)
         start(names.APPLIER_UNIT)
         return wanted, before
+
+    def _wait_for_ports(self, prepared: Prepared) -> None:
+        """Return when no pod that leaves this server has the port any more on which the proxy takes its place."""
+        leaving = [
+            names.static_pod_unit(pod) for pod in names.STATIC_PODS if pod not in prepared.static_pods
+        ]
+        while going := judgement.stopping(self._systemd.states(leaving)):
+            self._say(f"{self._starting}: waiting for {going} to stop")
+            self._events.wait(1.0)
 
     def _follow_servers(self, prepared: Prepared) -> None:
         if (servers := prepared.servers) is not None:

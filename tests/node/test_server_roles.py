@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.node import product
-from tests.node.cluster import PROXY, TOKEN, install, machines, members, url, voters, wait_until_ready
+from tests.node.cluster import PROXY, install, machines, members, url, voters, wait_until_ready
 from tests.node.product import CONFIG, SERVER, pod_unit, state
 from tests.nodes.nspawn import NspawnNode
 
@@ -93,9 +93,9 @@ def test_a_server_without_etcd_waits_for_the_members_that_it_lost(nodes: Nodes) 
 def test_a_member_of_etcd_cannot_drop_it_while_it_has_its_data(nodes: Nodes) -> None:
     before = nodes.etcd.read(CONFIG)
     server = f"server: {url(nodes.control_plane)}\n"
-    nodes.etcd.write(CONFIG, f"{product.BASIC_CONFIG}{server}token: {TOKEN}\ndisable-etcd: true\n")
+    nodes.etcd.write(CONFIG, f"{product.BASIC_CONFIG}{server}disable-etcd: true\n")
     assert nodes.etcd.systemctl("restart", SERVER, check=False).returncode != 0
-    assert "while this server is a member of etcd" in nodes.etcd.journal(SERVER)
+    assert "while this server is a member of etcd" in product.status_text(nodes.etcd)
     nodes.etcd.write(CONFIG, before)
     nodes.etcd.systemctl("restart", SERVER)
     wait_until_well(nodes.etcd)
@@ -112,3 +112,12 @@ def test_dropping_the_keys_gives_a_server_the_other_role_too(nodes: Nodes) -> No
     assert len(members(nodes.etcd)) == 2
     for node in (nodes.etcd, nodes.control_plane):
         wait_for_roles(nodes.etcd, node, "control-plane", "etcd")
+
+
+def test_a_server_gives_its_control_plane_back(nodes: Nodes) -> None:
+    nodes.etcd.write(CONFIG, product.BASIC_CONFIG + ETCD_ALONE)
+    nodes.etcd.systemctl("restart", SERVER)
+    wait_until_well(nodes.etcd)
+    assert f"kube-apiserver-{nodes.etcd.name}" not in product.pods_of(nodes.etcd)
+    wait_until_ready(nodes.etcd, nodes.etcd.name, nodes.control_plane.name)
+    wait_for_roles(nodes.etcd, nodes.etcd, "etcd")
