@@ -184,7 +184,7 @@ class NodeDaemon:
         return wanted, before
 
     def _wait_for_ports(self, prepared: Prepared) -> None:
-        """Return when no pod that leaves this server has the port any more on which the proxy takes its place."""
+        """Return when no pod that leaves this server has the port any more that the proxy is to have."""
         leaving = [
             names.static_pod_unit(pod) for pod in names.STATIC_PODS if pod not in prepared.static_pods
         ]

@@ -12,6 +12,8 @@ from rke2_units.errors import UserError
 _REGISTRATION_INTERVAL = 0.1
 # Idle CPU is budgeted: one TLS handshake per interval.
 _HEALTH_INTERVAL = 15.0
+# As long as something does not answer: that it does again is to be seen soon.
+_TROUBLED_INTERVAL = 2.0
 
 
 # An address and what its answer must hold, as in the programs' settings.
@@ -59,7 +61,7 @@ class Probes:
         self.registered = True
         self._changed()
         while True:
-            time.sleep(_HEALTH_INTERVAL)
+            time.sleep(_TROUBLED_INTERVAL if self.silent else _HEALTH_INTERVAL)
             self._ask_all()
 
     def _apiserver_is_ready(self) -> bool:
