@@ -12,6 +12,8 @@ VERSION = "v1.20.2"
 # The last Debian release whose source package `kubernetes` holds the whole tree.
 SUITE = "bookworm"
 SCRIPT = Path(__file__).with_name("kubernetes_build.sh")
+# A line of progress for so many packages.
+_PACKAGES_SHOWN = 250
 
 
 def recipe() -> str:
@@ -39,8 +41,15 @@ def _build(directory: Path) -> None:
         text=True,
     )
     assert build.stdout is not None
+    compiled = 0
     for line in build.stdout:
-        progress(f"kubernetes: {line.rstrip()}")
+        # The compiler names each package that it begins with.
+        if " " in line:
+            progress(f"kubernetes: {line.rstrip()}")
+            continue
+        compiled += 1
+        if compiled % _PACKAGES_SHOWN == 0:
+            progress(f"kubernetes: {compiled} packages")
     if build.wait() != 0:
         raise NodeError(f"building Kubernetes ended with {build.returncode}; see the lines above")
     shutil.rmtree(work)
