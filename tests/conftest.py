@@ -1,11 +1,20 @@
-"""What all tests share: the long fault series and its table."""
+"""What all tests share: their order, whose turn it is, the long fault series and its table."""
 
+import os
+from collections import Counter
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.fault_series import Row, page
+from tests.node.turns import turn
+
+# What this process holds while it runs a test, or a whole module.
+_TURN = pytest.StashKey[ExitStack]()
+_NODE_TESTS = Path(__file__).parent / "node"
 
 # How long an example takes says how busy the machine is. ./test tries the same examples each time; runs
 # by hand look for new ones.
@@ -33,6 +42,54 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.user_properties += [
             ("contract", line) for mark in item.iter_markers("contract") for line in mark.args
         ]
+    _order(items)
+
+
+def _order(items: list[pytest.Item]) -> None:
+    """What several processes are through with soonest, as each takes file after file in this order.
+
+    On nodes first what has the machine for itself, then files of few tests, as those are long ones; the many
+    short unit tests fill in what is left.
+    """
+    sizes = Counter(item.path for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        if not _is_on_node(item):
+            return 2, 0
+        return (0 if _is_alone(item.getparent(pytest.Module)) else 1), sizes[item.path]
+
+    items.sort(key=place)
+
+
+def _is_on_node(item: pytest.Item) -> bool:
+    return item.path.parent == _NODE_TESTS
+
+
+def _is_alone(node: pytest.Item | pytest.Module | None) -> bool:
+    return node is not None and node.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """What is marked `alone` has the machine for itself, whatever runs in other processes.
+
+    A module has it from its first test to its last, since its nodes are busy in between too.
+    """
+    if os.geteuid() != 0:
+        # Without root there are no nodes.
+        return (yield)
+    if _TURN not in item.config.stash:
+        held = item.config.stash[_TURN] = ExitStack()
+        held.enter_context(turn(alone=_is_alone(item)))
+    try:
+        return (yield)
+    finally:
+        whole = _is_alone(item.getparent(pytest.Module))
+        if not whole or nextitem is None or nextitem.path != item.path:
+            item.config.stash[_TURN].close()
+            del item.config.stash[_TURN]
 
 
 class _Series:

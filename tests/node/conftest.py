@@ -9,46 +9,19 @@ from pathlib import Path
 import pytest
 
 from tests.node import product
-from tests.node.turns import turn
 from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
 from tests.package import build_deb
 
-# What this process holds while it runs a test, or a whole module.
-_TURN = pytest.StashKey[ExitStack]()
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without root there are no nodes; `./test` says so before, a bare pytest skips."""
     if os.geteuid() != 0:
         for item in items:
-            if item.path.parent.name == "node":
+            if item.path.parent == Path(__file__).parent:
                 item.add_marker(pytest.mark.skip(reason="nodes need root: sudo ./test"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(
-    item: pytest.Item, nextitem: pytest.Item | None
-) -> Generator[None, object, object]:
-    """What is marked `alone` has the machine for itself, whatever runs in other processes.
-
-    A module has it from its first test to its last, since its nodes are busy in between too.
-    """
-    if item.path.parent.name != "node" or os.geteuid() != 0:
-        return (yield)
-    if _TURN not in item.config.stash:
-        held = item.config.stash[_TURN] = ExitStack()
-        held.enter_context(turn(alone=item.get_closest_marker("alone") is not None))
-    try:
-        return (yield)
-    finally:
-        module = item.getparent(pytest.Module)
-        whole = module is not None and module.get_closest_marker("alone") is not None
-        if not whole or nextitem is None or nextitem.path != item.path:
-            item.config.stash[_TURN].close()
-            del item.config.stash[_TURN]
 
 
 @pytest.hookimpl(wrapper=True)
