@@ -1,7 +1,6 @@
-"""What all tests share: their order, whose turn it is, the long fault series and its table."""
+"""What all tests share: whose turn it is, the long fault series and its table."""
 
 import os
-from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +10,10 @@ from hypothesis import settings
 
 from tests.fault_series import Row, page
 from tests.node.turns import turn
+from tests.order import in_order, is_alone, module_of
 
 # What this process holds while it runs a test, or a whole module.
 _TURN = pytest.StashKey[ExitStack]()
-_NODE_TESTS = Path(__file__).parent / "node"
 
 # How long an example takes says how busy the machine is. ./test tries the same examples each time; runs
 # by hand look for new ones.
@@ -42,31 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.user_properties += [
             ("contract", line) for mark in item.iter_markers("contract") for line in mark.args
         ]
-    _order(items)
-
-
-def _order(items: list[pytest.Item]) -> None:
-    """What several processes are through with soonest, as each takes file after file in this order.
-
-    On nodes first what has the machine for itself, then files of few tests, as those are long ones; the many
-    short unit tests fill in what is left.
-    """
-    sizes = Counter(item.path for item in items)
-
-    def place(item: pytest.Item) -> tuple[int, int]:
-        if not _is_on_node(item):
-            return 2, 0
-        return (0 if _is_alone(item.getparent(pytest.Module)) else 1), sizes[item.path]
-
-    items.sort(key=place)
-
-
-def _is_on_node(item: pytest.Item) -> bool:
-    return item.path.parent == _NODE_TESTS
-
-
-def _is_alone(node: pytest.Item | pytest.Module | None) -> bool:
-    return node is not None and node.get_closest_marker("alone") is not None
+    in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,11 +57,11 @@ def pytest_runtest_protocol(
         return (yield)
     if _TURN not in item.config.stash:
         held = item.config.stash[_TURN] = ExitStack()
-        held.enter_context(turn(alone=_is_alone(item)))
+        held.enter_context(turn(alone=is_alone(item)))
     try:
         return (yield)
     finally:
-        whole = _is_alone(item.getparent(pytest.Module))
+        whole = is_alone(module_of(item))
         if not whole or nextitem is None or nextitem.path != item.path:
             item.config.stash[_TURN].close()
             del item.config.stash[_TURN]

@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode
+from tests.order import shared_servers
 from tests.package import build_deb
 
 
@@ -61,21 +60,45 @@ def deb() -> Path:
     return build_deb("bookworm")
 
 
-@pytest.fixture(scope="session")
-def _server_of() -> Iterator[Callable[[str], Node]]:
-    """The server of a suite, installed and started when the first test asks for it."""
-    with ExitStack() as stack:
+class _Servers:
+    """The server of each suite, installed and started when the first test asks for it."""
 
-        @cache
-        def of(suite: str) -> Node:
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+
+    def of(self, suite: str) -> Node:
+        if suite not in self._nodes:
             made = content(suite)
             name = "server" if suite == "bookworm" else f"server-{suite}"
-            node = stack.enter_context(NspawnNode.boot(node_name(name), suite, made, replace=True))
+            node = self._nodes[suite] = NspawnNode.boot(node_name(name), suite, made, replace=True)
             product.install(node, build_deb(suite), made.release)
             product.start(node)
-            return node
+        return self._nodes[suite]
 
-        yield of
+    def keep(self, suites: set[str]) -> None:
+        """Remove the others."""
+        for suite in self._nodes.keys() - suites:
+            self._nodes.pop(suite).remove()
+
+
+_SERVERS = pytest.StashKey[_Servers]()
+
+
+@pytest.fixture(scope="session")
+def _server_of(pytestconfig: pytest.Config) -> Iterator[Callable[[str], Node]]:
+    servers = pytestconfig.stash[_SERVERS] = _Servers()
+    yield servers.of
+    servers.keep(set())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A shared server goes when a file without it begins: at rest it takes a fifth of a processor.
+
+    Files that need them come one after the other (tests/order.py).
+    """
+    if nextitem is not None and nextitem.path != item.path and _SERVERS in item.config.stash:
+        item.config.stash[_SERVERS].keep(shared_servers(nextitem))
 
 
 @pytest.fixture

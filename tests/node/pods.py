@@ -86,4 +86,17 @@ def wait_until_running(node: Node, *names: str) -> None:
 
 
 def remove(node: Node, *names: str) -> None:
+    """Delete pods; when it returns, nothing runs of them any more.
+
+    A pod that is deaf to SIGTERM would live on for its whole grace, after the API has forgotten it.
+    """
     node.kubectl("delete", "pod", *names, "--ignore-not-found", "--grace-period=0", "--force")
+
+    def nothing_runs() -> bool:
+        left = [str(each.pid) for each in node.containers().values() if each.pod in names and each.pid]
+        if left:
+            # What has ended by itself meanwhile is no error.
+            node.sh(f"kill -KILL {' '.join(left)}", check=False)
+        return not left
+
+    node.wait_for(f"nothing to run of {', '.join(names)}", nothing_runs, timeout=60)

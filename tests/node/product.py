@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.nodes.machine import Node
+from tests.package import build_deb
 
 SERVER = "rke2-server.service"
 CONTAINERD = "rke2-containerd.service"
@@ -17,6 +18,8 @@ BASIC_CONFIG = "cni: none\n"
 # Seconds until a test gives up waiting for a whole node. Not a bound: those of the contract stand where they
 # are asserted, in tests that have the machine for themselves.
 PATIENCE = 300.0
+# Higher than that of the package that a node was installed with.
+NEXT_VERSION = "99.1"
 
 
 def pod_unit(component: str) -> str:
@@ -58,6 +61,12 @@ def install(
     node.run("rke2-units", "install", "--role", role, "--release", release, *options)
 
 
+def upgrade(node: Node) -> None:
+    """What apt does when there is a newer package."""
+    node.copy_in(build_deb(node.suite, NEXT_VERSION), "/root/next.deb")
+    node.run("apt-get", "install", "--yes", "-qq", "--reinstall", "/root/next.deb", timeout=300)
+
+
 def start(node: Node, timeout: float = PATIENCE) -> float:
     """systemctl start; returns the seconds it took."""
     began = time.monotonic()
@@ -87,14 +96,19 @@ def is_running(node: Node) -> bool:
 def wait_until_running(node: Node, timeout: float = PATIENCE) -> float:
     """Seconds until is_running; fails after `timeout`."""
     began = time.monotonic()
-    node.wait_for("rke2-server and all its units to run", lambda: is_running(node), timeout=timeout)
+    node.wait_for(
+        "rke2-server and all its units to run", lambda: is_running(node), timeout=timeout, interval=0.1
+    )
     return time.monotonic() - began
 
 
 def wait_for_another_process(node: Node, unit: str, pid: int, timeout: float) -> None:
     """Wait until the unit has a main process, and another one than it had."""
     node.wait_for(
-        f"{unit} to have another process", lambda: node.main_pid(unit) not in (0, pid), timeout=timeout
+        f"{unit} to have another process",
+        lambda: node.main_pid(unit) not in (0, pid),
+        timeout=timeout,
+        interval=0.1,
     )
 
 

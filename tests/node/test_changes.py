@@ -1,17 +1,12 @@
-"""L12 to L14: what a change of the configuration, a drop-in and a new package touch, and what they leave."""
+"""L12 and L13: what a change of the configuration and a drop-in touch, and what they leave."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.node import product
-from tests.node.product import BASIC_CONFIG, CONFIG, CONTAINERD, KUBELET, SERVER, containers_live_on
+from tests.node.product import BASIC_CONFIG, CONFIG, CONTAINERD, KUBELET, containers_live_on
 from tests.nodes.machine import Node
-from tests.package import build_deb
-
-# Higher than what the node was installed with.
-NEXT_VERSION = "99.1"
 
 
 @pytest.fixture
@@ -82,12 +77,7 @@ def test_a_component_that_is_disabled_goes_and_comes_back_when_it_is_not(configu
     assert product.state(node, unit) == "active"
 
 
-# -- drop-ins and packages ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def next_deb() -> Path:
-    return build_deb("bookworm", NEXT_VERSION)
+# -- drop-ins ----------------------------------------------------------------------------------------
 
 
 def edit(node: Node, unit: str, text: str) -> None:
@@ -101,38 +91,8 @@ def environment(node: Node, unit: str) -> list[str]:
     return node.read(f"/proc/{node.main_pid(unit)}/environ").split("\0")
 
 
-def upgrade(node: Node, deb: Path) -> None:
-    node.copy_in(deb, "/root/next.deb")
-    node.run("apt-get", "install", "--yes", "-qq", "--reinstall", "/root/next.deb", timeout=300)
-
-
-@pytest.mark.alone
-@pytest.mark.contract("L14")
-def test_a_new_package_touches_nothing_that_runs_and_what_runs_goes_on_working(
-    server: Node, next_deb: Path
-) -> None:
-    units = (SERVER, CONTAINERD, KUBELET)
-    release = server.read("/var/lib/rke2-units/installation.json")
-    daemon = server.main_pid(SERVER)
-    pids = {unit: server.main_pid(unit) for unit in units}
-    with containers_live_on(server):
-        upgrade(server, next_deb)
-        assert {unit: server.main_pid(unit) for unit in units} == pids
-        assert product.is_running(server)
-        server.kill(CONTAINERD)
-        product.wait_for_another_process(server, SERVER, daemon, timeout=15)
-        assert product.wait_until_running(server, timeout=15) < 15
-    installed = server.run("dpkg-query", "--show", "--showformat=${Version}", "rke2-units").stdout
-    assert installed.startswith(NEXT_VERSION)
-    # The release is pinned, whatever the new package's default is.
-    assert server.read("/var/lib/rke2-units/installation.json") == release
-    server.run("rke2-units", "install", "--role", "server")
-    assert server.read("/var/lib/rke2-units/installation.json") == release
-    assert server.run("rke2-units", "diff").stdout == ""
-
-
 @pytest.mark.contract("L13")
-def test_a_drop_in_of_the_administrator_takes_effect_and_stays(configurable: Node, next_deb: Path) -> None:
+def test_a_drop_in_of_the_administrator_takes_effect_and_stays(configurable: Node) -> None:
     node = configurable
     units = (CONTAINERD, KUBELET)
     marks = {unit: f"MARK={unit}" for unit in units}
@@ -151,7 +111,7 @@ def test_a_drop_in_of_the_administrator_takes_effect_and_stays(configurable: Nod
         }
         assert all(marks[unit] in environment(node, unit) for unit in units)
         node.run("rke2-units", "install", "--role", "server")
-        upgrade(node, next_deb)
+        product.upgrade(node)
         node.systemctl("restart", CONTAINERD)
         product.wait_until_running(node)
         assert all(marks[unit] in environment(node, unit) for unit in units)

@@ -1,4 +1,4 @@
-"""The lifecycle contract's bounds on a real node: L2 to L6, as systemd sees processes end.
+"""The lifecycle contract's bounds on a real node: L2 to L6, as systemd sees processes end, and L14.
 
 L1, L7 and L8 are in test_components.py, the other lines have files of their own.
 """
@@ -83,3 +83,24 @@ def test_l6_a_start_after_a_stop_finds_its_containers_again(server: Node) -> Non
     with containers_live_on(server):
         server.systemctl("stop", "rke2-server")
         assert product.start(server) < 10
+
+
+def test_l14_a_new_package_touches_nothing_that_runs_and_what_runs_goes_on_working(server: Node) -> None:
+    units = (SERVER, CONTAINERD, KUBELET)
+    release = server.read("/var/lib/rke2-units/installation.json")
+    daemon = server.main_pid(SERVER)
+    pids = {unit: server.main_pid(unit) for unit in units}
+    with containers_live_on(server):
+        product.upgrade(server)
+        assert {unit: server.main_pid(unit) for unit in units} == pids
+        assert product.is_running(server)
+        server.kill(CONTAINERD)
+        product.wait_for_another_process(server, SERVER, daemon, timeout=15)
+        assert product.wait_until_running(server, timeout=15) < 15
+    installed = server.run("dpkg-query", "--show", "--showformat=${Version}", "rke2-units").stdout
+    assert installed.startswith(product.NEXT_VERSION)
+    # The release is pinned, whatever the new package's default is.
+    assert server.read("/var/lib/rke2-units/installation.json") == release
+    server.run("rke2-units", "install", "--role", "server")
+    assert server.read("/var/lib/rke2-units/installation.json") == release
+    assert server.run("rke2-units", "diff").stdout == ""

@@ -369,14 +369,17 @@ class Node(ABC):
         description: str,
         condition: Callable[[], object] | Sequence[str],
         timeout: float,
-        interval: float = 0.1,
+        interval: float | None = None,
     ) -> object:
         """Wait until a function returns something true (which is returned), or a command succeeds.
 
         A NodeError in the function means: not yet. TimeoutError after `timeout` seconds, with what was
-        waited for and what the node looks like.
+        waited for and what the node looks like. It asks each `interval` seconds; without one, ever less
+        often, so that what took long is noticed a tenth of that time later, a second at most: asking, with
+        kubectl above all, takes from the node what it needs to get there.
         """
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = began + timeout
         last: object = None
         while True:
             try:
@@ -394,7 +397,7 @@ class Node(ABC):
             if time.monotonic() > deadline:
                 waited = f"{self.name}: waited {timeout:g} s for {description}; last: {last!r}"
                 raise TimeoutError(f"{waited}\n{self._situation()}")
-            time.sleep(interval)
+            time.sleep(interval or min(1.0, max(0.1, (time.monotonic() - began) / 10)))
 
     def _wait_host(self, description: str, condition: Callable[[], bool], timeout: float) -> None:
         timeout *= self.slowness
