@@ -74,8 +74,10 @@ def test_writes_go_on_and_the_agent_starts_without_the_server_it_was_told(
 
 @pytest.mark.parametrize(
     ("lose", "regain"),
-    [(NspawnNode.unplug, NspawnNode.plug_in), (NspawnNode.pause, NspawnNode.resume)],
-    ids=["cut off", "paused"],
+    [
+        pytest.param(NspawnNode.unplug, NspawnNode.plug_in, id="cut off"),
+        pytest.param(NspawnNode.pause, NspawnNode.resume, id="paused", marks=pytest.mark.long),
+    ],
 )
 def test_writes_go_on_without_the_leader_and_nothing_comes_back_from_it(
     cluster: Cluster,

@@ -1,5 +1,7 @@
 """Components start in their order, and are stopped and started by hand: L1, L5, L7 and L8."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.node import product
@@ -43,16 +45,27 @@ def test_l1_components_come_up_in_the_order_of_the_design(server: Node) -> None:
     assert positions == sorted(positions)
 
 
-def test_a_start_sleeps_while_it_waits(server: Node) -> None:
+@pytest.fixture
+def slow_kubelet(server: Node) -> Iterator[Node]:
+    """The server, stopped; its kubelet takes some seconds longer to start."""
+    drop_in = "/run/systemd/system/rke2-kubelet.service.d/slow.conf"
     server.systemctl("stop", "rke2-server")
-    server.systemctl("start", "--no-block", "rke2-server")
-    server.wait_for(
+    server.write(drop_in, "[Service]\nExecStartPre=sleep 8\n")
+    server.systemctl("daemon-reload")
+    yield server
+    server.run("rm", drop_in)
+    server.systemctl("daemon-reload")
+
+
+def test_a_start_sleeps_while_it_waits(slow_kubelet: Node) -> None:
+    slow_kubelet.systemctl("start", "--no-block", "rke2-server")
+    slow_kubelet.wait_for(
         "the start to wait for the kubelet",
-        lambda: product.status_text(server) == "starting: waiting for kubelet",
+        lambda: product.status_text(slow_kubelet) == "starting: waiting for kubelet",
         timeout=60,
     )
-    assert wakings(server, SERVER, 2) < 300
-    product.wait_until_running(server)
+    assert wakings(slow_kubelet, SERVER, 2) < 300
+    product.wait_until_running(slow_kubelet)
 
 
 def test_l5_a_daemon_killed_in_the_middle_of_a_start_finishes_it(server: Node) -> None:

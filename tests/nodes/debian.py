@@ -60,8 +60,12 @@ def source_line(suite: str, kind: str = "deb") -> str:
 def make_root(directory: Path, suite: str, packages: Sequence[str]) -> None:
     """Fill DIRECTORY with a minimal Debian of SUITE that has PACKAGES, without documentation."""
     options = [f"--aptopt={line}" for line in _acquire_options()]
-    # The root must not inherit how it was made: our own package's man pages are wanted in it, and no proxy.
-    forget = 'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap'
+    # Afterwards: dpkg's options for it make mmdebstrap filter what it extracts first by itself, slowly.
+    without_documentation = (
+        'cd "$1/usr/share" && rm -r man/* locale/* && find doc -type f ! -name copyright -delete'
+    )
+    # The root must not inherit how it was made: no proxy.
+    forget = 'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap'
     command(
         # With its mounts in a namespace of their own a build that is killed leaves none behind.
         "unshare",
@@ -69,10 +73,7 @@ def make_root(directory: Path, suite: str, packages: Sequence[str]) -> None:
         "mmdebstrap",
         "--variant=minbase",
         f"--include={','.join(packages)}",
-        "--dpkgopt=path-exclude=/usr/share/doc/*",
-        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        f"--customize-hook={without_documentation}",
         f"--customize-hook={forget}",
         '--customize-hook=: > "$1"/etc/apt/sources.list',
         *options,

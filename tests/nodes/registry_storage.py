@@ -20,7 +20,7 @@ ANOTHER_RELEASE = "v1.20.9+rke2r9"
 # The path of what is mirrored.
 MIRROR = "mirror"
 
-# $1 root of a node, $2 storage, $3 archives; the rest: ARCHIVE NAME... The root is shared, so read-only.
+# $1 root of a node, $2 storage, $3 archives; the rest: SOURCE NAME... The root is shared, so read-only.
 _FILL = """\
 root=$1 storage=$2 archives=$3
 shift 3
@@ -42,9 +42,8 @@ END
     docker-registry serve /tmp/registry.yml >/tmp/log 2>&1 &
     until curl --silent --fail http://127.0.0.1:5000/v2/ >/tmp/answer; do sleep 0.1; done
     while [ $# -gt 0 ]; do
-        source=docker-archive:/mnt/$1 target=docker://127.0.0.1:5000/$2
+        skopeo --insecure-policy copy --quiet --src-tls-verify=false --dest-tls-verify=false "$1" "$2" >&2
         shift 2
-        skopeo --insecure-policy copy --quiet --dest-tls-verify=false "$source" "$target" >&2
     done
 ' fill "$@"
 """
@@ -67,12 +66,16 @@ def _fill(storage: Path, content: Content, template: Path) -> None:
     host.prepare()
     progress(f"registry-{content.suite}: pushing the images of {content.release} into it")
     words: list[str] = []
+    pushed: dict[Path, str] = {}
     for release in (content.release, ANOTHER_RELEASE):
         for archive, name in _images(content, release):
             path = name.removeprefix("docker.io/")
-            words += [archive.name, path]
-            if "/rke2-runtime:" in path and release == content.release:
-                words += [archive.name, f"{MIRROR}/{path}"]
+            mirrored = "/rke2-runtime:" in path and release == content.release
+            for target in (path, f"{MIRROR}/{path}") if mirrored else (path,):
+                # Compressing it takes seconds, once.
+                source = pushed.get(archive, f"docker-archive:/mnt/{archive.name}")
+                pushed[archive] = f"docker://127.0.0.1:5000/{target}"
+                words += [source, pushed[archive]]
     with tempfile.TemporaryDirectory(dir=storage.parent) as archives:
         for archive in _archives(content):
             os.link(archive, f"{archives}/{archive.name}")
