@@ -12,9 +12,9 @@ def in_order(items: list[pytest.Item]) -> None:
     """Sort the tests, which processes take file after file.
 
     On nodes first what has the machine for itself, while nothing else is on it; then files that share
-    servers, which go when the last of them is through; then files with nodes of their own. Of each, files of
-    few tests first, as those are long ones. The many short unit tests fill in what is left; first of them the
-    supervisor's, which wait for its limits of time.
+    servers, which go when the last of them is through; then files with nodes of their own. Of each, files
+    of few tests first, as those are long ones. The many short unit tests fill in what is left; first of
+    them the supervisor's, which wait for its limits of time.
     """
     sizes = Counter(item.path for item in items)
     sharing = {item.path for item in items if _asks_for_server(item)}
