@@ -49,7 +49,7 @@ for program in $programs; do
 done
 shift 2
 echo "building $programs" >&2
-# As current releases are: without cloud providers, which are a third of the code, and without Docker, for which an old
+# As current releases are: without cloud providers, which double the size of programs, and without Docker, for which an old
 # kubelet with it waits 5 s at each start. The linker leaves out what debuggers read (-w): none is made.
 go build -v -trimpath -tags providerless,dockerless -gcflags=all=-dwarf=false -ldflags "$flags" -o "$output/" "$@"
 
