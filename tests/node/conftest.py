@@ -70,9 +70,15 @@ class _Servers:
         if suite not in self._nodes:
             made = content(suite)
             name = "server" if suite == "bookworm" else f"server-{suite}"
-            node = self._nodes[suite] = NspawnNode.boot(node_name(name), suite, made, replace=True)
-            product.install(node, build_deb(suite), made.release)
-            product.start(node)
+            node = NspawnNode.boot(node_name(name), suite, made, replace=True)
+            try:
+                product.install(node, build_deb(suite), made.release)
+                product.start(node)
+            except BaseException:
+                # The next test that asks gets a new one, and not half of this.
+                node.remove()
+                raise
+            self._nodes[suite] = node
         return self._nodes[suite]
 
     def keep(self, suites: set[str]) -> None:
