@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.package import build_deb
 
@@ -68,9 +69,13 @@ def upgrade(node: Node) -> None:
 
 
 def start(node: Node, timeout: float = PATIENCE) -> float:
-    """systemctl start; returns the seconds it took."""
+    """systemctl start; returns the seconds it took. One that fails shows what the daemon said last."""
     began = time.monotonic()
-    node.run("systemctl", "start", "rke2-server", timeout=timeout)
+    try:
+        node.run("systemctl", "start", "rke2-server", timeout=timeout)
+    except NodeError as error:
+        # A node that a fixture makes is gone when the test reports.
+        raise NodeError(f"{error}\n{node.journal(SERVER, lines=25)}") from error
     return time.monotonic() - began
 
 
