@@ -31,6 +31,8 @@ _REASONS = (
     "failed to ",
     "invalid ",
 )
+# The rank of a line that only its severity shows to be an error; one above it gives no reason.
+_ERROR = 3
 
 
 class PodLog:
@@ -48,12 +50,17 @@ class PodLog:
         return sorted(int(name[:-4]) for name in found if name.endswith(".log") and name[:-4].isdecimal())
 
     def lines(self) -> list[str]:
-        """The lines of the newest log that has any."""
+        """The lines of the newest log that tells a reason, of the newest that has any when none does.
+
+        A container that has just been started once more has not come to what ended the one before it.
+        """
+        newest: list[str] = []
         for number in reversed(self.starts()):
             lines = self._read(number)
-            if lines:
+            if lines and _rank(lines[_place(lines)]) <= _ERROR:
                 return lines
-        return []
+            newest = newest or lines
+        return newest
 
     def _read(self, number: int) -> list[str]:
         try:
@@ -105,8 +112,8 @@ def _rank(line: str) -> int:
     if any(reason in line for reason in _REASONS):
         return 2
     if severity == "E" or "rror" in line:
-        return 3
-    return 4 if severity == "W" else 5
+        return _ERROR
+    return _ERROR + 1 if severity == "W" else _ERROR + 2
 
 
 def _readable(line: str) -> str:

@@ -32,6 +32,19 @@ def test_the_newest_log_that_says_something_counts(tmp_path: Path) -> None:
     assert PodLog("etcd", "node1", "uid", str(tmp_path)).lines() == ["the reason"]
 
 
+def test_a_new_start_does_not_hide_why_the_container_ended_before(tmp_path: Path) -> None:
+    make_log(tmp_path, 1, "deprecated: --port", "unable to load the configuration: deadline exceeded")
+    make_log(tmp_path, 2, "deprecated: --port")
+    lines = PodLog("etcd", "node1", "uid", str(tmp_path)).lines()
+    assert most_telling(lines) == "unable to load the configuration: deadline exceeded"
+
+
+def test_without_a_reason_the_newest_log_counts(tmp_path: Path) -> None:
+    make_log(tmp_path, 0, "starting")
+    make_log(tmp_path, 1, "starting once more")
+    assert PodLog("etcd", "node1", "uid", str(tmp_path)).lines() == ["starting once more"]
+
+
 def test_a_log_longer_than_what_is_read_is_read_from_its_end(tmp_path: Path) -> None:
     make_log(tmp_path, 0, *["x" * 1000] * 1000, "the end")
     lines = PodLog("etcd", "node1", "uid", str(tmp_path)).lines()
