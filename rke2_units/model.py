@@ -31,6 +31,8 @@ class NodeFacts:
     programs: Mapping[str, str] = field(default_factory=dict)
     # The major version of the machine's own containerd, where it is to run.
     containerd_version: int | None = None
+    # Whether the folder that image-credential-provider-bin-dir names is there.
+    has_credential_providers: bool = False
     # Those of RKE2's list of certificate folders (reference: static pods, SSL directories) that exist.
     ssl_directories: tuple[str, ...] = ()
     # The `etcd` user and group (profile cis and etcd), None when there is none.

@@ -201,6 +201,11 @@ class Paths:
         self.containerd_etc = f"{self.agent_etc}/containerd"
         self.containerd_config = f"{self.containerd_etc}/config.toml"
         self.containerd_environment = f"{self.containerd_etc}/environment"
+        # By the version of config.toml, each of which it may be read as.
+        self.containerd_drop_ins = {
+            2: f"{self.containerd_etc}/config.toml.d",
+            3: f"{self.containerd_etc}/config-v3.toml.d",
+        }
         self.kubelet_etc = f"{self.agent_etc}/kubelet.conf.d"
         self.kubelet_config = f"{self.kubelet_etc}/00-rke2-defaults.conf"
         self.kubelet_environment = f"{self.agent_etc}/kubelet-environment"

@@ -36,6 +36,7 @@ def install(
     `server` and `token_file` ("-": standard input) are the cluster to join, where they are given.
     """
     refuse_other_role(role)
+    join_options.refuse_lost(role, os.environ)
     given = join_options.read(server, token_file, os.environ)
     fetched: list[Fetched] = []
 

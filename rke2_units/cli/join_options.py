@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rke2_units import names
 from rke2_units.cli.token_file import read as read_token
 from rke2_units.config.load import load
+from rke2_units.config.settings import SETTINGS
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import File
@@ -14,6 +15,8 @@ from rke2_units.names import Role
 from rke2_units.node.environment import read_environment_files
 
 _DROP_IN = "50-rke2-units-join.yaml"
+# Of the variables, those that install acts on or writes down.
+_KEPT = ("RKE2_URL", "RKE2_TOKEN", "RKE2_TOKEN_FILE", "RKE2_RELEASE", "RKE2_RELEASE_ARTIFACT_URL")
 _WRITTEN = "# Written by rke2-units install --server --token-file; run it again to change it.\n"
 
 
@@ -38,6 +41,19 @@ def read(server: str | None, token_file: str | None, environment: Mapping[str, s
         server or environment.get("RKE2_URL", ""),
         read_token(token_file) if token_file else environment.get("RKE2_TOKEN", ""),
     )
+
+
+def refuse_lost(role: Role, environment: Mapping[str, str]) -> None:
+    """ConfigurationError for a setting in this process's variables that no start of the node would find."""
+    of_unit = read_environment_files(role)
+    for setting in SETTINGS:
+        name = setting.environment
+        if not name or name in _KEPT or environment.get(name, "") in ("", of_unit.get(name)):
+            continue
+        raise ConfigurationError(
+            f"{name} is set in this environment, and {role.unit} would start without it",
+            hint=f"write it to /etc/default/{role.unit.removesuffix('.service')}, or unset it",
+        )
 
 
 def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> list[File]:

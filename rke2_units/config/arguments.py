@@ -9,8 +9,8 @@ def merge_values(defaults: Mapping[str, str], extra: Sequence[str]) -> dict[str,
     """Values by argument, sorted by argument's name; repeated extra ones are kept, in their order.
 
     Extra arguments are `key=value` with or without leading dashes, or a bare `key` for true. They replace
-    the default of the same key; `key+=value` is appended to it, `key-=value` put in front, with a comma
-    between. ValueError for anything else.
+    the default of the same key; `key+=value` comes after it, `key-=value` before it, each as an argument of
+    its own: where a component takes a list or a map, it adds them up. ValueError for anything else.
     """
     merged = {key: [value] for key, value in defaults.items()}
     replaced: set[str] = set()
@@ -18,9 +18,8 @@ def merge_values(defaults: Mapping[str, str], extra: Sequence[str]) -> dict[str,
         name, value = grammar.argument(text)
         key = name.rstrip("+-")
         if name != key:
-            known = merged.get(key, [])
-            parts = [*known, value] if name.endswith("+") else [value, *known]
-            merged[key] = [",".join(part for part in parts if part)]
+            known = [each for each in merged.get(key, []) if each]
+            merged[key] = [*known, value] if name.endswith("+") else [value, *known]
         elif key in replaced:
             merged[key].append(value)
         else:

@@ -73,12 +73,13 @@ def _resources(config: Config) -> None:
     requests = derived.resource_requests(config)
     for component, limits in derived.resource_limits(config).items():
         for resource, limit in limits.items():
-            request = requests.get(component, {}).get(resource)
+            request = requests[component].get(resource)
             if request is not None and grammar.quantity(request) > grammar.quantity(limit) * _ROUNDING:
                 raise config.error(
                     "control-plane-resource-limits",
                     f"must not be below the requests: {component}-{resource} has a limit of {limit} "
                     f"and a request of {request}",
+                    hint=f"control-plane-resource-requests: {component}-{resource}={limit}",
                 )
 
 

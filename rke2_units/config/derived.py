@@ -20,6 +20,14 @@ SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
 # RKE2's choice: the tenth address of each range of services.
 DNS_INDEX = 10
 PRIME_REGISTRY = "registry.rancher.com"
+_REQUESTS = {
+    names.ETCD: {"cpu": "200m", "memory": "512Mi"},
+    names.KUBE_APISERVER: {"cpu": "250m", "memory": "1024Mi"},
+    names.KUBE_CONTROLLER_MANAGER: {"cpu": "200m", "memory": "256Mi"},
+    names.KUBE_SCHEDULER: {"cpu": "100m", "memory": "128Mi"},
+    names.CLOUD_CONTROLLER_MANAGER: {"cpu": "100m", "memory": "128Mi"},
+    names.KUBE_PROXY: {"cpu": "250m", "memory": "128Mi"},
+}
 
 
 def data_directory(config: Config) -> str:
@@ -57,11 +65,17 @@ def node_external_ips(config: Config) -> tuple[str, ...]:
 
 
 def advertise_address(config: Config, facts: NodeFacts) -> str:
-    """The address under which this server's kube-apiserver is known."""
+    """The address under which this server's kube-apiserver is known.
+
+    Of the node's own it is one of the family of services: kube-apiserver refuses another.
+    """
+    family = grammar.network(service_cidrs(config, facts)[0]).version
+    own = node_ips(config, facts)
     candidates = (
         *_addresses(config, "advertise-address"),
         *node_external_ips(config),
-        *node_ips(config, facts),
+        *(text for text in own if grammar.address(text).version == family),
+        *own,
     )
     if not candidates:
         raise config.error("node-ip", "is not set, and the machine has no address", hint="set node-ip")
@@ -149,8 +163,9 @@ def protect_kernel_defaults(config: Config) -> bool:
 
 
 def resource_requests(config: Config) -> dict[str, dict[str, str]]:
-    """The requests that the user set: component → `cpu` or `memory` → quantity."""
-    return _resources(config, "control-plane-resource-requests")
+    """What each static pod asks for, the user's over RKE2's: component → `cpu` or `memory` → quantity."""
+    given = _resources(config, "control-plane-resource-requests")
+    return {component: default | given.get(component, {}) for component, default in _REQUESTS.items()}
 
 
 def resource_limits(config: Config) -> dict[str, dict[str, str]]:

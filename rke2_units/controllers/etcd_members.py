@@ -66,8 +66,9 @@ class EtcdMembers:
     def _leaving(self, found: list[Member], known: dict[str, Object]) -> set[str]:
         """The members (names) that are to go: those of nodes that are deleted, or that a person marked."""
         leaving = set()
+        staying = _staying(found, known)
         for name, metadata in known.items():
-            own = _members_of(metadata, found)
+            own = _members_of(metadata, found) - staying
             notes = metadata.get("annotations") or {}
             if "deletionTimestamp" in metadata:
                 leaving |= own
@@ -116,11 +117,12 @@ class EtcdMembers:
 
     def _release(self, left: list[Member], known: dict[str, Object]) -> None:
         """Lets deleted nodes go whose members have gone."""
+        staying = _staying(left, known)
         for name, metadata in known.items():
             finalizers = metadata.get("finalizers") or []
             if "deletionTimestamp" in metadata and FINALIZER in finalizers:
                 # The last member stays: without it there would be no cluster to delete a node of.
-                if len(left) <= 1 or not _members_of(metadata, left):
+                if len(left) <= 1 or not _members_of(metadata, left) - staying:
                     rest = [each for each in finalizers if each != FINALIZER]
                     self._patch(name, _finalizers(metadata, rest))
 
@@ -179,6 +181,19 @@ def _members_of(metadata: Object, found: list[Member]) -> set[str]:
     return {
         each.name for each in own if (each.name == written if written else each.node == metadata["name"])
     }
+
+
+def _staying(found: list[Member], known: dict[str, Object]) -> set[str]:
+    """The members (names) of nodes that nobody wants gone.
+
+    A server that got another host name has a new node and its old member, which both nodes name then.
+    """
+    staying = set()
+    for metadata in known.values():
+        marked = (metadata.get("annotations") or {}).get(REMOVE) == "true"
+        if "deletionTimestamp" not in metadata and not marked:
+            staying |= _members_of(metadata, found)
+    return staying
 
 
 def _finalizers(metadata: Object, wanted: list[str]) -> Object:

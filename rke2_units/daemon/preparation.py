@@ -25,7 +25,7 @@ from rke2_units.names import Paths, Role
 from rke2_units.node import apply, facts, foreign_containerd, installation, releases
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.installation import Installation
-from rke2_units.plan import api_proxy, make_plan, node_annotations, program_settings, programs
+from rke2_units.plan import api_proxy, make_plan, node_annotations, program_settings, programs, sysctl
 from rke2_units.plan.etcdctl import etcdctl
 from rke2_units.programs.etcd import Etcd
 from rke2_units.release.model import Release
@@ -116,6 +116,10 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     changed = apply.apply(plan, installation=Installation(role, release.name, paths.data))
     if release.name != installed.release:
         journal.log(Level.INFO, f"the node moves from {installed.release} to {release.name}")
+    if any(change.path in (sysctl.MODULES_FILE, sysctl.SYSCTL_FILE) for change in changed):
+        # install has done so before, but an agent's cluster may have turned out to have IPv6.
+        for problem in apply.set_kernel_parameters(plan):
+            journal.log(Level.WARNING, problem)
     if systemd.needs_reload(plan.units):
         systemd.reload()
 

@@ -161,8 +161,11 @@ class Systemd:
     def drain(self) -> bool:
         """Take in all signals that have arrived, and say whether there were any; states() tells the rest."""
         any_arrived = False
-        while not self._bus.process().is_empty():
-            any_arrived = True
+        try:
+            while not self._bus.process().is_empty():
+                any_arrived = True
+        except DBusBaseError as error:
+            raise UserError(f"the connection to D-Bus is lost: {_text(error)}") from None
         return any_arrived
 
     def wait_until(self, units: Sequence[str], settled: str, timeout: float) -> list[str]:

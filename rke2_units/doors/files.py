@@ -205,8 +205,7 @@ def _write_temporary(path: str, data: bytes, mode: int, user: int, group: int) -
     temporary = os.path.join(directory, f"{TEMPORARY_PREFIX}{name}.{os.getpid()}")
     with _explained("write", path):
         _make_parents(directory)
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _refuse_other_kinds(path)
         if os.path.lexists(temporary):
             os.unlink(temporary)
         # Nobody else may open it before it has its owner and mode.
@@ -225,6 +224,16 @@ def _write_temporary(path: str, data: bytes, mode: int, user: int, group: int) -
             _discard(temporary)
             raise
     return temporary
+
+
+def _refuse_other_kinds(path: str) -> None:
+    """Nothing but a file or a link is replaced: /dev/null would be one no more, for the whole machine."""
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise FileExistsError(errno.EEXIST, "it is a device, a socket or a pipe")
 
 
 def _put_in_place(temporary: str, path: str) -> None:

@@ -40,7 +40,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class FolderWatch:
     """Watches `path` and all folders in it, also those that come later; `path` itself may come later too.
 
-    Symbolic links to folders are not followed, except `path`.
+    Symbolic links to folders are not followed, except `path`. Folders that may not be read are passed over.
     """
 
     def __init__(self, path: str) -> None:
@@ -151,7 +151,7 @@ class FolderWatch:
             self._folders[descriptor] = folder
             return True
         error = _error(folder)
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             raise error
         return False
 
@@ -160,7 +160,7 @@ def _folders_in(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 

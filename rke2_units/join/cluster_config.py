@@ -110,4 +110,5 @@ _FIELDS: tuple[tuple[str, tuple[str, ...], Callable[[object], str]], ...] = (
     ("disable-kube-proxy", ("DisableKubeProxy",), _boolean),
     ("disable-cloud-controller", ("DisableCCM",), _boolean),
     ("enable-servicelb", ("DisableServiceLB",), _negated),
+    ("system-default-registry", ("SystemDefaultRegistry",), _text),
 )

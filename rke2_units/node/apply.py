@@ -150,6 +150,8 @@ def _is_so(directory: Directory, root: str) -> bool:
         found = os.stat(files.below(root, directory.path))
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except PermissionError as error:
+        raise UserError(f"cannot read {directory.path}: {error.strerror}", hint="run it as root") from error
     owned = os.geteuid() != 0 or (found.st_uid, found.st_gid) == (directory.user, directory.group)
     as_wanted = directory.keep or (owned and stat.S_IMODE(found.st_mode) == directory.mode)
     return stat.S_ISDIR(found.st_mode) and as_wanted

@@ -143,6 +143,13 @@ def _other_role(node: Node) -> Iterator[str]:
         yield f"{node.role.other.unit} is {state}"
 
 
+def _units(node: Node) -> Iterator[str]:
+    for role in Role:
+        place = f"{names.UNIT_DIRECTORY}/{role.unit}"
+        if os.path.lexists(place):
+            yield f"{place} is there, which systemd prefers to that of the package"
+
+
 def _cgroups(node: Node) -> Iterator[str]:
     version = facts.cgroup_version()
     missing = sorted(set(CONTROLLERS) - facts.cgroup_controllers())
@@ -263,6 +270,12 @@ CHECKS = (
     Check("architecture", "There are images for it", _architecture, "use an amd64 or arm64 machine"),
     Check(
         "other-role", "The node is not running as the other role", _other_role, "stop it: rke2-units killall"
+    ),
+    Check(
+        "units",
+        "systemd finds this package's units of the roles, and not RKE2's own",
+        _units,
+        "stop that RKE2 and remove its units, or run its rke2-uninstall.sh if its data may go",
     ),
     Check(
         "cgroups",

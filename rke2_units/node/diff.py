@@ -13,13 +13,16 @@ _SECRET = re.compile(
     ( "[^"]*" | '[^']*' | (?! / | true\b | false\b ) [^\s,}"']+ )
     """
 )
+# A static pod's environment: but for the hash of the mounted files, anything in it may be a secret.
+_ENVIRONMENT = re.compile(r'(- name: (?!"FILE_HASH").*\n +value: ).*')
 _USER_IN_ADDRESS = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/\s@\"']+@")
 _MASK = "********"
 
 
 def mask(text: str) -> str:
-    """The text with the values of keys that name a secret, and users in addresses, replaced by ********."""
-    return _USER_IN_ADDRESS.sub(rf"\1{_MASK}@", _SECRET.sub(rf"\1{_MASK}", text))
+    """The text with ******** for values of secret keys and of a pod's variables, and users in addresses."""
+    masked = _ENVIRONMENT.sub(rf"\1{_MASK}", text)
+    return _USER_IN_ADDRESS.sub(rf"\1{_MASK}@", _SECRET.sub(rf"\1{_MASK}", masked))
 
 
 def unified(changes: Iterable[Change]) -> str:

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rke2_units.config.config import Config
 from rke2_units.config.derived import data_directory, foreign_containerd, server_roles, uses_host_content
@@ -54,15 +54,18 @@ _LARGEST_DIGESTED = 8 * 1024 * 1024
 def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> NodeFacts:
     """The facts of this machine; `environment` is where the node's proxies and CONTAINERD_* are looked for.
 
-    Raises ConfigurationError when the node has no address that others could reach and none is configured.
+    Raises UserError when the node has no address that others could reach and none is configured: while a
+    machine boots there may be one soon.
     """
     addresses = node_ips()
     if not addresses and not config.is_set("node-ip"):
-        raise ConfigurationError(
+        raise UserError(
             "this machine has no default route, so the node's address cannot be found out",
             hint="set node-ip in /etc/rancher/rke2/config.yaml, or give the machine a default route",
         )
     paths = Paths(data_directory(config))
+    if role is Role.SERVER and os.geteuid() == 0:
+        _refuse_other_family(config, paths, addresses)
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
     own_programs = programs(config)
     known = known_servers(config, paths) if api_proxy.is_needed(config) else ServerList()
@@ -81,10 +84,13 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         runtimes=runtimes(),
         programs=own_programs,
         containerd_version=_containerd_version(config, own_programs),
+        has_credential_providers=os.path.isdir(config.text("image-credential-provider-bin-dir")),
         ssl_directories=tuple(path for path in SSL_DIRECTORIES if os.path.isdir(path)),
         etcd_user=etcd_user(),
         environment=for_pods_and_containerd(environment),
-        digests=digests([*_key_material(paths), AUDIT_POLICY_FILE, *_named_by_settings(config)]),
+        digests=digests(
+            [*_key_material(paths), AUDIT_POLICY_FILE, *_named_by_settings(config), *_drop_ins(paths)]
+        ),
         node_id=_node_id(),
         digest_key=(files.read_text(DIGEST_KEY_FILE) or "") if os.geteuid() == 0 else "",
         etcd_member_name=member_name.strip() or None if member_name else None,
@@ -94,6 +100,24 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         apiservers=known.apiservers,
         etcd_members=known.members,
     )
+
+
+def _refuse_other_family(config: Config, paths: Paths, found: Sequence[str]) -> None:
+    """The default ranges follow the node's first address. A server whose etcd has data keeps the family that
+    it began with, also where the address of the other family is the first to be there after a boot."""
+    if any(config.is_set(name) for name in ("node-ip", "cluster-cidr", "service-cidr")):
+        return
+    try:
+        before = json.loads(files.read_text(paths.supervisor_settings) or "")["node_ips"][0]
+        family = ipaddress.ip_address(before).version
+    except (ValueError, KeyError, IndexError, TypeError):
+        return
+    if os.path.exists(paths.etcd_wal) and ipaddress.ip_address(found[0]).version != family:
+        raise UserError(
+            f"this server's cluster has IPv{family}, and the machine has no IPv{family} address with a "
+            "default route",
+            hint="set node-ip, or give the machine that route",
+        )
 
 
 def has_to_join_etcd(config: Config, paths: Paths) -> bool:
@@ -305,6 +329,15 @@ def _key_material(paths: Paths) -> list[str]:
     ]
     if os.access(paths.agent, os.R_OK):
         found += [entry.path for entry in os.scandir(paths.agent)]
+    return found
+
+
+def _drop_ins(paths: Paths) -> list[str]:
+    """The files that the kubelet and containerd read beside their own."""
+    found = []
+    for folder in (paths.kubelet_etc, *paths.containerd_drop_ins.values()):
+        if os.access(folder, os.R_OK | os.X_OK):
+            found += [entry.path for entry in os.scandir(folder)]
     return found
 
 

@@ -15,6 +15,7 @@ _KUBERNETES = re.compile(r"KUBE-|cali-|cali:|CILIUM_|flannel|FLANNEL-|NodeLocal 
 _CNI = re.compile(r"CNI-")
 _CONTAINER = re.compile(r'id: \\"([^"\\]+)\\"')
 _TARGET = re.compile(r" -j (CNI-\S+)")
+_PROXY_TABLES = ("table ip kube-proxy", "table ip6 kube-proxy")
 _TABLES = {"iptables": "/proc/net/ip_tables_names", "ip6tables": "/proc/net/ip6_tables_names"}
 
 
@@ -74,7 +75,18 @@ def remove_rules(lives: Callable[[str], bool]) -> list[str]:
             if orders:
                 run([f"{family}-{variant}-restore", "--noflush", "--wait", "10"], input=orders)
                 done.append(f"{family} ({variant}): {orders.count('-X ')} chains and their rules removed")
-    return done
+    return done + [f"{table} removed" for table in _remove_tables()]
+
+
+def _remove_tables() -> list[str]:
+    """Takes away the tables that kube-proxy has in its mode nftables."""
+    if find("nft") is None:
+        return []
+    there = run(["nft", "list", "tables"], check=False).output.splitlines()
+    ours = [table for table in there if table in _PROXY_TABLES]
+    for table in ours:
+        run(["nft", "delete", *table.split()])
+    return ours
 
 
 def _has_content(path: str) -> bool:

@@ -17,9 +17,8 @@ from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
 from rke2_units.node import cgroups, firewall, installation, mounts, network, pods
-from rke2_units.node.processes import Process, read_ours, read_processes
+from rke2_units.node.processes import Process, ours, read_ours, read_processes
 
-_MOUNTS = ("/run/k3s/", f"{names.KUBELET_DIRECTORY}/pods/")
 _PATIENCE = 20.0
 # The daemon stops its units within 20 s (contract L4), what is left is stopped one by one.
 _STOP_TIMEOUT = 150
@@ -30,11 +29,12 @@ def kill_all() -> Iterator[str]:
     if os.geteuid() != 0:
         raise UserError("killall ends processes of root", hint="run it as root")
     paths = installed_paths()
+    _refuse_another_kubernetes(paths)
     yield from _stop_units()
     foreign = _mounts_of_foreign_pods(paths)
     yield from _end_processes(paths)
     yield from _remove_manifests(paths)
-    if count := mounts.unmount([*_MOUNTS, *foreign]):
+    if count := mounts.unmount([*_folders_of_mounts(), *foreign]):
         yield f"{count} mounts removed"
     running = read_processes()
     if count := network.remove_namespaces(running):
@@ -49,6 +49,19 @@ def kill_all() -> Iterator[str]:
         yield f"{count} control groups removed"
     # What is in it speaks of containers that are gone.
     run(["rm", "-rf", "--one-file-system", "--", names.CONTAINERD_STATE])
+
+
+def _refuse_another_kubernetes(paths: Paths) -> None:
+    """Where no node of ours is installed, pods are another's: k3s has its own in the very same folders."""
+    if installation.read() is not None:
+        return
+    running = read_processes()
+    pod = next((process for process in running.values() if "kubepods" in process.cgroups), None)
+    if pod is not None and not ours(running, os.path.realpath(paths.content), (), os.getpid()):
+        raise UserError(
+            f"no node of rke2-units is installed, and pods run here: {pod.name} (PID {pod.pid}) is one's",
+            hint="stop the Kubernetes that they belong to",
+        )
 
 
 def installed_paths() -> Paths:
@@ -105,6 +118,12 @@ def _end_processes(paths: Paths) -> Iterator[str]:
         time.sleep(0.05)
     if ended:
         yield f"{len(ended)} processes ended"
+
+
+def _folders_of_mounts() -> list[str]:
+    """Where containerd and the kubelet mount; the kernel names mounts by their real paths."""
+    # Beside the pods' own there are those that volumes are staged in, below plugins.
+    return [f"{os.path.realpath(path)}/" for path in ("/run/k3s", names.KUBELET_DIRECTORY)]
 
 
 def _mounts_of_foreign_pods(paths: Paths) -> list[str]:

@@ -8,7 +8,7 @@ from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import installation
+from rke2_units.node import installation, mounts
 from rke2_units.node.killall import installed_paths, kill_all
 
 # Data beside the data directory. /etc/cni and /opt/cni may serve other runtimes of the machine, and stay.
@@ -45,6 +45,7 @@ def uninstall(purge_data: bool) -> Iterator[str]:
     installed = installation.read()
     paths = installed_paths()
     yield from kill_all()
+    _refuse_mounted(gone)
     for role in [installed.role] if installed else list(Role):
         run(["systemctl", "disable", role.unit], check=False)
     with installation.lock():
@@ -59,13 +60,22 @@ def uninstall(purge_data: bool) -> Iterator[str]:
         yield f"{paths.data} and {configuration} stay (--purge-data removes them)"
 
 
+def _refuse_mounted(gone: list[str]) -> None:
+    """A volume that is still mounted is somebody's data, and one that is a folder of the same disk, mounted
+    here a second time, looks like any other folder to rm."""
+    for point in mounts.below(mounts.read_mount_points(), [f"{os.path.realpath(path)}/" for path in gone]):
+        raise UserError(
+            f"{point} is still mounted; nothing was removed", hint="unmount it, then run it again"
+        )
+
+
 def _data_folders(paths: Paths) -> list[str]:
     return [f"{paths.data}/{name}" for name in _DATA_SUBFOLDERS]
 
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        # One file system: a volume that is still mounted below is somebody's data.
+        # One file system: whatever is mounted from now on stays.
         done = run(["rm", "-rf", "--one-file-system", "--", path], timeout=None, check=False)
         # A disk that is mounted just here can only be emptied.
         if os.path.lexists(path) and not os.path.ismount(path):

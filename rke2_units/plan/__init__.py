@@ -76,7 +76,6 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
             pod.text,
             0o600 if hardened else 0o644,
             restarts=(names.static_pod_unit(pod.component),),
-            secret=pod.secret,
         )
         for pod in pods
     ]

@@ -2,6 +2,7 @@
 
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.errors import UserError
 from rke2_units.model import NodeFacts
 
 # Every machine's lo has it, also one without any other IPv4 address.
@@ -20,9 +21,9 @@ def node_ips(config: Config, facts: NodeFacts) -> list[str]:
     ]
     missing = [family for family, text in zip(families, found, strict=True) if text is None]
     if missing:
-        raise config.error(
-            "node-ip",
-            f"is not set, and the machine has no IPv{missing[0]} address with a default route",
+        # No ConfigurationError, after which nothing is tried again: it may come while a machine boots.
+        raise UserError(
+            f"node-ip is not set, and the machine has no IPv{missing[0]} address with a default route",
             hint="set node-ip, or add a default route",
         )
     return [text for text in found if text is not None]

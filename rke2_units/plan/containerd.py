@@ -96,10 +96,9 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
     paths = Paths(derived.data_directory(config))
     version = programs.containerd_config_version(config, facts, release)
     plugins = _plugins_version_2 if version == 2 else _plugins_version_3
-    drop_ins = "config.toml.d" if version == 2 else f"config-v{version}.toml.d"
     return {
         "version": version,
-        "imports": [f"{paths.containerd_etc}/{drop_ins}/*.toml"],
+        "imports": [f"{paths.containerd_drop_ins[version]}/*.toml"],
         "root": paths.containerd_root,
         "state": names.CONTAINERD_STATE,
         "grpc": {"address": names.CONTAINERD_SOCKET},

@@ -19,6 +19,10 @@ CIPHER_SUITES = ",".join(
     for cipher in ("AES_256_GCM_SHA384", "AES_128_GCM_SHA256", "CHACHA20_POLY1305")
 )
 
+# Extra arguments that come before the user's, as RKE2 has it: theirs add to them and cannot replace them.
+# Without NodeRestriction each kubelet may change every other's node and pods.
+_BEFORE_EXTRA = {names.KUBE_APISERVER: ("enable-admission-plugins=NodeRestriction",)}
+
 
 def default_arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
     """Our own flags of a component, those that this release knows, by name."""
@@ -33,7 +37,7 @@ def arguments(component: str, config: Config, facts: NodeFacts, release: Release
     # etcd's extra arguments are settings of its configuration file.
     key = _EXTRA_ARGUMENTS.get(component, f"{component}-arg")
     extra = () if component == names.ETCD else config.items(key)
-    return config_arguments.merge_arguments(defaults, extra)
+    return config_arguments.merge_arguments(defaults, (*_BEFORE_EXTRA.get(component, ()), *extra))
 
 
 def _etcd(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
@@ -59,7 +63,6 @@ def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: P
         "cert-dir": f"{paths.tls}/temporary-certs",
         "client-ca-file": f"{paths.tls}/client-ca.crt",
         "egress-selector-config-file": paths.egress_selector,
-        "enable-admission-plugins": "NodeRestriction",
         "enable-aggregator-routing": "true",
         "enable-bootstrap-token-auth": "true",
         "encryption-provider-config": paths.encryption_config,

@@ -143,7 +143,9 @@ def typed(key: str, value: str) -> object:
     if key in _TEXTS:
         return value
     if key in _LISTS:
-        return value.split(",")
+        # RKE2's users write them as a YAML list, a command line has commas.
+        items = value.removeprefix("[").removesuffix("]").split(",")
+        return [item.strip(" '\"") for item in items]
     if value in ("true", "false"):
         return value == "true"
     if _NUMBER.fullmatch(value):

@@ -54,7 +54,8 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             paths.kubelet_environment,
             environment.file_text(environment.proxies(config, facts)),
             0o600,
-            restarts=restarts,
+            # The applier fetches charts through the same proxies.
+            restarts=(*restarts, names.APPLIER_UNIT),
             secret=True,
         ),
         *stub,
@@ -154,7 +155,7 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
     elif cloud_controller.handles_nodes(config, release):
         flags["cloud-provider"] = "external"
     providers = config.text("image-credential-provider-config")
-    if providers in facts.digests:
+    if providers in facts.digests and facts.has_credential_providers:
         flags["image-credential-provider-config"] = providers
         flags["image-credential-provider-bin-dir"] = config.text("image-credential-provider-bin-dir")
     return {

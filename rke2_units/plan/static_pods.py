@@ -27,14 +27,6 @@ from rke2_units.release.model import STATIC_POD, Release
 
 INITIAL_ANNOTATION = "etcd.k3s.io/initial"
 
-_REQUESTS = {
-    names.ETCD: {"cpu": "200m", "memory": "512Mi"},
-    names.KUBE_APISERVER: {"cpu": "250m", "memory": "1024Mi"},
-    names.KUBE_CONTROLLER_MANAGER: {"cpu": "200m", "memory": "256Mi"},
-    names.KUBE_SCHEDULER: {"cpu": "100m", "memory": "128Mi"},
-    names.CLOUD_CONTROLLER_MANAGER: {"cpu": "100m", "memory": "128Mi"},
-    names.KUBE_PROXY: {"cpu": "250m", "memory": "128Mi"},
-}
 _PORTS = {
     names.ETCD: {
         "client": names.ETCD_CLIENT_PORT,
@@ -57,8 +49,6 @@ class StaticPod:
     uid: str
     image: str
     text: str
-    # Whether its environment may hold what is not for everyone's eyes (a proxy's password).
-    secret: bool = False
 
 
 def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
@@ -113,7 +103,7 @@ def manifest(component: str, config: Config, facts: NodeFacts, release: Release)
 
     path = Paths(derived.data_directory(config)).manifest(component)
     uid = hashlib.md5(f"{text('')}file:{path}".encode(), usedforsecurity=False).hexdigest()
-    return StaticPod(component, uid, image, text(uid), secret=bool(proxies or extra))
+    return StaticPod(component, uid, image, text(uid))
 
 
 def _annotations(component: str, config: Config, facts: NodeFacts) -> dict[str, str]:
@@ -123,7 +113,7 @@ def _annotations(component: str, config: Config, facts: NodeFacts) -> dict[str, 
 
 
 def _resources(component: str, config: Config) -> dict[str, dict[str, str]]:
-    requests = _REQUESTS[component] | derived.resource_requests(config).get(component, {})
+    requests = derived.resource_requests(config)[component]
     limits = derived.resource_limits(config).get(component, {})
     return {"requests": requests, **({"limits": limits} if limits else {})}
 

@@ -102,15 +102,23 @@ def files(
         more = {path: facts.digests.get(path, "") for path in material}
         return unit(name, digest=digest_of(inputs, name, more, facts.digest_key), **values)
 
+    def drop_ins(*folders: str) -> list[str]:
+        """The administrator's files in these folders."""
+        ours = {file.path for file in others}
+        return [path for path in facts.digests if path.rpartition("/")[0] in folders and path not in ours]
+
     def containerd() -> File:
         command = systemd_options.command_line([programs.containerd, *containerd_arguments])
         return process(
-            names.CONTAINERD_UNIT, (), command=command, environment_file=paths.containerd_environment
+            names.CONTAINERD_UNIT,
+            drop_ins(*paths.containerd_drop_ins.values()),
+            command=command,
+            environment_file=paths.containerd_environment,
         )
 
     kubelet = process(
         names.KUBELET_UNIT,
-        _kubelet_material(paths),
+        {*_kubelet_material(paths), *drop_ins(paths.kubelet_etc), *_named_by(kubelet_arguments, others)},
         command=systemd_options.command_line([programs.kubelet, *kubelet_arguments]),
         environment_file=paths.kubelet_environment,
         watchdog=release.kubernetes >= KUBELET_WATCHDOG_SINCE,
@@ -143,6 +151,12 @@ def files(
             render("cri-containerd-scope.conf", **common),
         ),
     ]
+
+
+def _named_by(arguments: Sequence[str], others: Sequence[File]) -> set[str]:
+    """The files that arguments name, but for those of the plan."""
+    named = {argument.partition("=")[2] for argument in arguments}
+    return {path for path in named if path.startswith("/")} - {file.path for file in others}
 
 
 def _kubelet_material(paths: Paths) -> tuple[str, ...]:

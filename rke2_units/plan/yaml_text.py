@@ -9,9 +9,25 @@ import yaml
 _PAIR_OR_ESCAPE = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\.|\x7f", re.DOTALL)
 
 
+# Texts that are numbers or booleans to the YAML of Go, and texts to PyYAML: 08, 1e3, 0b1, y.
+_NO_TEXT_TO_GO = re.compile(r"[-+]?[.0-9][0-9_.]*([eE][-+]?[0-9]+)?|[-+]?0[xXoObB][0-9a-fA-F_]+|[yYnN]")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what another parser would take for something else than a text."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _NO_TEXT_TO_GO.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def document(values: Mapping[str, object]) -> str:
     """The YAML text of values, in their order."""
-    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=False, width=4096)
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=4096)
 
 
 def from_json_texts(text: str) -> str:

@@ -78,9 +78,17 @@ def saved_images(path: str) -> list[SavedImage]:
 @contextmanager
 def members(path: str) -> Iterator[tarfile.TarFile]:
     """The archive to iterate over, once; a plain file is read from header to header, a pipe read through."""
-    with open(path, "rb") as source, opened(path, source, whole=False) as file:
+    with _readable(path) as source, opened(path, source, whole=False) as file:
         with tarfile.open(fileobj=file, mode="r:" if file is source else "r|", bufsize=1 << 20) as archive:
             yield archive
+
+
+def _readable(path: str) -> io.BufferedReader:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        # A link that leads nowhere, a folder with the name of an archive.
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint="remove it from there") from None
 
 
 def _parse(archive: tarfile.TarFile, member: tarfile.TarInfo) -> list[SavedImage]:

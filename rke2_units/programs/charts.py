@@ -13,6 +13,7 @@ controllers that are not wanted become a comment, which takes their objects away
 get the values, too. Only what differs is written.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -63,17 +64,29 @@ def program(staging: Staging, arguments: list[str]) -> None:
     packaged = dict(_packaged(staging, unwanted))
     for path in sorted({*packaged, *_files(staging.manifests)}):
         target = f"{staging.manifests}/{path}"
-        present = _content(target)
-        wanted = packaged.get(path, present)
         try:
-            text = chart_values.with_values(wanted.decode(), values).encode()
-        except ValueError as error:
-            # Whoever applies it will say more.
-            console.say(f"{target} is left without the cluster's values: {error}", console.WARNING)
-            text = wanted
-        if text != present:
-            _write(target, text)
-            console.say(f"{target} {'is updated' if present else 'is new'}")
+            _stage(target, packaged.get(path), values)
+        except PermissionError as error:
+            # A file of another user's: the applier's root has no power over those.
+            console.say(
+                f"{target} is left as it is: {error.strerror} (chown root:root {error.filename})",
+                console.WARNING,
+            )
+
+
+def _stage(target: str, packaged: bytes | None, values: dict[str, str]) -> None:
+    """Writes the chart of the content, or the user's own where that is None, with the values."""
+    present = _content(target)
+    wanted = present if packaged is None else packaged
+    try:
+        text = chart_values.with_values(wanted.decode(), values).encode()
+    except ValueError as error:
+        # Whoever applies it will say more.
+        console.say(f"{target} is left without the cluster's values: {error}", console.WARNING)
+        text = wanted
+    if text != present:
+        _write(target, text)
+        console.say(f"{target} {'is updated' if present else 'is new'}")
 
 
 def is_disabled(path: str, disabled: tuple[str, ...]) -> bool:
@@ -105,6 +118,11 @@ def _content(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
+        return b""
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        # A link that leads to itself is as good as none.
         return b""
 
 

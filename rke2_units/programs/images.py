@@ -165,7 +165,12 @@ class Memory:
 
     def images(self, path: str) -> list[Wanted]:
         """The images of this archive; UserError when it cannot be read."""
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read: {error.strerror}", hint="remove it from there"
+            ) from None
         # ctime changes with the content and cannot be set, unlike mtime.
         identity = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         known = self._archives.get(path)

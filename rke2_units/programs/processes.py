@@ -60,6 +60,8 @@ def run(
             )
         except FileNotFoundError:
             raise UserError(f"the program {command[0]} is not there", hint=hint or None) from None
+        except OSError as error:
+            raise UserError(f"{command[0]} cannot be started: {error.strerror}") from None
         code = _wait(process, timeout, tick)
         if code is None:
             program = os.path.basename(command[0])

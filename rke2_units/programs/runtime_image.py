@@ -135,7 +135,7 @@ def _places(path: str, wanted: list[str], directory: str) -> dict[str, Place]:
                     found[name] = (path, member.offset_data, member.size)
                     if not is_plain(path):
                         copy = f"{directory}/layer-{len(found)}"
-                        with open(copy, "xb") as file:
+                        with open(copy, "wb") as file:
                             shutil.copyfileobj(archives.reader(archive, member), file, 1 << 20)
                         found[name] = (copy, 0, member.size)
                 missing.discard(name)

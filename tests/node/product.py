@@ -122,8 +122,11 @@ def containers_live_on(node: Node) -> Iterator[None]:
     """All containers of all pods, by ID and PID, are the same after as before."""
     before = main_processes(node)
     assert before, "there are no containers whose survival could be seen"
+    called = {key: f"{each.name or 'sandbox'} of {each.pod}" for key, each in node.containers().items()}
     yield
-    assert main_processes(node) == before
+    after = main_processes(node)
+    ended = [called.get(key, key) for key, process in before.items() if after.get(key) != process]
+    assert after == before, f"ended: {', '.join(ended)}"
 
 
 def main_processes(node: Node) -> dict[str, int]:

@@ -38,8 +38,10 @@ _BOTH: Object = {
             },
         },
     },
+    # Without a default: the API would fill it in, and a HelmChartConfig that has values only would make
+    # `reinstall` of its chart's `retry`. helm-controller's definition has one in both.
     "failurePolicy": _said(
-        _choice("abort", "reinstall", "retry", default="reinstall"),
+        _choice("abort", "reinstall", "retry"),
         "What to do about a failed release: leave it to a person, reinstall it, or upgrade it again.",
     ),
     "serverSide": _said(
@@ -51,6 +53,7 @@ _BOTH: Object = {
 
 _CHART: Object = {
     **_BOTH,
+    "failurePolicy": {**_BOTH["failurePolicy"], "default": "reinstall"},
     "authPassCredentials": _said(_SWITCH, "Credentials go to other hosts too."),
     "authSecret": _said(_REFERENCE, "Secret of type basic-auth or tls for the repository."),
     "backOffLimit": {"type": "integer", "format": "int32", "description": "Attempts after the first."},

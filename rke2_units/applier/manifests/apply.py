@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -117,10 +117,13 @@ class Applier:
         for version in spec.get("versions") or [{"name": spec.get("version")}]:
             self._discovery.forget(f"{spec.get('group')}/{version.get('name')}")
 
-    def prune(self, kinds: Iterable[addon.Kind], keep: dict[str, Collection[Key]]) -> dict[str, list[str]]:
-        """Deletes objects of these kinds that belong to one of the Addons in `keep` and are not named there.
+    def prune(
+        self, kinds: Mapping[str, Iterable[addon.Kind]], keep: dict[str, Collection[Key]]
+    ) -> dict[str, list[str]]:
+        """Deletes objects that belong to one of the Addons in `keep` and are not named there.
 
-        Returns by Addon what could not be deleted, and why. Kinds that the API no longer has are left out.
+        `kinds` by Addon are those that it may have objects of. Returns by Addon what could not be deleted,
+        and why. Kinds that the API no longer has are left out.
         """
         failed: dict[str, list[str]] = {}
         if not keep:
@@ -128,7 +131,7 @@ class Applier:
         owners = {addon.owner_hash(name): name for name in keep}
         selector = addon.HASH_LABEL if len(owners) > 1 else f"{addon.HASH_LABEL}={next(iter(owners))}"
         gone: dict[str, tuple[Key, str]] = {}
-        for api_version, kind in kinds:
+        for api_version, kind in addon.joined(*kinds.values()):
             try:
                 resource = self._discovery.resource(api_version, kind)
                 found = list(
@@ -137,10 +140,13 @@ class Applier:
             except UnknownKind:
                 continue
             except ApiError as error:
-                if error.status != 404:
-                    raise
-                # The kind has gone since it was asked for.
+                # Not found: the kind has gone since it was asked for.
                 self._discovery.forget(api_version)
+                if error.status != 404:
+                    # Its own server is down, say: whether there is something of it cannot be told.
+                    for name in keep:
+                        if (api_version, kind) in kinds[name]:
+                            failed.setdefault(name, []).append(f"{kind} cannot be listed: {error.message}")
                 continue
             for obj in found:
                 metadata = obj["metadata"]

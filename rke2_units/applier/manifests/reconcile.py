@@ -265,7 +265,7 @@ class Reconciler:
 
     def _prune(self, states: list[_State]) -> None:
         """Deletes what has left these files."""
-        kinds = addon.joined(*(self._addons[state.file.addon].kinds for state in states))
+        kinds = {state.file.addon: self._addons[state.file.addon].kinds for state in states}
         failed = self._applier.prune(kinds, {state.file.addon: state.applied for state in states})
         for state in states:
             state.failed = [f"{state.file.path}: {text}" for text in failed.get(state.file.addon, ())]
@@ -304,7 +304,7 @@ class Reconciler:
             if not self._may_act():
                 return
             known = self._addons[name]
-            failed = self._applier.prune(known.kinds, {name: ()})
+            failed = self._applier.prune({name: known.kinds}, {name: ()})
             if failed:
                 raise UserError(f"{known.source} is disabled: {'; '.join(failed[name])}")
             text = f'Deleting manifest at "{known.source}"'

@@ -46,9 +46,9 @@ def scan(folder: str, disable: Collection[str] = ()) -> Tree:
     `disable`: names of files without their suffix, and of folders (relative to `folder`). A file NAME.skip
     (whatever folder it is in) makes every file NAME be ignored; disable comes before that.
     """
-    found = sorted(_walk(folder), key=lambda file: file.path)
-    skipped = {_name(file.path).removesuffix(".skip") for file in found if file.path.endswith(".skip")}
     tree = Tree()
+    found = sorted(_walk(folder, tree.problems), key=lambda file: file.path)
+    skipped = {_name(file.path).removesuffix(".skip") for file in found if file.path.endswith(".skip")}
     owners: dict[str, str] = {}
     for file in found:
         name = _name(file.path)
@@ -125,20 +125,28 @@ def _is_disabled(relative: str, disable: Collection[str]) -> bool:
     return is_manifest(name) and os.path.splitext(name)[0] in disable
 
 
-def _walk(folder: str, *, seen_as: str = "", linked: bool = False) -> Iterator[ManifestFile]:
-    """Every file; links to folders are followed, but not those in what a link leads to."""
+def _walk(
+    folder: str, problems: dict[str, str], *, seen_as: str = "", linked: bool = False
+) -> Iterator[ManifestFile]:
+    """Every file; links to folders are followed, but not those in what a link leads to.
+
+    What cannot be looked at goes into `problems`.
+    """
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        problems[seen_as or folder] = f"{seen_as or folder} cannot be read: {error.strerror}"
         return
     for entry in entries:
         path = f"{seen_as or folder}/{entry.name}"
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, seen_as=path, linked=linked)
+                yield from _walk(entry.path, problems, seen_as=path, linked=linked)
             elif entry.is_dir():
                 if not linked:
-                    yield from _walk(entry.path, seen_as=path, linked=True)
+                    yield from _walk(entry.path, problems, seen_as=path, linked=True)
             else:
                 status = entry.stat()
                 if stat.S_ISREG(status.st_mode):
@@ -147,3 +155,5 @@ def _walk(folder: str, *, seen_as: str = "", linked: bool = False) -> Iterator[M
         except FileNotFoundError:
             # Gone at this moment, or a link that leads nowhere: the same as a file that is not there.
             continue
+        except OSError as error:
+            problems[path] = f"{path} cannot be read: {error.strerror}"

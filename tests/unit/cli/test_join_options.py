@@ -150,6 +150,7 @@ def installs(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_p
     """`install` may be run here: it looks at no machine, and everything is below a folder."""
     monkeypatch.setattr(checks, "failures", lambda node: [])
     monkeypatch.setenv("RKE2_CONFIG_FILE", environment["RKE2_CONFIG_FILE"])
+    monkeypatch.setattr(join_options, "read_environment_files", lambda role: environment)
     configure(environment, f"data-dir: {tmp_path}/data\n")
 
 
@@ -174,3 +175,15 @@ def test_a_dry_run_shows_what_would_be_kept_and_neither_keeps_nor_shows_the_toke
     assert f"{tmp_path}/token" in shown and f'+server: "{URL}"' in shown
     assert TOKEN not in shown and "one.example:9345" in shown
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("name", ["RKE2_CONFIG_FILE", "RKE2_DATA_DIR"])
+def test_a_setting_that_only_this_shell_has_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(join_options, "read_environment_files", lambda role: {})
+    monkeypatch.setenv(name, "/srv/elsewhere")
+    assert invoke(["install", "--role", "server"]) == ExitCode.CONFIGURATION
+    said = capsys.readouterr().err
+    assert f"{name} is set in this environment, and rke2-server.service would start without it" in said
+    assert "/etc/default/rke2-server" in said

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rke2_units.cli import join_options
 from rke2_units.cli.commands import command
 from rke2_units.cli.invoke import invoke
 from rke2_units.cli.planning import take_proxies
@@ -33,7 +34,9 @@ def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configure(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     (folder / "config.yaml").write_text(text)
-    monkeypatch.setenv("RKE2_CONFIG_FILE", os.fspath(folder / "config.yaml"))
+    variables = {"RKE2_CONFIG_FILE": os.fspath(folder / "config.yaml")}
+    monkeypatch.setattr(join_options, "read_environment_files", lambda role: variables)
+    monkeypatch.setenv(*next(iter(variables.items())))
 
 
 def pin(monkeypatch: pytest.MonkeyPatch, release: str) -> None:

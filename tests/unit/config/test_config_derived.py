@@ -124,7 +124,13 @@ def test_ranges_and_addresses_of_services(
                 "control-plane-resource-limits": ["etcd-memory=1Gi", "etcd-cpu=500m"],
             },
             "control-plane-resource-limits must not be below the requests: etcd-cpu has a limit of 500m and "
-            "a request of 2",
+            "a request of 2 (control-plane-resource-requests: etcd-cpu=500m)",
+        ),
+        (
+            {"control-plane-resource-limits": "kube-apiserver-memory=512Mi"},
+            "control-plane-resource-limits must not be below the requests: kube-apiserver-memory has a "
+            "limit of 512Mi and a request of 1024Mi "
+            "(control-plane-resource-requests: kube-apiserver-memory=512Mi)",
         ),
         (
             {"etcd-extra-mount": ["/a:/c", "/b:/c"]},
@@ -204,6 +210,14 @@ def test_names_for_certificates_are_those_of_rke2_each_once() -> None:
         ({"node-ip": "10.0.0.6"}, "10.0.0.6"),
         ({"node-external-ip": "192.0.2.1", "node-ip": "10.0.0.6"}, "192.0.2.1"),
         ({"node-external-ip": "192.0.2.1", "advertise-address": "10.0.0.7"}, "10.0.0.7"),
+        (
+            {
+                "node-ip": ["10.0.0.5", "2001:db8::5"],
+                "cluster-cidr": "fd00:42::/56,10.42.0.0/16",
+                "service-cidr": "fd00:43::/112,10.43.0.0/16",
+            },
+            "2001:db8::5",
+        ),
     ],
 )
 def test_the_advertised_address(values: dict[str, object], address: str) -> None:
@@ -249,10 +263,10 @@ def test_settings_of_components_are_given_in_parts() -> None:
             "node-taint": ["c=d:NoSchedule"],
         },
     )
-    assert derived.resource_requests(config) == {
-        "etcd": {"cpu": "1", "memory": "1Gi"},
-        "kube-proxy": {"cpu": "0"},
-    }
+    requests = derived.resource_requests(config)
+    assert requests["etcd"] == {"cpu": "1", "memory": "1Gi"}
+    assert requests["kube-proxy"] == {"cpu": "0", "memory": "128Mi"}
+    assert requests["kube-scheduler"] == {"cpu": "100m", "memory": "128Mi"}
     assert derived.resource_limits(config) == {"kube-scheduler": {"memory": "1Gi"}}
     assert derived.probe_settings(config) == {
         "etcd": {"startup": {"period-seconds": 5, "timeout-seconds": 6}}

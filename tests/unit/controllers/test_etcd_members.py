@@ -295,3 +295,19 @@ def test_an_api_that_does_not_answer_is_an_error_that_explains(
     cluster.client.close()
     with pytest.raises(UserError):
         controller.step()
+
+
+def test_the_old_node_of_a_server_with_a_new_host_name_goes_without_its_member(
+    cluster: Cluster, controller: EtcdMembers
+) -> None:
+    three(cluster)
+    step(cluster, controller)
+    # It registers as a new node, and keeps its member and its name.
+    notes = {NODE_NAME: "node3-00000003"}
+    cluster.add_node("renamed", labels={ETCD: "true"}, annotations=notes)
+    old = {**cluster.metadata("node3"), "labels": {ETCD: "true"}, "annotations": notes}
+    cluster.add_node(**old)
+    cluster.delete_node("node3")
+    step(cluster, controller)
+    assert left(cluster) == [1, 2, 3]
+    assert "node3" not in cluster.nodes.metadata()

@@ -163,3 +163,12 @@ def test_paths_are_placed_below_the_root() -> None:
     assert files.below("/", "/etc/a") == "/etc/a"
     assert files.below("/tmp/root", "/etc/a") == "/tmp/root/etc/a"
     assert files.below("out", "/etc/a") == "out/etc/a"
+
+
+def test_a_device_or_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "null"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="it is a device, a socket or a pipe"):
+        write(pipe, "secret", 0o600)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]

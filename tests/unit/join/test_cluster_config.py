@@ -34,6 +34,15 @@ def test_a_service_load_balancer_that_is_not_disabled_is_one() -> None:
     assert cluster_config.values({"DisableServiceLB": False}) == {"enable-servicelb": ("true",)}
 
 
+def test_an_agents_images_come_from_where_its_servers_come_from() -> None:
+    found = cluster_config.values({"SystemDefaultRegistry": "registry.example:5000/rke2"})
+    assert found == {"system-default-registry": ("registry.example:5000/rke2",)}
+    agent = make_config(Role.AGENT, {"server": "https://one.example:9345", "token": "t"})
+    joined = cluster_config.over(agent, found, "the cluster's servers")
+    assert derived.default_registry(joined) == "registry.example:5000/rke2"
+    assert cluster_config.values({"SystemDefaultRegistry": ""}) == {}
+
+
 def test_ranges_of_both_families_and_the_single_fields_of_old_servers_are_read() -> None:
     two = {**config(), "ClusterIPRanges": [SIX, {"IP": "10.44.0.0", "Mask": "//8AAA=="}]}
     assert cluster_config.values(two)["cluster-cidr"] == ("fd00:42::/56", "10.44.0.0/16")

@@ -270,3 +270,14 @@ def test_errors_come_first_and_each_with_what_to_do(monkeypatch: pytest.MonkeyPa
 def test_all_checks_run_on_this_machine_without_an_error() -> None:
     found = checks.failures(Node(Role.SERVER, Paths()))
     assert all(finding.problem and "\n" not in finding.problem for finding in found)
+
+
+def test_a_unit_of_rke2s_own_that_systemd_prefers_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "UNIT_DIRECTORY", str(tmp_path))
+    assert problems("units") == []
+    (tmp_path / "rke2-server.service").write_text("[Service]\nExecStart=/usr/local/bin/rke2 server\n")
+    assert problems("units") == [
+        f"{tmp_path}/rke2-server.service is there, which systemd prefers to that of the package"
+    ]

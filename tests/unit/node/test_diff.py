@@ -94,3 +94,12 @@ SECRET = st.text("abcdefghij0123456789", min_size=8, max_size=40)
 def test_no_secret_value_is_ever_shown(secret: str, key: str, joint: str) -> None:
     text = f"{key}{joint}{secret}" + ('"' if '"' in joint else "")
     assert secret not in unified([change("x\n", f"{text}\n")])
+
+
+def test_no_variable_of_a_pod_is_shown_whatever_its_name() -> None:
+    manifest = (
+        'env:\n    - name: "FILE_HASH"\n      value: "abc"\n    - name: "DB"\n      value: "hunter2"\n'
+    )
+    shown = unified([change(manifest, None), change(None, manifest), change(manifest, manifest + "x\n")])
+    assert "hunter2" not in shown
+    assert 'value: "abc"' in shown

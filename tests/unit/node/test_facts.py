@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rke2_units.config.load import make_config
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths, Role
 from rke2_units.node import facts
 
@@ -231,10 +231,44 @@ def test_an_agent_knows_the_servers_of_its_list_and_without_one_the_one_that_it_
 
 def test_without_a_default_route_the_address_has_to_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "node_ips", lambda: ())
-    with pytest.raises(ConfigurationError, match="no default route.*set node-ip"):
+    with pytest.raises(UserError, match="no default route.*set node-ip") as raised:
         facts.gather(Role.AGENT, make_config(Role.AGENT, AGENT), environment={})
+    # While a machine boots it may come: the daemon tries again after all but errors of the configuration.
+    assert not isinstance(raised.value, ConfigurationError)
     given = make_config(Role.AGENT, {**AGENT, "node-ip": ["192.0.2.9"]})
     assert facts.gather(Role.AGENT, given, environment={}).node_ips == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a server has")
+@pytest.mark.parametrize(
+    ("found", "settings", "refused"),
+    [
+        (("2001:db8::5",), {}, True),
+        (("192.0.2.1", "2001:db8::5"), {}, False),
+        (("2001:db8::5",), {"node-ip": ["2001:db8::5"]}, False),
+        (("2001:db8::5",), {"cluster-cidr": ["fd00:42::/56"], "service-cidr": ["fd00:43::/112"]}, False),
+    ],
+)
+def test_a_server_keeps_the_family_that_its_cluster_began_with(
+    found: tuple[str, ...],
+    settings: dict[str, object],
+    refused: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = Paths(str(tmp_path))
+    config = make_config(Role.SERVER, {"data-dir": str(tmp_path), **settings})
+    monkeypatch.setattr(facts, "node_ips", lambda: found)
+    # Before the first start the machine's first address decides.
+    assert facts.gather(Role.SERVER, config, environment={}).node_ips == found
+    for path in (paths.etcd_wal, os.path.dirname(paths.supervisor_settings)):
+        os.makedirs(path)
+    Path(paths.supervisor_settings).write_text('{"node_ips": ["192.0.2.1"]}')
+    if refused:
+        with pytest.raises(UserError, match="this server's cluster has IPv4"):
+            facts.gather(Role.SERVER, config, environment={})
+    else:
+        assert facts.gather(Role.SERVER, config, environment={}).node_ips == found
 
 
 AGENT: dict[str, object] = {"data-dir": "/var/lib/nowhere/rke2"}
@@ -248,3 +282,14 @@ def test_a_runtime_is_known_by_its_program(tmp_path: Path) -> None:
         "crun": f"{tmp_path}/crun",
         "wasmtime": f"{tmp_path}/containerd-shim-wasmtime-v1",
     }
+
+
+def test_the_administrators_drop_ins_are_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = Paths(str(tmp_path))
+    drop_ins = [f"{paths.kubelet_etc}/50.conf", f"{paths.containerd_drop_ins[3]}/x.toml"]
+    for path in drop_ins:
+        os.makedirs(os.path.dirname(path))
+        Path(path).write_text("x")
+    monkeypatch.setattr(facts, "node_ips", lambda: ("192.0.2.1",))
+    config = make_config(Role.AGENT, {**AGENT, "data-dir": str(tmp_path)})
+    assert facts.gather(Role.AGENT, config, environment={}).digests.keys() >= set(drop_ins)

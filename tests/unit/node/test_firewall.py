@@ -1,5 +1,9 @@
 """Our firewall rules are taken out by deletions, and those of others are never touched."""
 
+import pytest
+
+from rke2_units.doors.run import Completed
+from rke2_units.node import firewall
 from rke2_units.node.firewall import deletions
 
 OURS, FOREIGN = "a" * 64, "b" * 64
@@ -126,3 +130,16 @@ def test_every_chain_is_free_when_it_is_deleted_and_none_of_ours_is_left() -> No
     left = remaining(dump, deletions(dump, lambda container: container == FOREIGN))
     assert not any(OURS in line for line in left)
     assert {line for line in dump.splitlines() if FOREIGN in line} <= left
+
+
+def test_of_nftables_kube_proxys_tables_go_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[str]] = []
+
+    def run(command: list[str], *, check: bool = True, input: str = "") -> Completed:
+        orders.append(command)
+        return Completed(0, "table inet filter\ntable ip kube-proxy\n" if "list" in command else "", "")
+
+    monkeypatch.setattr(firewall, "find", lambda program: program if program == "nft" else None)
+    monkeypatch.setattr(firewall, "run", run)
+    assert firewall.remove_rules(lambda container: False) == ["table ip kube-proxy removed"]
+    assert orders == [["nft", "list", "tables"], ["nft", "delete", "table", "ip", "kube-proxy"]]

@@ -1,5 +1,9 @@
 """Mounts of ours are found by where they are, the last mounted first."""
 
+import pytest
+
+from rke2_units.errors import UserError
+from rke2_units.node import mounts
 from rke2_units.node.mounts import below, mount_points
 
 MOUNTINFO = """\
@@ -23,3 +27,19 @@ def test_those_below_are_found_deepest_first() -> None:
     points = mount_points(MOUNTINFO)
     assert below(points, ("/run/k3s/", "/var/lib/kubelet/pods/")) == [points[5], points[4], points[2]]
     assert below(points, ("/nowhere/",)) == []
+
+
+def test_a_mount_that_hangs_is_detached_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    present = ["/run/k3s/a"]
+    tried: list[list[str]] = []
+
+    def umount(command: list[str], *, check: bool) -> None:
+        tried.append(command)
+        if "--lazy" not in command:
+            raise UserError("umount /run/k3s/a has not ended within 60 seconds")
+        present.clear()
+
+    monkeypatch.setattr(mounts, "read_mount_points", lambda: list(present))
+    monkeypatch.setattr(mounts, "run", umount)
+    assert mounts.unmount(["/run/k3s/"]) == 1
+    assert tried == [["umount", "--", "/run/k3s/a"], ["umount", "--lazy", "--", "/run/k3s/a"]]

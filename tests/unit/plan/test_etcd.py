@@ -100,6 +100,8 @@ def test_each_etcd_is_given_the_keys_that_it_knows(
         ("grpc-keepalive-timeout=1m30s", "grpc-keepalive-timeout", 90_000_000_000),
         ("backend-batch-interval=1.5ms", "backend-batch-interval", 1_500_000),
         ("cipher-suites=A,B", "cipher-suites", ["A", "B"]),
+        ("cipher-suites=[A, 'B']", "cipher-suites", ["A", "B"]),
+        ("log-outputs=[stderr]", "log-outputs", ["stderr"]),
         ("log-level=debug", "log-level", "debug"),
         ("feature-gates+=X=true", "feature-gates", "InitialCorruptCheck=true,X=true"),
         ("listen-metrics-urls=http://0.0.0.0:2381", "listen-metrics-urls", "http://0.0.0.0:2381"),

@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from rke2_units.config.load import make_config
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import KUBELET_UNIT, Paths, Role
+from rke2_units.names import APPLIER_UNIT, KUBELET_UNIT, Paths, Role
 from rke2_units.plan import kubelet
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
@@ -112,7 +112,7 @@ def test_an_address_that_the_cluster_needs_and_the_machine_lacks_is_asked_for() 
         "cluster-cidr": "10.42.0.0/16,fd00:42::/56",
         "service-cidr": "10.43.0.0/16,fd00:43::/112",
     }
-    with pytest.raises(ConfigurationError, match=r"no IPv6 address.*set node-ip"):
+    with pytest.raises(UserError, match=r"no IPv6 address.*set node-ip"):
         arguments(both)
 
 
@@ -122,9 +122,11 @@ def test_an_external_cloud_provider_is_named_only_when_there_is_one() -> None:
     assert not [argument for argument in without if argument.startswith("--cloud-provider")]
 
 
-def test_credential_providers_are_used_when_their_configuration_is_there() -> None:
+def test_credential_providers_are_used_when_their_configuration_and_their_folder_are_there() -> None:
     path = "/var/lib/rancher/credentialprovider/config.yaml"
-    there = replace(MACHINE, digests={path: "0" * 64})
+    half = replace(MACHINE, digests={path: "0" * 64})
+    assert not [argument for argument in arguments(facts=half) if "credential" in argument]
+    there = replace(half, has_credential_providers=True)
     assert f"--image-credential-provider-config={path}" in arguments(facts=there)
     assert "--image-credential-provider-bin-dir=/var/lib/rancher/credentialprovider/bin" in arguments(
         facts=there
@@ -167,6 +169,6 @@ def test_the_profile_protects_kernel_defaults() -> None:
 def test_proxies_reach_the_kubelet_in_a_secret_file() -> None:
     facts = replace(MACHINE, environment={"http_proxy": "http://u:p@proxy", "CONTAINERD_GOGC": "5"})
     file = files(facts=facts)[PATHS.kubelet_environment]
-    assert (file.mode, file.secret, file.restarts) == (0o600, True, (KUBELET_UNIT,))
+    assert (file.mode, file.secret, file.restarts) == (0o600, True, (KUBELET_UNIT, APPLIER_UNIT))
     assert 'http_proxy="http://u:p@proxy"\n' in file.content
     assert "GOGC" not in file.content

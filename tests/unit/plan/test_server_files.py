@@ -85,8 +85,26 @@ def test_an_audit_policy_is_made_where_it_is_missing_and_is_then_the_administrat
 
 
 def test_connections_are_tracked_for_as_many_as_kube_proxy_would() -> None:
-    assert sysctl.settings(replace(MACHINE, cpus=2))["net.netfilter.nf_conntrack_max"] == 131072
-    assert sysctl.settings(replace(MACHINE, cpus=64))["net.netfilter.nf_conntrack_max"] == 64 * 32768
+    config = make_config(Role.SERVER, {})
+    for cpus, connections in ((2, 131072), (64, 64 * 32768)):
+        found = sysctl.settings(config, replace(MACHINE, cpus=cpus))
+        assert found["net.netfilter.nf_conntrack_max"] == connections
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "forwards"),
+    [
+        ([], False),
+        (["10.42.0.0/16"], False),
+        (["10.42.0.0/16", "fd00:42::/56"], True),
+        (["fd00:42::/56"], True),
+    ],
+)
+def test_ipv6_is_forwarded_only_where_the_cluster_has_it(cidrs: list[str], forwards: bool) -> None:
+    config = make_config(Role.SERVER, {"cluster-cidr": cidrs} if cidrs else {})
+    content = {file.path: file.content for file in sysctl.files(config, MACHINE)}
+    assert ("net.ipv6.conf.all.forwarding = 1" in content[sysctl.SYSCTL_FILE]) is forwards
+    assert ("ip6table_nat" in content[sysctl.MODULES_FILE]) is forwards
 
 
 def test_every_kernel_setting_is_one_that_may_be_missing() -> None:

@@ -190,7 +190,8 @@ def test_extra_arguments_replace_ours_and_may_be_repeated() -> None:
     values: dict[str, object] = {
         "kube-apiserver-arg": [
             "profiling=true",
-            "enable-admission-plugins+=AlwaysPullImages",
+            "enable-admission-plugins=AlwaysPullImages",
+            "feature-gates+=A=true",
             "service-account-issuer=https://b",
             "service-account-issuer=https://a",
         ]
@@ -198,9 +199,19 @@ def test_extra_arguments_replace_ours_and_may_be_repeated() -> None:
     arguments = container(names.KUBE_APISERVER, values)["args"]
     assert "--profiling=true" in arguments
     assert "--profiling=false" not in arguments
-    assert "--enable-admission-plugins=NodeRestriction,AlwaysPullImages" in arguments
+    assert "--feature-gates=A=true" in arguments
     issuers = [argument for argument in arguments if argument.startswith("--service-account-issuer=")]
     assert issuers == ["--service-account-issuer=https://b", "--service-account-issuer=https://a"]
+
+
+@pytest.mark.parametrize("key", ["enable-admission-plugins", "--enable-admission-plugins"])
+def test_no_argument_of_the_user_lets_kubelets_change_other_nodes(key: str) -> None:
+    arguments = container(names.KUBE_APISERVER, {"kube-apiserver-arg": [f"{key}=AlwaysPullImages"]})["args"]
+    plugins = [each for each in arguments if each.startswith("--enable-admission-plugins=")]
+    assert plugins == [
+        "--enable-admission-plugins=NodeRestriction",
+        "--enable-admission-plugins=AlwaysPullImages",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,14 +228,12 @@ def test_an_argument_that_excludes_one_of_ours_takes_it_away(extra: str, left_ou
     assert not any(argument.startswith(f"{left_out}=") for argument in arguments)
 
 
-def test_proxies_reach_the_pod_and_make_its_manifest_one_to_keep_from_diffs() -> None:
+def test_proxies_reach_the_pod() -> None:
     facts = replace(MACHINE, environment={"HTTPS_PROXY": "http://user:password@proxy", "HOME": "/root"})
     environment = {item["name"]: item["value"] for item in container(names.ETCD, facts=facts)["env"]}
     assert environment["HTTPS_PROXY"] == "http://user:password@proxy"
     assert environment["NO_PROXY"] == "10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local"
     assert "HOME" not in environment
-    assert make(names.ETCD, facts=facts).secret
-    assert not make(names.ETCD).secret
 
 
 def test_resources_of_the_user_are_merged_with_ours() -> None:

@@ -190,3 +190,28 @@ def test_a_full_disk_leaves_the_old_file(
         stage(tmp_path, values={"global.clusterDNS": "10.43.0.53"})
     assert (manifests / "rke2-canal.yaml").read_text() == before
     assert not [path for path in manifests.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_that_may_not_be_read_keeps_no_other_chart_away(
+    tmp_path: Path,
+    manifests: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (manifests / "own.yaml").write_text(CHART)
+    (manifests / "round.yaml").symlink_to("round.yaml")
+    content = charts._content
+
+    def not_for_us(path: str) -> bytes:
+        if path.endswith("own.yaml"):
+            raise PermissionError(13, "Permission denied", path)
+        return content(path)
+
+    monkeypatch.setattr(charts, "_content", not_for_us)
+    stage(tmp_path)
+    assert set_of(manifests / "rke2-canal.yaml") == {
+        "global.clusterDNS": "10.43.0.10",
+        "global.systemDefaultIngressClass": "traefik",
+    }
+    said = "".join(capsys.readouterr())
+    assert f"own.yaml is left as it is: Permission denied (chown root:root {manifests}/own.yaml)" in said

@@ -186,6 +186,26 @@ def test_a_damaged_archive_does_not_hide_a_good_one(
     assert f"<4>{tmp_path}/agent/images/a.tar is damaged" in capsys.readouterr().err
 
 
+def test_a_truncated_archive_does_not_hide_a_good_one(tmp_path: Path, settings: Settings) -> None:
+    # Its list of images and its configuration are read, its layer is not.
+    whole = gzip.compress(runtime_archive(), compresslevel=0)
+    add_archive(tmp_path, whole[: len(whole) * 2 // 3], "a.tar.gz")
+    add_archive(tmp_path, whole, "b.tar.gz")
+    content.program(settings, [])
+    assert (tmp_path / "data" / DIRECTORY / ".extracted").exists()
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link that leads nowhere"])
+def test_what_is_only_named_like_an_archive_hides_no_good_one(
+    tmp_path: Path, settings: Settings, kind: str
+) -> None:
+    add_archive(tmp_path, runtime_archive(), "b.tar")
+    other = tmp_path / "agent/images/a.tar"
+    other.mkdir() if kind == "a folder" else other.symlink_to("nowhere")
+    content.program(settings, [])
+    assert (tmp_path / "data" / DIRECTORY / ".extracted").exists()
+
+
 def test_a_full_disk_leaves_nothing(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,6 +252,17 @@ def test_a_damaged_archive_is_named_and_the_others_imported(
     assert present() == [ETCD]
 
 
+def test_a_link_that_leads_nowhere_is_named_and_the_others_imported(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(tmp_path, "b.tar", ETCD)
+    (tmp_path / "agent/images/a.tar").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"could not be brought.*a\.tar"):
+        images.program(settings, [])
+    assert "a.tar cannot be read: No such file or directory" in capsys.readouterr().err
+    assert present() == [ETCD]
+
+
 def test_a_list_is_pulled_and_what_cannot_be_had_is_named(
     tmp_path: Path, settings: Settings, registry: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,3 +59,9 @@ def test_a_definition_is_usable_once_it_is_established() -> None:
     conditions = [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "False"}]
     assert not crds.is_established({"status": {"conditions": conditions}})
     assert crds.is_established({"status": {"conditions": [{"type": "Established", "status": "True"}]}})
+
+
+def test_a_config_that_does_not_speak_of_failures_says_nothing_of_them() -> None:
+    chart, config = crds.definitions()
+    assert schema(chart)["spec"]["properties"]["failurePolicy"]["default"] == "reinstall"
+    assert "default" not in schema(config)["spec"]["properties"]["failurePolicy"]

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from rke2_units.applier.manifests import loop
 from rke2_units.applier.manifests.loop import Manifests
 from tests.unit.applier.manifests.cluster import Cluster
 
@@ -61,3 +64,22 @@ def test_nothing_is_asked_or_done_while_another_server_acts(tmp_path: Path) -> N
         assert cluster.calls == []
         held.set()
         assert soon(lambda: cluster.names("configmaps") == ["a"])
+
+
+def test_without_inotify_the_folder_is_looked_at_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(path: str) -> None:
+        raise OSError(24, "Too many open files", "inotify_init1")
+
+    monkeypatch.setattr(loop, "FolderWatch", none_left)
+    monkeypatch.setattr(loop, "_UNWATCHED", 0.1)
+    cluster, held = Cluster(), threading.Event()
+    held.set()
+    with running(cluster, tmp_path, held) as manifests:
+        assert soon(lambda: any("cannot be watched" in problem for problem in manifests.problems()))
+        (tmp_path / "a.yaml").write_text(TEXT.format(name="a"))
+        assert soon(lambda: cluster.names("configmaps") == ["a"])
+        # One that is left by somebody else is taken.
+        monkeypatch.undo()
+        assert soon(lambda: manifests.problems() == [])

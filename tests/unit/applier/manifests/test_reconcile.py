@@ -331,3 +331,26 @@ def test_fields_that_rke2_had_set_become_ours(cluster: Cluster, folder: Path, st
     # Applied again after that: what is no longer in the file goes.
     assert [call for call in cluster.writes() if "configmaps" in call][-1] == f"PATCH {CONFIG_MAPS}a"
     assert not [call for call in cluster.calls if call.startswith("DELETE")]
+
+
+def test_a_kind_whose_server_is_down_holds_up_no_other_file(
+    cluster: Cluster, folder: Path, start: Start
+) -> None:
+    reconciler = start()
+    secret = '---\n{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}\n'
+    (folder / "a.yaml").write_text(config_map("a") + secret)
+    (folder / "b.yaml").write_text(config_map("b"))
+    reconciler.look()
+
+    def refuse(method: str, path: str) -> None:
+        if method == "GET" and path.endswith("/secrets"):
+            raise ApiError(503, "ServiceUnavailable", "the webhook does not answer")
+
+    cluster.hinder = refuse
+    (folder / "a.yaml").write_text(config_map("a"))
+    (folder / "b.yaml").write_text(config_map("c"))
+    reconciler.look()
+    assert cluster.names("configmaps") == ["a", "c"]
+    assert [problem for problem in reconciler.problems() if "the webhook does not answer" in problem] == [
+        f"{folder}/a.yaml: Secret cannot be listed: the webhook does not answer",
+    ]

@@ -120,3 +120,24 @@ def test_a_changed_file_has_another_stamp(folder: Path) -> None:
     (folder / "new").write_text("# y\n")
     os.replace(folder / "new", folder / "a.yaml")
     assert scan(str(folder)).files[0].stamp != before
+
+
+def test_what_cannot_be_looked_at_is_a_problem_and_hides_no_other_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(folder, "a.yaml", "private/b.yaml")
+    (folder / "round.yaml").symlink_to("round.yaml")
+    scandir = os.scandir
+
+    def not_for_us(path: str) -> object:
+        if path.endswith("private"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", not_for_us)
+    found = scan(str(folder))
+    assert names(found) == ["a=a.yaml"]
+    assert found.problems == {
+        f"{folder}/private": f"{folder}/private cannot be read: Permission denied",
+        f"{folder}/round.yaml": f"{folder}/round.yaml cannot be read: Too many levels of symbolic links",
+    }
