@@ -143,8 +143,8 @@ def render(role: str | None, release: str | None, root: str, config_file: str | 
 def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     """Show what install or the next start would change.
 
-    A unified diff, without secrets. Exits with 1 when there is a difference. Certificates are not part of it:
-    one that is due, or that tls-san changes, is made anew by the start, which replaces what reads it.
+    A unified diff, without secrets. Exits with 1 when there is a difference. Certificates are not part of
+    it: one that is due, or that tls-san changes, is made anew by the start, which replaces what reads it.
     """
     from rke2_units.cli.planning import make_plan_here
     from rke2_units.node.apply import changes
