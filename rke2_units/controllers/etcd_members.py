@@ -55,13 +55,13 @@ class EtcdMembers:
 
     def _hold(self, found: list[Member], known: dict[str, Object]) -> None:
         """Nodes of members shall not be gone before their members are."""
-        for member in found:
-            metadata = known.get(member.node)
-            if metadata is None or "deletionTimestamp" in metadata:
-                continue
+        begin_so = {member.node for member in found}
+        for name, metadata in known.items():
+            # One of another name than its member begins with: the server has got another host name since.
+            has_member = name in begin_so or _members_of(metadata, found)
             finalizers = metadata.get("finalizers") or []
-            if FINALIZER not in finalizers:
-                self._patch(member.node, _finalizers(metadata, [*finalizers, FINALIZER]))
+            if has_member and "deletionTimestamp" not in metadata and FINALIZER not in finalizers:
+                self._patch(name, _finalizers(metadata, [*finalizers, FINALIZER]))
 
     def _leaving(self, found: list[Member], known: dict[str, Object]) -> set[str]:
         """The members (names) that are to go: those of nodes that are deleted, or that a person marked."""

@@ -337,7 +337,8 @@ def _drop_ins(paths: Paths) -> list[str]:
     found = []
     for folder in (paths.kubelet_etc, *paths.containerd_drop_ins.values()):
         if os.access(folder, os.R_OK | os.X_OK):
-            found += [entry.path for entry in os.scandir(folder)]
+            # As they choose: what is hidden, and what is still being written, is none of them.
+            found += [e.path for e in os.scandir(folder) if e.name.endswith((".conf", ".toml"))]
     return found
 
 

@@ -2,6 +2,8 @@
 
 Emulated, and some twenty times slower than a container: part of the long series only. The bounds of the
 contract that are about our own units hold here too; those that a start by hand would miss as well do not.
+It needs both processors: with half of them kube-controller-manager ends itself three times, as the API does
+not answer within 10 s, and `systemctl start` fails after 10 minutes (the attempt that follows succeeds).
 """
 
 from collections.abc import Iterator

@@ -311,3 +311,9 @@ def test_the_old_node_of_a_server_with_a_new_host_name_goes_without_its_member(
     step(cluster, controller)
     assert left(cluster) == [1, 2, 3]
     assert "node3" not in cluster.nodes.metadata()
+    # The new one is held until its member is gone, like every other.
+    cluster.delete_node("renamed")
+    assert "renamed" in cluster.nodes.metadata()
+    step(cluster, controller)
+    assert left(cluster) == [1, 2]
+    assert "renamed" not in cluster.nodes.metadata()
