@@ -33,7 +33,8 @@ def invoke(arguments: Sequence[str]) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        _say(error.message, error.hint)
+        for each in error.each():
+            _say(each.message, each.hint)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has ended; Python's own flush at exit would complain once more.

@@ -5,20 +5,21 @@ from collections.abc import Mapping
 from rke2_units.config import grammar
 from rke2_units.config.settings import BY_NAME, Kind, Setting
 from rke2_units.config.values import Given, Item
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.names import Role
 
 
-def settle(role: Role, given: Mapping[str, Given]) -> dict[str, tuple[Item, ...]]:
-    """Checked items by name; settings that were set to nothing are left out."""
+def settle(role: Role, given: Mapping[str, Given], errors: Collected) -> dict[str, tuple[Item, ...]]:
+    """Checked items by name; settings that were set to nothing are left out, those in error as well."""
     settled: dict[str, tuple[Item, ...]] = {}
     for name, value in given.items():
         setting = BY_NAME[name]
-        items = _items(setting, value)
-        if items is None:
-            continue
-        _refuse(setting, items)
-        settled[name] = items
+        with errors.collecting():
+            items = _items(setting, value)
+            if items is None:
+                continue
+            _refuse(setting, items)
+            settled[name] = items
     return settled
 
 

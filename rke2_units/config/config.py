@@ -7,7 +7,7 @@ from rke2_units.config import check, grammar
 from rke2_units.config.registries import Registries
 from rke2_units.config.settings import BY_NAME, Kind
 from rke2_units.config.values import Given, Item
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.names import Role
 
 DEFAULT_SOURCE = "default"
@@ -61,7 +61,10 @@ class Config:
             name: Given(tuple(Item(text, source) for text in texts), BY_NAME[name].kind is Kind.LIST, source)
             for name, texts in values.items()
         }
-        return replace(self, given={**self.given, **check.settle(self.role, given)})
+        errors = Collected()
+        settled = check.settle(self.role, given, errors)
+        errors.raise_any()
+        return replace(self, given={**self.given, **settled})
 
     def is_set(self, name: str) -> bool:
         """Whether the user gave it a value; nothing, an empty text and an empty list are none."""

@@ -1,9 +1,11 @@
 """What settings must be to each other."""
 
 import ipaddress
+from collections.abc import Callable
 
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.errors import Collected
 from rke2_units.names import Role
 
 # Quantities are floats here; 0.1 and 100m are the same one.
@@ -12,15 +14,24 @@ _ROUNDING = 1 + 1e-9
 
 def check(config: Config) -> None:
     """ConfigurationError for settings that contradict each other; each of them alone is well-formed."""
-    _addresses(config)
-    _cloud_provider(config)
-    _tokens(config)
-    _resources(config)
-    _static_pods(config)
+    checks: list[Callable[[Config], object]] = [
+        _addresses,
+        _cloud_provider,
+        _tokens,
+        _resources,
+        _static_pods,
+        _profile,
+    ]
     if config.role is Role.SERVER:
-        _networks(config)
-        derived.cni(config)
-        derived.ingress_controllers(config)
+        checks += [_networks, derived.cni, derived.ingress_controllers]
+    errors = Collected()
+    for each in checks:
+        with errors.collecting():
+            each(config)
+    errors.raise_any()
+
+
+def _profile(config: Config) -> None:
     if config.text("profile") == "cis" and config.is_set("protect-kernel-defaults"):
         if not config.boolean("protect-kernel-defaults"):
             raise config.error("protect-kernel-defaults", "must not be false with profile cis")
@@ -46,7 +57,7 @@ def _addresses(config: Config) -> None:
         derived.one_of_each(config, name, [grammar.address(item) for item in config.items(name)])
     for index, item in enumerate(config.items("node-ip")):
         found = grammar.address(item)
-        if found.is_unspecified or found.is_loopback or found.is_multicast:
+        if found.is_unspecified or found.is_loopback or found.is_multicast or found.is_link_local:
             raise config.error(
                 "node-ip", f"must be an address that other machines reach, got {item!r}", index=index
             )

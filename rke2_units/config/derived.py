@@ -128,17 +128,12 @@ def subject_alternative_names(config: Config, facts: NodeFacts) -> tuple[str, ..
 
 
 def cni(config: Config) -> tuple[str, ...]:
-    """The network plugins: () for none, else the primary one, with multus in front if it is wanted."""
+    """The packaged network plugins: multus if it is wanted, and the primary one unless that is none."""
     plugins = config.items("cni")
-    if plugins == ("none",):
-        return ()
-    if plugins and plugins[0] == "multus":
-        primary = plugins[1:]
-    else:
-        primary = plugins
-    if len(primary) != 1 or primary[0] in ("none", "multus"):
-        raise config.error("cni", "must be none, one network plugin, or multus and one network plugin")
-    return plugins
+    primary = plugins[1:] if plugins[:1] == ("multus",) else plugins
+    if len(primary) != 1 or primary[0] == "multus":
+        raise config.error("cni", "must be none or one network plugin, with multus in front of it or not")
+    return tuple(plugin for plugin in plugins if plugin != "none")
 
 
 def ingress_controllers(config: Config, default: str = "traefik") -> tuple[str, ...]:

@@ -181,6 +181,9 @@ def address(text: str) -> Address:
         raise ValueError("an IP address") from None
     if isinstance(found, ipaddress.IPv6Address) and found.scope_id is not None:
         raise ValueError("an IP address without a zone")
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        # To some components it is an IPv4 address, to others an IPv6 one.
+        raise ValueError("an IP address, an IPv4 one without ::ffff: in front")
     return found
 
 

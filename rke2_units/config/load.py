@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rke2_units import names
 from rke2_units.config import check, consistency, derived, registries, yaml_events, yaml_file
@@ -12,7 +12,7 @@ from rke2_units.config.registries import Registries
 from rke2_units.config.settings import Kind, find
 from rke2_units.config.values import Given, Item, text_value
 from rke2_units.config.yaml_file import Entry
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.names import Role
 
 _LARGEST_TOKEN_FILE = 4096
@@ -35,10 +35,10 @@ def load(
     """
     path, named_by = _config_file(config_file, environment, arguments)
     warnings: list[str] = []
-    files = _read_all(path, named_by, warnings)
-    given = check.settle(role, merge(role, files, environment, arguments))
-    config = Config(role, given)
-    consistency.check(config)
+    errors = Collected()
+    files = _read_all(path, named_by, warnings, errors)
+    config = _settled(role, files, environment, arguments, errors)
+    given = dict(config.given)
     for name in ("token", "agent-token"):
         if config.is_set(f"{name}-file"):
             given[name] = (_token(config, name, warnings),)
@@ -51,8 +51,24 @@ def make_config(role: Role, values: Mapping[str, object]) -> Config:
 
     Their source is "test". No file is read: `token-file` stays what it is.
     """
-    entries = [Entry(key, "test", _given(value)) for key, value in values.items()]
-    config = Config(role, check.settle(role, merge(role, [entries], {}, ())))
+    return of_files(role, [[Entry(key, "test", _given(value)) for key, value in values.items()]])
+
+
+def of_files(role: Role, files: Iterable[Sequence[Entry]]) -> Config:
+    """Settings from the entries of files, checked; files that they name are not read."""
+    return _settled(role, files, {}, (), Collected())
+
+
+def _settled(
+    role: Role,
+    files: Iterable[Sequence[Entry]],
+    environment: Mapping[str, str],
+    arguments: Sequence[tuple[str, str]],
+    errors: Collected,
+) -> Config:
+    config = Config(role, check.settle(role, merge(role, files, environment, arguments, errors), errors))
+    # What settings are to each other can be told when each of them is right.
+    errors.raise_any()
     consistency.check(config)
     return config
 
@@ -98,7 +114,7 @@ def _config_file(
     return found, source
 
 
-def _read_all(path: str, named_by: str | None, warnings: list[str]) -> list[list[Entry]]:
+def _read_all(path: str, named_by: str | None, warnings: list[str], errors: Collected) -> list[list[Entry]]:
     paths = _drop_ins(f"{path}.d")
     if named_by is not None or os.path.lexists(path):
         paths.insert(0, path)
@@ -107,7 +123,9 @@ def _read_all(path: str, named_by: str | None, warnings: list[str]) -> list[list
         content, mode = _read(
             found, f"{named_by}: config" if found == path and named_by else found, yaml_events.LARGEST_FILE
         )
-        entries = yaml_file.parse(content, found)
+        entries: list[Entry] = []
+        with errors.collecting():
+            entries = yaml_file.parse(content, found)
         secrets = [name for entry in entries if (name := _secret(entry))]
         if secrets and mode & stat.S_IROTH:
             warnings.append(f"{found} holds {secrets[0]} and can be read by everyone (chmod 600 {found})")
@@ -144,7 +162,10 @@ def _token(config: Config, name: str, warnings: list[str]) -> Item:
         raise ConfigurationError(f"{source}: {name}-file {path} must hold one line of ASCII text") from None
     if not text:
         raise ConfigurationError(f"{source}: {name}-file {path} is empty", hint="write the token into it")
-    return check.settle(config.role, {name: text_value(text, path)})[name][0]
+    errors = Collected()
+    settled = check.settle(config.role, {name: text_value(text, path)}, errors)
+    errors.raise_any()
+    return settled[name][0]
 
 
 def _registries(config: Config, warnings: list[str]) -> Registries:

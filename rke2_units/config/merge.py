@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rke2_units.config.settings import BY_NAME, K3S_ONLY, OTHER_COMMANDS, SETTINGS, Setting, find
 from rke2_units.config.values import Given, text_value
 from rke2_units.config.yaml_file import Entry
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.names import Role
 
 
@@ -14,33 +14,36 @@ def merge(
     files: Iterable[Sequence[Entry]],
     environment: Mapping[str, str],
     arguments: Sequence[tuple[str, str]],
+    errors: Collected,
 ) -> dict[str, Given]:
-    """Values by setting name, for the settings of this role; ConfigurationError for a key that is unknown.
+    """Values by setting name, for the settings of this role; a key that is unknown goes into `errors`.
 
     A list given on the command line, once or repeatedly, replaces that of the files.
     """
     return {
         **_environment(role, environment),
-        **_files(role, files),
-        **_arguments(role, arguments),
+        **_files(role, files, errors),
+        **_arguments(role, arguments, errors),
     }
 
 
-def _files(role: Role, files: Iterable[Sequence[Entry]]) -> dict[str, Given]:
+def _files(role: Role, files: Iterable[Sequence[Entry]], errors: Collected) -> dict[str, Given]:
     merged: dict[str, Given] = {}
     for entries in files:
         seen: dict[tuple[str, bool], str] = {}
         for entry in entries:
             key = entry.key.removesuffix("+")
             appends = entry.key.endswith("+")
-            setting = _setting(key, entry.source)
+            setting = _setting(key, entry.source, errors)
             if setting is None:
                 continue
             # The same key by its one-letter name.
             first = seen.get((setting.name, appends))
             if first is not None:
-                raise ConfigurationError(
-                    f"{entry.source}: {setting.name} is set a second time, first in {first}"
+                errors.add(
+                    ConfigurationError(
+                        f"{entry.source}: {setting.name} is set a second time, first in {first}"
+                    )
                 )
             seen[setting.name, appends] = entry.source
             if role not in setting.roles:
@@ -59,10 +62,10 @@ def _environment(role: Role, environment: Mapping[str, str]) -> dict[str, Given]
     return merged
 
 
-def _arguments(role: Role, arguments: Sequence[tuple[str, str]]) -> dict[str, Given]:
+def _arguments(role: Role, arguments: Sequence[tuple[str, str]], errors: Collected) -> dict[str, Given]:
     merged: dict[str, Given] = {}
     for key, text in arguments:
-        setting = _setting(key, "command line")
+        setting = _setting(key, "command line", errors)
         if setting is None or role not in setting.roles:
             continue
         value = text_value(text, "command line")
@@ -71,20 +74,22 @@ def _arguments(role: Role, arguments: Sequence[tuple[str, str]]) -> dict[str, Gi
     return merged
 
 
-def _setting(key: str, source: str) -> Setting | None:
-    """The setting of a key, None for one of another command."""
+def _setting(key: str, source: str, errors: Collected) -> Setting | None:
+    """The setting of a key, None for one of another command and for one in error."""
     setting = find(key)
-    if setting is not None:
-        return setting
-    if key in OTHER_COMMANDS:
-        return None
+    if setting is None and key not in OTHER_COMMANDS:
+        errors.add(_unknown(key, source))
+    return setting
+
+
+def _unknown(key: str, source: str) -> ConfigurationError:
     for name, instead in K3S_ONLY.items():
         if key == name or (name.endswith("*") and key.startswith(name[:-1])):
-            raise ConfigurationError(
+            return ConfigurationError(
                 f"{source}: {key} is a key of k3s, which RKE2 does not have",
                 hint=f"use {instead}" if instead else "remove it",
             )
-    raise ConfigurationError(f"{source}: unknown key {key!r}", hint=_suggestion(key))
+    return ConfigurationError(f"{source}: unknown key {key!r}", hint=_suggestion(key))
 
 
 def _suggestion(key: str) -> str:

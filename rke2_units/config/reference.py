@@ -15,7 +15,8 @@ def _entry(setting: Setting) -> str:
     lines[1] = f":   {_text(setting.help)}"
     details = [f"Type: {setting.kind}."]
     if setting.default_note or setting.default:
-        details.append(f"Default: {_default(setting)}.")
+        note = f" ({setting.default_note})" if setting.default and setting.default_note else ""
+        details.append(f"Default: {setting.default or setting.default_note}{note}.")
     choices = [choice for choice in setting.choices if choice]
     if choices:
         details.append(f"One of {', '.join(choices)}.")
@@ -30,14 +31,8 @@ def _entry(setting: Setting) -> str:
     if setting.refused:
         allowed = [value for value in dict.fromkeys((setting.default, *setting.accepted)) if value]
         only = f" but for {' or '.join(allowed)}" if allowed and setting.kind is not Kind.BOOLEAN else ""
-        lines += ["", f"    Refused{only}: {_text(setting.refused)}."]
+        lines += ["", f"    {_text(f'Refused{only}: {setting.refused}.')}"]
     return "\n".join([*lines, ""])
-
-
-def _default(setting: Setting) -> str:
-    if setting.default_note and setting.default:
-        return f"{_text(setting.default)} ({_text(setting.default_note)})"
-    return _text(setting.default or setting.default_note)
 
 
 def _text(text: str) -> str:

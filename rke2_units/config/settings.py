@@ -276,7 +276,8 @@ def _networking() -> tuple[Setting, ...]:
             "cni",
             Kind.LIST,
             "charts",
-            "The network plugin: none, canal, calico, cilium or flannel, with 'multus' in front if wanted.",
+            "The network plugin: none (one of your own), canal, calico, cilium or flannel, with 'multus' in "
+            "front if wanted.",
             default="canal",
             environment="RKE2_CNI",
             roles=SERVER,
@@ -855,6 +856,7 @@ def _node() -> tuple[Setting, ...]:
             "kubelet",
             "Labels of the node, KEY=VALUE; used when it registers, not later.",
             check=grammar.label,
+            commas=True,
         ),
         Setting(
             "node-taint",
@@ -862,6 +864,7 @@ def _node() -> tuple[Setting, ...]:
             "kubelet",
             "Taints of the node, KEY[=VALUE]:EFFECT; used when it registers, not later.",
             check=grammar.taint,
+            commas=True,
         ),
         Setting(
             "node-ip",

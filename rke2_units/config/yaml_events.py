@@ -4,6 +4,7 @@ PyYAML's binding to libyaml composes nodes by recursion without limit, so that a
 the process; and a value's own spelling matters, as YAML 1.1 takes `no` for false and `0644` for 420.
 """
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,6 +18,9 @@ LARGEST_FILE = 1 << 20
 QUOTE_HINT = "put it in quotes"
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_QUOTED = re.compile("'([^']*)'?")
+# YAML's own, as in: did not find expected ',' or ']'.
+_SIGNS = re.compile(r"[][{},:>-]")
 _TAG = "tag:yaml.org,2002:"
 _Value = TypeVar("_Value")
 
@@ -38,8 +42,13 @@ def read(content: bytes, name: str, reader: "Callable[[Events], _Value]") -> _Va
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # The end of a file counts as its last line.
-        line = min(mark.line + 1 if mark else 1, max(len(text.splitlines()), 1))
-        raise ConfigurationError(f"{name}:{line}: not valid YAML: {_problem(error)}") from None
+        lines = text.splitlines() or [""]
+        line = min(mark.line + 1 if mark else 1, len(lines))
+        is_tab = mark is not None and lines[line - 1][mark.column : mark.column + 1] == "\t"
+        raise ConfigurationError(
+            f"{name}:{line}: not valid YAML: {'a tab' if is_tab else _problem(error)}",
+            hint="YAML indents with spaces" if is_tab else None,
+        ) from None
     except yaml.reader.ReaderError as error:
         before = error.position if isinstance(error.position, int) else 0
         line = text.count("\n", 0, before) + 1
@@ -49,9 +58,13 @@ def read(content: bytes, name: str, reader: "Callable[[Events], _Value]") -> _Va
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
-    # What follows a quote or a colon is taken from the file.
-    problem = (error.problem or error.context or "it cannot be read").partition("'")[0].partition(":")[0]
-    return problem.strip().rstrip(",") or "it cannot be read"
+    problem = error.problem or error.context or ""
+    for quoted in _QUOTED.finditer(problem):
+        if not _SIGNS.fullmatch(quoted[1]):
+            # It is taken from the file, and so may be what follows it.
+            problem = problem[: quoted.start()]
+            break
+    return problem.partition(", but ")[0].strip().rstrip(",") or "it cannot be read"
 
 
 class Events:
@@ -73,11 +86,13 @@ class Events:
         return self.next()
 
     def end(self) -> None:
-        """Goes over the document's end; ConfigurationError for a document after it."""
+        """Goes over the document's end; ConfigurationError for a document after it that has content."""
         self.next()
-        after = self.next()
-        if not isinstance(after, yaml.StreamEndEvent):
-            raise self.error(after, "a second YAML document, but a configuration file has one")
+        while not isinstance(after := self.next(), yaml.StreamEndEvent):
+            content = self.next()
+            if not (isinstance(content, yaml.ScalarEvent) and self.item(content, "").null):
+                raise self.error(after, "a second YAML document, but a configuration file has one")
+            self.next()
 
     def key(self, event: yaml.Event) -> str:
         """The key of a map that the event is."""

@@ -24,7 +24,8 @@ def main() -> int:
             NodeDaemon(Role(sys.argv[1]), systemd).run()
     except UserError as error:
         journal.notify(STATUS=str(error))
-        journal.log(Level.ERROR, str(error))
+        for each in error.each():
+            journal.log(Level.ERROR, str(each))
         return error.exit_code
     except OSError as error:
         # A full disk, a lost file system: said in one line, and tried again.

@@ -100,10 +100,29 @@ def test_ranges_and_addresses_of_services(
             {"node-ip": ["10.0.0.1", "10.0.0.2"]},
             "node-ip must be one address, or one IPv4 and one IPv6 address",
         ),
-        ({"node-ip": "127.0.0.1"}, "node-ip must be an address that other machines reach, got '127.0.0.1'"),
+        *(
+            ({"node-ip": text}, f"node-ip must be an address that other machines reach, got {text!r}")
+            for text in ("127.0.0.1", "fe80::1", "169.254.10.1", "::", "224.0.0.1")
+        ),
+        *(
+            (
+                {name: "::ffff:10.0.0.5"},
+                f"{name} must be an IP address, an IPv4 one without ::ffff: in front, got '::ffff:10.0.0.5'",
+            )
+            for name in ("node-ip", "node-external-ip", "advertise-address", "cluster-dns", "bind-address")
+        ),
         (
             {"cni": ["none", "canal"]},
-            "cni must be none, one network plugin, or multus and one network plugin",
+            "cni must be none or one network plugin, with multus in front of it or not",
+        ),
+        ({"cni": "multus"}, "cni must be none or one network plugin, with multus in front of it or not"),
+        (
+            {"cni": "none,multus"},
+            "cni must be none or one network plugin, with multus in front of it or not",
+        ),
+        (
+            {"cni": "multus,none,canal"},
+            "cni must be none or one network plugin, with multus in front of it or not",
         ),
         (
             {"ingress-controller": "none,traefik"},
@@ -235,6 +254,9 @@ def test_plugins_and_controllers() -> None:
     assert derived.ingress_controllers(config) == ("traefik",)
     config = make_config(Role.SERVER, {"cni": "none", "ingress-controller": "none"})
     assert derived.cni(config) == derived.ingress_controllers(config) == ()
+    assert derived.cni(make_config(Role.SERVER, {"cni": ["multus", "canal"]})) == ("multus", "canal")
+    # RKE2's: Multus from the package, the primary plugin is the user's.
+    assert derived.cni(make_config(Role.SERVER, {"cni": ["multus", "none"]})) == ("multus",)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rke2_units.config.config import Config
-from rke2_units.config.load import load
+from rke2_units.config.load import load, make_config
 from rke2_units.config.registries import Mirror, Registries
 from rke2_units.config.settings import BY_NAME
-from rke2_units.errors import ConfigurationError
+from rke2_units.errors import ConfigurationError, ConfigurationErrors, ExitCode
 from rke2_units.names import Role
 
 
@@ -267,3 +267,35 @@ def test_credentials_that_everyone_can_read_are_warned_of(
         f"{registries_file} holds credentials and can be read by everyone (chmod 600 {registries_file})"
     )
     assert load(Role.SERVER, config_file=base, environment={}).warnings == ((warning,) if warned else ())
+
+
+def test_everything_that_is_wrong_is_told_in_one_run(tmp_path: Path) -> None:
+    base = write(
+        tmp_path / "config.yaml",
+        "etcd-snapshot-schedule-cron: 0 */6 * * *\netcd-snapshot-retention: 3\nnode-lable: [a=b]\n"
+        "cluster-init: true\nlb-server-port: six\n",
+    )
+    drop_in = write(tmp_path / "config.yaml.d" / "a.yaml", "selinux: true\nnode-ip: [x, 10.0.0.5]\n")
+    broken = write(tmp_path / "config.yaml.d" / "b.yaml", "server: [a")
+    with pytest.raises(ConfigurationErrors) as error:
+        load(Role.SERVER, config_file=base, environment={})
+    told = [each.message for each in error.value.each()]
+    assert [line.partition(": ")[0] for line in told] == [
+        f"{broken}:1",
+        f"{base}:3",
+        f"{base}:4",
+        f"{base}:1",
+        f"{base}:2",
+        f"{base}:5",
+        f"{drop_in}:1",
+        f"{drop_in}:2",
+    ]
+    assert error.value.exit_code == ExitCode.CONFIGURATION
+    # Where there is room for one line only.
+    assert str(error.value) == f"{told[0]} (and 7 more)"
+
+
+def test_settings_that_contradict_each_other_are_told_in_one_run() -> None:
+    with pytest.raises(ConfigurationErrors) as error:
+        make_config(Role.SERVER, {"cni": "multus", "ingress-controller": "none,traefik"})
+    assert [each.message.split()[1] for each in error.value.each()] == ["cni", "ingress-controller"]

@@ -146,7 +146,7 @@ def test_a_login_is_the_same_in_either_form() -> None:
         ("auths: {}", "f:1: auths is not a key that is known here (known: mirrors, configs)"),
         ("a: [\n", "f:1: not valid YAML: did not find expected node content"),
         (b"configs:\n  a: \xff", "f:2: not UTF-8 text"),
-        ("---\na: b\n---\n", "f:3: a second YAML document, but a configuration file has one"),
+        ("---\na: b\n---\nc: d", "f:3: a second YAML document, but a configuration file has one"),
         (
             """\
             mirrors:

@@ -145,3 +145,9 @@ def test_the_reference_explains_every_setting() -> None:
         assert ("Refused" in entry) == bool(setting.refused)
         if setting.environment:
             assert setting.environment.replace("_", "\\_") in entry
+
+
+def test_the_reference_escapes_markdown_once() -> None:
+    entry = reference.markdown_table().split("**etcd-snapshot-schedule-cron**", 1)[1].split("\n**", 1)[0]
+    assert r"Default: 0 \*/12 \* \* \*." in entry
+    assert r"Refused but for 0 \*/12 \* \* \*: " in entry

@@ -2,24 +2,22 @@
 
 import pytest
 
-from rke2_units.config import check, yaml_events
-from rke2_units.config.merge import merge
+from rke2_units.config import yaml_events
+from rke2_units.config.load import of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.names import Role
 
 
 def texts(content: str) -> dict[str, tuple[str, ...]]:
-    given = merge(Role.SERVER, [parse(content.encode(), "f")], {}, ())
-    return {
-        name: tuple(item.text for item in items) for name, items in check.settle(Role.SERVER, given).items()
-    }
+    config = of_files(Role.SERVER, [parse(content.encode(), "f")])
+    return {name: config.items(name) for name in config.given}
 
 
 def message(content: str | bytes) -> str:
     with pytest.raises(ConfigurationError) as error:
         entries = parse(content if isinstance(content, bytes) else content.encode(), "f")
-        check.settle(Role.SERVER, merge(Role.SERVER, [entries], {}, ()))
+        of_files(Role.SERVER, [entries])
     return str(error.value)
 
 
@@ -28,6 +26,21 @@ def message(content: str | bytes) -> str:
 )
 def test_a_file_with_nothing_in_it_sets_nothing(content: str) -> None:
     assert parse(content.encode(), "f") == []
+
+
+@pytest.mark.parametrize(
+    "end", ["---", "---\n", "---\n# the rest\n", "---\n---\n...\n", "---\n~\n", "...\n---\n"]
+)
+def test_a_document_with_nothing_in_it_after_the_first_is_nothing(end: str) -> None:
+    assert texts(f"token: x\n{end}") == {"token": ("x",)}
+
+
+def test_labels_and_taints_in_one_text_are_several() -> None:
+    given = texts('node-label: "a=b,c=d"\nnode-taint: "x=y:NoSchedule, z=w:NoExecute,v:NoSchedule"\n')
+    assert given["node-label"] == ("a=b", "c=d")
+    assert given["node-taint"] == ("x=y:NoSchedule", "z=w:NoExecute", "v:NoSchedule")
+    assert message('node-taint: ["x=y,z:NoSchedule"]').startswith("f:1: node-taint must be a taint ")
+    assert message("node-label: a=b,c") == "f:1: node-label must be a label key=value, got 'c'"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +58,11 @@ def test_a_file_with_nothing_in_it_sets_nothing(content: str) -> None:
             "f:3: not valid YAML: mapping values are not allowed in this context",
         ),
         ("token: 'sec", "f:1: not valid YAML: found unexpected end of stream"),
-        ("\ta: b", "f:1: not valid YAML: found character that cannot start any token"),
+        ("\ta: b", "f:1: not valid YAML: a tab (YAML indents with spaces)"),
+        ("a: b\n\tc: d", "f:2: not valid YAML: a tab (YAML indents with spaces)"),
+        ("a:\n  \t- c", "f:2: not valid YAML: a tab (YAML indents with spaces)"),
+        ("a: @x", "f:1: not valid YAML: found character that cannot start any token"),
+        ("server: [a", "f:1: not valid YAML: did not find expected ',' or ']'"),
         (b"debug: true\ntoken: \xff\xff", "f:2: not UTF-8 text"),
         ("\n\ntoken: \x07", "f:3: not valid YAML: a character that is not allowed"),
         ("? [a]\n: b", "f:1: a key must be text"),
