@@ -56,6 +56,16 @@ class NodeFacts:
     servers: tuple[str, ...] = ()
     apiservers: tuple[str, ...] = ()
     etcd_members: tuple[str, ...] = ()
+    # Whether the cluster is there already: this server has etcd's data, or the node joins others.
+    in_cluster: bool = False
+    # Those of `node-ip` that no interface has.
+    foreign_node_ips: tuple[str, ...] = ()
+    # The networks that the machine is connected to, without those of network plugins: (interface, range).
+    networks: tuple[tuple[str, str], ...] = ()
+    # What `disable` can name in server/manifests; None: not known.
+    manifests: frozenset[str] | None = None
+    # node-label and node-taint as they were when this node registered, by their names; {}: not known.
+    registered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,8 @@ class Plan:
     files: tuple[File, ...]
     units: tuple[str, ...]
     enabled: str
+    # What is allowed but not wise, one line each.
+    warnings: tuple[str, ...] = ()
 
     def file(self, path: str) -> File:
         """The file of this path; KeyError when the plan has none."""

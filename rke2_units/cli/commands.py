@@ -151,6 +151,8 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     from rke2_units.node.diff import unified
 
     prepared = make_plan_here(Role(role) if role else None, release, config_file)
+    for warning in prepared.warnings:
+        click.echo(f"warning: {warning}", err=True)
     text = unified(changes(prepared.plan))
     click.echo(text, nl=False)
     return 1 if text else 0

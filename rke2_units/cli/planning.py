@@ -95,7 +95,8 @@ def make_plan_here(
     plan = make_plan(
         chosen.role, config, gather(chosen.role, config, environment=chosen.environment), release
     )
-    return Prepared(plan, Installation(chosen.role, release.name, data_directory(config)), config.warnings)
+    warnings = (*config.warnings, *plan.warnings)
+    return Prepared(plan, Installation(chosen.role, release.name, data_directory(config)), warnings)
 
 
 def refuse_other_role(role: Role) -> None:

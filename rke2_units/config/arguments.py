@@ -1,6 +1,6 @@
 """RKE2's rule for extra arguments of components (`kubelet-arg` and the like)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from rke2_units.config import grammar
 
@@ -28,6 +28,14 @@ def merge_values(defaults: Mapping[str, str], extra: Sequence[str]) -> dict[str,
     return dict(sorted(merged.items()))
 
 
-def merge_arguments(defaults: Mapping[str, str], extra: Sequence[str]) -> list[str]:
-    """The arguments as a component gets them: `--key=value`, sorted by key."""
-    return [f"--{key}={value}" for key, values in merge_values(defaults, extra).items() for value in values]
+def merge_arguments(
+    defaults: Mapping[str, str], extra: Sequence[str], *, joined: Set[str] = frozenset()
+) -> list[str]:
+    """The arguments as a component gets them: `--key=value`, sorted by key.
+
+    A key of `joined` is given once, with all its values between commas.
+    """
+    merged = merge_values(defaults, extra)
+    for key in merged.keys() & joined:
+        merged[key] = [",".join(merged[key])]
+    return [f"--{key}={value}" for key, values in merged.items() for value in values]

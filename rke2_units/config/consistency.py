@@ -42,11 +42,6 @@ def _networks(config: Config) -> None:
     services = [ipaddress.ip_network(text) for text in derived.service_cidrs(config)]
     if {network.version for network in clusters} != {network.version for network in services}:
         raise config.error("service-cidr", "must be of the same address families as cluster-cidr")
-    for cluster in clusters:
-        for service in services:
-            if cluster.version == service.version and cluster.overlaps(service):
-                name = "service-cidr" if config.is_set("service-cidr") else "cluster-cidr"
-                raise config.error(name, f"must not overlap: pods are in {cluster}, services in {service}")
     servers = [grammar.address(text) for text in derived.cluster_dns(config)]
     derived.one_of_each(config, "cluster-dns", servers)
     derived.first_service_ip(config)

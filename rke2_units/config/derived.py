@@ -12,6 +12,7 @@ from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
 from rke2_units.config.settings import DISABLED_BY, HOST_CONTENT
+from rke2_units.errors import UserError
 from rke2_units.model import NodeFacts
 from rke2_units.names import CONTAINERD_SOCKET, Role
 
@@ -67,19 +68,34 @@ def node_external_ips(config: Config) -> tuple[str, ...]:
 def advertise_address(config: Config, facts: NodeFacts) -> str:
     """The address under which this server's kube-apiserver is known.
 
-    Of the node's own it is one of the family of services: kube-apiserver refuses another.
+    It is of the family of the first range of services: kube-apiserver ends for another.
     """
-    family = grammar.network(service_cidrs(config, facts)[0]).version
-    own = node_ips(config, facts)
+    services = grammar.network(service_cidrs(config, facts)[0])
+    given = config.text("advertise-address")
+    if given and grammar.address(given).version != services.version:
+        raise config.error(
+            "advertise-address",
+            f"must be an IPv{services.version} address, like the first range of services ({services}), "
+            f"got {given}",
+        )
     candidates = (
         *_addresses(config, "advertise-address"),
         *node_external_ips(config),
-        *(text for text in own if grammar.address(text).version == family),
-        *own,
+        *node_ips(config, facts),
     )
-    if not candidates:
-        raise config.error("node-ip", "is not set, and the machine has no address", hint="set node-ip")
-    return candidates[0]
+    found = [text for text in candidates if grammar.address(text).version == services.version]
+    if found:
+        return found[0]
+    if config.is_set("node-ip"):
+        raise config.error(
+            "node-ip",
+            f"must have an IPv{services.version} address, like the first range of services ({services})",
+        )
+    # No ConfigurationError, after which nothing is tried again: it may come while a machine boots.
+    raise UserError(
+        f"node-ip is not set, and the machine has no IPv{services.version} address with a default route",
+        hint="set node-ip, or add a default route",
+    )
 
 
 def cluster_cidrs(config: Config, facts: NodeFacts | None = None) -> tuple[str, ...]:

@@ -110,7 +110,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     installation.make_digest_key()
     # Again, with the digests and the key of what is there now.
     again = facts.gather(role, config, environment=os.environ)
-    gathered = replace(again, node_id=gathered.node_id)
+    # By now it has all that makes a node look registered.
+    gathered = replace(again, node_id=gathered.node_id, registered=gathered.registered)
     plan = make_plan(role, config, gathered, release)
     # The data directory and the release may have moved since the role was installed.
     changed = apply.apply(plan, installation=Installation(role, release.name, paths.data))
@@ -144,7 +145,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         paths=paths,
         content_directory=programs.content_directory(config, release),
         foreign_containerd=derived.foreign_containerd(config),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *plan.warnings),
         static_pods=components,
         digests={
             unit: units.planned_digest(plan.file(f"{names.UNIT_DIRECTORY}/{unit}").content)

@@ -21,6 +21,7 @@ from rke2_units.join import server_list
 from rke2_units.join.server_list import ServerList
 from rke2_units.model import NodeFacts
 from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
+from rke2_units.node import network
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan import api_proxy
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
@@ -99,6 +100,13 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         servers=known.servers,
         apiservers=known.apiservers,
         etcd_members=known.members,
+        in_cluster=in_cluster(config, paths),
+        foreign_node_ips=tuple(text for text in config.items("node-ip") if not is_own_address(text)),
+        networks=network.connected(
+            files.read_text("/proc/net/route") or "", files.read_text("/proc/net/ipv6_route") or ""
+        ),
+        manifests=manifests(paths.manifests) if config.items("disable") else None,
+        registered=registered(paths),
     )
 
 
@@ -129,6 +137,46 @@ def has_to_join_etcd(config: Config, paths: Paths) -> bool:
     done = (paths.etcd_wal, paths.etcd_initial)
     is_wanted = config.is_set("server") and server_roles(config).etcd and os.geteuid() == 0
     return is_wanted and not any(os.path.exists(path) for path in done)
+
+
+def in_cluster(config: Config, paths: Paths) -> bool:
+    """Whether the node's cluster was made before. Who may not look for etcd's data takes it to be there."""
+    is_hidden = os.path.isdir(paths.server) and not os.access(paths.server, os.X_OK)
+    joins = config.role is Role.AGENT or config.is_set("server")
+    return joins or is_hidden or os.path.exists(paths.etcd_wal)
+
+
+def is_own_address(text: str) -> bool:
+    """Whether a process of this machine can listen at the address, as etcd does."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((text, 0))
+    except OSError:
+        return False
+    return True
+
+
+def manifests(folder: str) -> frozenset[str] | None:
+    """What `disable` can name below server/manifests: folders, and files without their suffix."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return None
+    found: set[str] = set()
+    for place, folders, names in os.walk(folder):
+        found.update(os.path.relpath(os.path.join(place, name), folder) for name in folders)
+        found.update(os.path.splitext(name)[0] for name in names)
+    return frozenset(found)
+
+
+def registered(paths: Paths) -> dict[str, tuple[str, ...]]:
+    """node-label and node-taint as the last plan had them, by name; {} before the node's first start."""
+    if not os.path.exists(f"{paths.agent}/client-kubelet.crt"):
+        return {}
+    try:
+        written = json.loads(files.read_text(paths.program_settings) or "{}").get("registered", {})
+        return {str(name): tuple(map(str, items)) for name, items in written.items()}
+    except (ValueError, AttributeError, TypeError):
+        return {}
 
 
 def etcd_initial(paths: Paths) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The network namespaces and interfaces that pods leave, and taking them away."""
 
+import ipaddress
 import os
 import re
 import time
@@ -32,6 +33,39 @@ _CALICO = re.compile(r"cali[0-9a-f]{11}")
 _SYS = "/sys/class/net"
 # The kernel takes down a namespace, and the veth pairs into it, in its own time.
 _PATIENCE = 5.0
+# The kernel's flags of a route (linux/route.h, ipv6_route.h): up, through another machine, rejecting, local.
+_UP, _GATEWAY, _REJECT, _LOCAL = 0x1, 0x2, 0x200, 0x80000000
+# Beginnings of interfaces that network plugins make: what is connected through them are the pods.
+_OF_PLUGINS = ("antrea", "cali", "cilium", "cni", "flannel", "kube-", "ovn-k8s", "tunl", "weave")
+
+
+def connected(ipv4: str, ipv6: str) -> tuple[tuple[str, str], ...]:
+    """Interface and range of the networks that this machine is connected to, but for those of pods.
+
+    The texts are /proc/net/route and /proc/net/ipv6_route. Routes through other machines are none, nor are
+    those to one address or to everywhere.
+    """
+    found: list[tuple[str, ipaddress.IPv4Network | ipaddress.IPv6Network]] = []
+    for line in ipv4.splitlines()[1:]:
+        name, destination, _, flags, *_, mask = line.split()[:8]
+        if int(flags, 16) & (_UP | _GATEWAY | _REJECT) == _UP:
+            found.append((name, _network(bytes.fromhex(destination)[::-1], int(mask, 16).bit_count())))
+    for line in ipv6.splitlines():
+        destination, length, _, _, gateway, _, _, _, flags, name = line.split()
+        if int(flags, 16) & (_UP | _GATEWAY | _REJECT | _LOCAL) == _UP and not int(gateway, 16):
+            found.append((name, _network(bytes.fromhex(destination), int(length, 16))))
+    return tuple(
+        (name, str(network))
+        for name, network in dict.fromkeys(found)
+        if 1 < network.prefixlen < network.max_prefixlen
+        and not (network.is_link_local or network.is_multicast or network.is_loopback)
+        and name not in INTERFACES
+        and not name.startswith(_OF_PLUGINS)
+    )
+
+
+def _network(first: bytes, length: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network((first, length), strict=False)
 
 
 def remove_namespaces(pids: Iterable[int]) -> int:

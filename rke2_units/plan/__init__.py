@@ -19,6 +19,7 @@ from rke2_units.plan import (
     programs,
     registries,
     server_files,
+    soundness,
     static_pods,
     supervisor_settings,
     sysctl,
@@ -34,6 +35,7 @@ from rke2_units.release.model import Release
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
     """The full list of files and units of this node. ConfigurationError for values that cannot be."""
+    warnings = soundness.check(config, facts, release)
     paths = Paths(derived.data_directory(config))
     node_name = derived.node_name(config, facts)
     runtime_image = images.reference(config, release, images.RUNTIME_IMAGE)
@@ -101,6 +103,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 static_pods=pods,
                 proxied=api_proxy.apiserver_url(config) if api_proxy.leads_to_apiservers(config) else "",
                 member=etcd.member_name(config, facts),
+                registered={name: config.items(name) for name in soundness.ONLY_WHEN_IT_REGISTERS},
             ),
         )
     )
@@ -122,6 +125,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         files=tuple(files),
         units=wanted,
         enabled=role.unit,
+        warnings=warnings,
     )
 
 

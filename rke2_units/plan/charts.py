@@ -20,6 +20,25 @@ _CLOUD_PROVIDERS = (
     "rke2-ovirt-csi-driver",
 )
 _KUBE_PROXY = "rke2-kube-proxy"
+# Every chart that releases have or had, by its file's name: what `disable` is likely to mean.
+PACKAGED = frozenset(
+    (
+        *(f"rke2-{name}" for name in _NETWORK_PLUGINS),
+        *_CLOUD_PROVIDERS,
+        _KUBE_PROXY,
+        "rke2-calico-crd",
+        "rke2-coredns",
+        "rke2-ingress-nginx",
+        "rke2-metrics-server",
+        "rke2-runtimeclasses",
+        "rke2-security-responder",
+        "rke2-snapshot-controller",
+        "rke2-snapshot-controller-crd",
+        "rke2-snapshot-validation-webhook",
+        "rke2-traefik",
+        "rke2-traefik-crd",
+    )
+)
 
 
 def disabled(config: Config, release: Release) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """etcd's configuration file, and the initial values of its cluster."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from rke2_units import names
 from rke2_units.config import arguments as config_arguments
-from rke2_units.config import derived
+from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.errors import ConfigurationError
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, yaml_text
@@ -19,6 +20,60 @@ _PROGRESS_NOTIFY_NANOSECONDS = 5_000_000_000
 # What etcd's file (embed.Config) wants as text though it may look like a number, and what as a list.
 _TEXTS = frozenset(("auto-compaction-retention", "name", "initial-cluster-token"))
 _LISTS = frozenset(("cipher-suites", "log-outputs"))
+# Arguments that would move etcd away from what is mounted, written down and known of it: why not, and what
+# to do instead. {data} stands for the folder of its data.
+_ELSEWHERE = (
+    "etcd's data is in {data}, which its pod has mounted and by which this server is known as a member",
+    "remove it; for a disk of its own mount that at {data} before the first start",
+)
+_BY_US = ("rke2-units itself makes this server a member of its cluster's etcd", "remove it")
+_ADDRESS = ("servers find each other's etcd at the first node-ip", "remove it, and set node-ip")
+_CERTIFICATE = (
+    "etcd has certificates of the cluster's own authorities, which its clients expect",
+    "remove it",
+)
+_REFUSED = {
+    "data-dir": _ELSEWHERE,
+    "wal-dir": _ELSEWHERE,
+    "config-file": ("rke2-units writes etcd's configuration file", "give its settings as etcd-arg"),
+    "advertise-client-urls": _ADDRESS,
+    "initial-advertise-peer-urls": _ADDRESS,
+    **dict.fromkeys(
+        (
+            "name",
+            "initial-cluster",
+            "initial-cluster-state",
+            "force-new-cluster",
+            "proxy",
+            "discovery",
+            "discovery-config",
+            "discovery-dns-cluster",
+            "discovery-endpoints",
+            "discovery-fallback",
+            "discovery-proxy",
+            "discovery-srv",
+            "discovery-srv-name",
+            "discovery-token",
+        ),
+        _BY_US,
+    ),
+    **dict.fromkeys(
+        (
+            "client-transport-security",
+            "peer-transport-security",
+            *(
+                f"{peer}{name}"
+                for peer in ("", "peer-")
+                for name in ("auto-tls", "cert-file", "client-cert-auth", "key-file", "trusted-ca-file")
+            ),
+        ),
+        _CERTIFICATE,
+    ),
+}
+# Whoever asks etcd does so at these addresses of ours; there may be more.
+_ASKED = ("listen-client-urls", "listen-peer-urls", "listen-metrics-urls")
+_URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^:/\[\]]+):([0-9]{1,5})/?")
+
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
@@ -94,6 +149,11 @@ def join_settings(config: Config, facts: NodeFacts, release: Release) -> dict[st
 
 def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
     """The configuration as data: RKE2's keys that this etcd knows, and the user's etcd-arg."""
+    known = _defaults(config, facts, release)
+    return known | _extra(config, known)
+
+
+def _defaults(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
     paths = Paths(derived.data_directory(config))
     address = addresses.node_ips(config, facts)[0]
     metrics = [addresses.url("http", addresses.LOOPBACK, names.ETCD_METRICS_PORT)]
@@ -125,14 +185,66 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "log-outputs": ["stderr"],
         "socket-options": {"reuse-address": True, "reuse-port": True},
     }
-    known = {key: value for key, value in values.items() if features.has_etcd_key(release, key)}
-    return known | _extra(config.items("etcd-arg"), known)
+    return {key: value for key, value in values.items() if features.has_etcd_key(release, key)}
 
 
-def _extra(items: tuple[str, ...], known: Mapping[str, object]) -> dict[str, object]:
+def problems(config: Config, facts: NodeFacts, release: Release) -> list[ConfigurationError]:
+    """What the user cannot give etcd, all of it: no part of this project would find its data or reach it."""
+    paths = Paths(derived.data_directory(config))
+    found = [
+        _argument_error(config, key, *(text.format(data=paths.etcd_data) for text in _REFUSED[key]))
+        for key in _extra(config, _defaults(config, facts, release))
+        if key in _REFUSED
+    ]
+    return [*found, *_unheard(config, facts, release), *_mounts_over_data(config, paths)]
+
+
+def _unheard(config: Config, facts: NodeFacts, release: Release) -> Iterator[ConfigurationError]:
+    known = _defaults(config, facts, release)
+    extra = _extra(config, known)
+    for key in _ASKED:
+        offered = [_URL.fullmatch(text) for text in str(extra.get(key, known[key])).split(",")]
+        for asked in str(known[key]).split(","):
+            if not any(_reaches(url, asked) for url in offered if url):
+                yield _argument_error(
+                    config, key, f"etcd would not answer at {asked}", f"add to ours: {key}+=URL"
+                )
+
+
+def _reaches(url: re.Match[str], asked: str) -> bool:
+    wanted = _URL.fullmatch(asked)
+    assert wanted is not None  # noqa: S101 - one of our own
+    anywhere = ("[::]",) if wanted[2].startswith("[") else ("0.0.0.0", "[::]")
+    return (url[1], url[3]) == (wanted[1], wanted[3]) and url[2] in (wanted[2], *anywhere)
+
+
+def _mounts_over_data(config: Config, paths: Paths) -> Iterator[ConfigurationError]:
+    for index, mount in enumerate(derived.extra_mounts(config, names.ETCD)):
+        is_over = f"{mount.destination.rstrip('/')}/".startswith(f"{paths.etcd_data}/")
+        if is_over and mount.source.rstrip("/") != mount.destination.rstrip("/"):
+            yield config.error(
+                "etcd-extra-mount",
+                f"must not put {mount.source} over etcd's data in {paths.etcd_data}",
+                index=index,
+                hint=f"mount the disk itself at {paths.etcd_data} before the first start",
+            )
+
+
+def _argument_error(config: Config, key: str, why: str, hint: str) -> ConfigurationError:
+    named = [_key(item) for item in config.items("etcd-arg")]
+    index = len(named) - 1 - named[::-1].index(key)
+    return config.error("etcd-arg", f"{key} cannot be used: {why}", index=index, hint=hint)
+
+
+def _key(item: str) -> str:
+    return grammar.argument(item)[0].rstrip("+-")
+
+
+def _extra(config: Config, known: Mapping[str, object]) -> dict[str, object]:
     """The user's arguments, merged with ours where they add to one, as values of the file."""
     named = {key: value for key, value in known.items() if isinstance(value, str)}
-    merged = config_arguments.merge_values(named, items)
+    named |= {key: ",".join(value) for key, value in known.items() if isinstance(value, list)}
+    merged = config_arguments.merge_values(named, config.items("etcd-arg"))
     return {
         key: typed(key, ",".join(values)) for key, values in merged.items() if [named.get(key)] != values
     }

@@ -7,11 +7,12 @@ cloud-provider=external is given only where a cloud-controller-manager runs, RKE
 Node roles are labels that only a controller may set, so node-label is passed on as it is.
 """
 
+from collections.abc import Mapping, Sequence
+
 from rke2_units import names
 from rke2_units.config import arguments as config_arguments
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
-from rke2_units.errors import ConfigurationError
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths
 from rke2_units.plan import addresses, cgroups, cloud_controller, environment, yaml_text
@@ -35,6 +36,15 @@ _LOG_FLAGS = frozenset(
         "stderrthreshold",
     )
 )
+# Lists and maps that are fields of our file, by the flag that takes their place; a map's sign on it.
+_LISTS_IN_FILE = {
+    "allowed-unsafe-sysctls": ("allowedUnsafeSysctls", ""),
+    "cluster-dns": ("clusterDNS", ""),
+    "eviction-hard": ("evictionHard", "<"),
+    "eviction-minimum-reclaim": ("evictionMinimumReclaim", "="),
+}
+# The last of several counts alone.
+_TAINTS = "register-with-taints"
 _OWN_FLAGS = ("config", "config-dir")
 
 
@@ -120,14 +130,40 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
 
 def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
     """The kubelet's command line after the program, with the user's kubelet-arg merged in."""
-    extra = [item for item in config.items("kubelet-arg") if _flag(item) not in _LOG_FLAGS]
-    for item in extra:
+    items = config.items("kubelet-arg")
+    for index, item in enumerate(items):
         if _flag(item) in _OWN_FLAGS:
-            raise ConfigurationError(
-                f"{config.source('kubelet-arg')}: kubelet-arg {_flag(item)} is set by rke2-units itself",
+            raise config.error(
+                "kubelet-arg",
+                f"{_flag(item)} is set by rke2-units itself",
+                index=index,
                 hint=_drop_in_hint(config, release),
             )
-    return config_arguments.merge_arguments(default_arguments(config, facts, release), extra)
+    extra = [item for item in items if _flag(item) not in _LOG_FLAGS]
+    in_file = _added_to(extra, config, settings(config, facts, release))
+    defaults = {**in_file, **default_arguments(config, facts, release)}
+    return config_arguments.merge_arguments(defaults, extra, joined=in_file.keys() | {_TAINTS})
+
+
+def _added_to(extra: Sequence[str], config: Config, fields: Mapping[str, object]) -> dict[str, str]:
+    """The defaults of those flags that the user adds to and whose default is a field of the file.
+
+    A flag takes the place of the whole field, so the default has to be on the command line, too.
+    """
+    found = {
+        flag: ",".join(sign.join(pair) for pair in _pairs(fields.get(field)))
+        for flag, (field, sign) in _LISTS_IN_FILE.items()
+    }
+    if "registerWithTaints" in fields:
+        found[_TAINTS] = ",".join(config.items("node-taint"))
+    added_to = {_flag(item) for item in extra if grammar.argument(item)[0] != _flag(item)}
+    return {flag: text for flag, text in found.items() if text and flag in added_to}
+
+
+def _pairs(field: object) -> list[tuple[str, ...]]:
+    if isinstance(field, Mapping):
+        return [(str(key), str(value)) for key, value in field.items()]
+    return [(str(item),) for item in field] if isinstance(field, list) else []
 
 
 def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
@@ -149,7 +185,7 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
     if config.items("node-label"):
         flags["node-labels"] = ",".join(config.items("node-label"))
     if config.items("node-taint"):
-        flags["register-with-taints"] = ",".join(config.items("node-taint"))
+        flags[_TAINTS] = ",".join(config.items("node-taint"))
     if config.text("cloud-provider-name"):
         flags["cloud-provider"] = config.text("cloud-provider-name")
     elif cloud_controller.handles_nodes(config, release):

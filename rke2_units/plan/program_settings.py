@@ -107,8 +107,12 @@ def text(
     static_pods: Sequence[StaticPod],
     proxied: str = "",
     member: str = "",
+    registered: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """The settings file's content. `proxied`, `member`: as in facts()."""
+    """The settings file's content. `proxied`, `member`: as in facts().
+
+    `registered` is for the next plan: what a node that has registered by then can no longer be given.
+    """
     components = {pod.component for pod in static_pods}
     # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
     known = {"kubelet", *components, *([names.KUBE_APISERVER] if proxied else [])}
@@ -151,6 +155,7 @@ def text(
             }
             for pod in static_pods
         },
+        "registered": registered or {},
         "facts": {name: fact for name, fact in facts(paths, proxied, member).items() if name in known},
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -54,6 +54,8 @@ ADMISSION_PLUGINS: dict[str, Minors] = {
 }
 
 _TRAEFIK = Minors(since=36)
+# Services' addresses are objects, and no longer a bitmap as well (DisableAllocatorDualWrite).
+_SERVICES_WITHOUT_BITMAP = Minors(since=34)
 
 _PROBE_PATHS: dict[tuple[str, str], list[tuple[Minors, str]]] = {
     (names.KUBE_SCHEDULER, "livez"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/livez")],
@@ -96,6 +98,13 @@ def has_etcd_key(release: Release, key: str) -> bool:
 def default_ingress(release: Release) -> str:
     """The ingress controller of a new cluster of this release."""
     return "traefik" if _TRAEFIK.hold(release) else "ingress-nginx"
+
+
+def service_range_bits(release: Release, family: int) -> int:
+    """How many bits kube-apiserver lets a range of services have for addresses; `family` is 4 or 6."""
+    if not _SERVICES_WITHOUT_BITMAP.hold(release):
+        return 20
+    return 64 if family == 6 else 32
 
 
 def probe_path(release: Release, component: str, endpoint: str) -> str:

@@ -284,3 +284,26 @@ def test_no_configuration_makes_a_traceback_or_half_a_render(
     assert "defect" not in printed
     assert (folder / "out").exists() == (ended == 0), printed
     assert not list(folder.rglob(".rke2-units-*"))
+
+
+def test_each_thing_that_is_wrong_is_a_line_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("node-lable: a=b\nselinux: true\nembedded-registry: true\n")
+    assert invoke(["render", "--root", f"{tmp_path}/out", "--config", f"{file}"]) == ExitCode.CONFIGURATION
+    assert capsys.readouterr().err.splitlines() == [
+        f"rke2-units: {file}:1: unknown key 'node-lable'",
+        "  -> did you mean node-label?",
+        f"rke2-units: {file}:2: selinux cannot be used: rke2-units does not support SELinux",
+        f"rke2-units: {file}:3: embedded-registry cannot be used: rke2-units has no embedded registry",
+    ]
+
+
+def test_a_diff_warns_beside_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("node-ip: 203.0.113.77\n")
+    invoke(["diff", "--role", "server", "--config", f"{file}"])
+    said = capsys.readouterr()
+    assert f"warning: {file}:1: node-ip 203.0.113.77 is on no interface of this machine" in said.err
+    assert "warning" not in said.out

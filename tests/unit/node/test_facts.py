@@ -293,3 +293,57 @@ def test_the_administrators_drop_ins_are_facts(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(facts, "node_ips", lambda: ("192.0.2.1",))
     config = make_config(Role.AGENT, {**AGENT, "data-dir": str(tmp_path)})
     assert facts.gather(Role.AGENT, config, environment={}).digests.keys() >= set(drop_ins)
+
+
+def test_a_cluster_is_there_where_etcd_has_data_or_others_are_joined(tmp_path: Path) -> None:
+    paths = Paths(os.fspath(tmp_path))
+    alone = make_config(Role.SERVER, {})
+    joins = {"server": "https://10.0.0.1:9345", "token": "x"}
+    assert not facts.in_cluster(alone, paths)
+    assert facts.in_cluster(make_config(Role.SERVER, joins), paths)
+    assert facts.in_cluster(make_config(Role.AGENT, joins), paths)
+    Path(paths.etcd_wal).mkdir(parents=True)
+    assert facts.in_cluster(alone, paths)
+
+
+def test_who_may_not_look_for_etcds_data_takes_it_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths(os.fspath(tmp_path))
+    Path(paths.server).mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != paths.server)
+    assert facts.in_cluster(make_config(Role.SERVER, {}), paths)
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [("127.0.0.1", True), ("127.1.2.3", True), ("203.0.113.77", False), ("2001:db8::77", False)],
+)
+def test_an_address_is_this_machines_when_one_can_listen_at_it(address: str, own: bool) -> None:
+    assert facts.is_own_address(address) is own
+
+
+def test_disable_can_name_files_and_folders_of_the_manifests(tmp_path: Path) -> None:
+    folder = tmp_path / "manifests"
+    assert facts.manifests(os.fspath(folder)) is None
+    (folder / "a/b").mkdir(parents=True)
+    (folder / "rke2-x.yaml").touch()
+    (folder / "a/my.app.yml").touch()
+    assert facts.manifests(os.fspath(folder)) == frozenset(("rke2-x", "a", "a/b", "my.app"))
+
+
+def test_what_a_node_has_registered_with_is_in_the_last_plan(tmp_path: Path) -> None:
+    paths = Paths(os.fspath(tmp_path))
+    for path in (paths.program_settings, f"{paths.agent}/client-kubelet.crt"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    settings = Path(paths.program_settings)
+    settings.write_text(json.dumps({"registered": {"node-label": ["a=b"], "node-taint": []}}))
+    # Not started yet: it registers with what it is given now.
+    assert facts.registered(paths) == {}
+    Path(f"{paths.agent}/client-kubelet.crt").touch()
+    assert facts.registered(paths) == {"node-label": ("a=b",), "node-taint": ()}
+    for text in ("{}", "[]", "not JSON", '{"registered": 5}', '{"registered": {"node-label": 5}}'):
+        settings.write_text(text)
+        assert facts.registered(paths) == {}
+    settings.unlink()
+    assert facts.registered(paths) == {}

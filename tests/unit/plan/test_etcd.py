@@ -5,13 +5,15 @@ import pytest
 import yaml
 
 from rke2_units import names
-from rke2_units.config.load import make_config
+from rke2_units.config.load import make_config, of_files
+from rke2_units.config.yaml_file import parse
+from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.names import Paths, Role
-from rke2_units.plan import etcd
+from rke2_units.plan import etcd, make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
-from tests.unit.plan.cases import MACHINE
+from tests.unit.plan.cases import JOINING, MACHINE
 
 NEW = release(DEFAULT)
 
@@ -105,6 +107,7 @@ def test_each_etcd_is_given_the_keys_that_it_knows(
         ("log-level=debug", "log-level", "debug"),
         ("feature-gates+=X=true", "feature-gates", "InitialCorruptCheck=true,X=true"),
         ("listen-metrics-urls=http://0.0.0.0:2381", "listen-metrics-urls", "http://0.0.0.0:2381"),
+        ("log-outputs+=/var/log/etcd.log", "log-outputs", ["stderr", "/var/log/etcd.log"]),
     ],
 )
 def test_extra_arguments_become_values_as_etcds_file_wants_them(
@@ -114,3 +117,117 @@ def test_extra_arguments_become_values_as_etcds_file_wants_them(
     assert found[key] == value
     assert type(found[key]) is type(value)
     assert found.keys() - {key} == read().keys() - {key}
+
+
+def problems(values: dict[str, object], facts: NodeFacts = MACHINE) -> list[str]:
+    """As the plan tells them: where it makes one, etcd gets these values."""
+    config = make_config(Role.SERVER, values)
+    try:
+        make_plan(Role.SERVER, config, facts, NEW)
+    except ConfigurationError as error:
+        return [str(each) for each in error.each()]
+    return []
+
+
+DATA = "/var/lib/rancher/rke2/server/db/etcd"
+_ELSEWHERE = (
+    f"cannot be used: etcd's data is in {DATA}, which its pod has mounted and by which this server is known "
+    f"as a member (remove it; for a disk of its own mount that at {DATA} before the first start)"
+)
+
+
+@pytest.mark.parametrize("facts", [MACHINE, replace(MACHINE, etcd_join=True)], ids=["alone", "joining"])
+def test_etcds_data_and_name_cannot_move_away_from_what_knows_them(facts: NodeFacts) -> None:
+    assert problems({"etcd-arg": ["data-dir=/data/etcd"]}, facts) == [
+        f"test: etcd-arg data-dir {_ELSEWHERE}"
+    ]
+    assert problems({"etcd-arg": ["wal-dir=/data/wal", "name=vegetable"]}, facts) == [
+        "test: etcd-arg name cannot be used: rke2-units itself makes this server a member of its cluster's "
+        "etcd (remove it)",
+        f"test: etcd-arg wal-dir {_ELSEWHERE}",
+    ]
+
+
+def test_a_refused_argument_names_its_own_line() -> None:
+    text = "etcd-arg:\n- max-txn-ops=5\n- --wal-dir=/data/wal\n- snapshot-count=9\n"
+    config = of_files(Role.SERVER, [parse(text.encode(), "f")])
+    assert [str(each)[:21] for each in etcd.problems(config, MACHINE, NEW)] == ["f:3: etcd-arg wal-dir"]
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "initial-cluster=a=https://192.0.2.1:2380",
+        "initial-cluster+=a=https://192.0.2.1:2380",
+        "initial-cluster-state=existing",
+        "initial-advertise-peer-urls=https://198.51.100.1:2380",
+        "advertise-client-urls=https://198.51.100.1:2379",
+        "force-new-cluster",
+        "discovery-srv=example.com",
+        "config-file=/etc/etcd.yaml",
+        "cert-file=/etc/a.crt",
+        "peer-trusted-ca-file=/etc/a.crt",
+        "client-cert-auth=false",
+        "auto-tls",
+        # Nobody of ours would get an answer there.
+        "listen-client-urls=https://192.0.2.10:2379",
+        "listen-client-urls=http://0.0.0.0:2379",
+        "listen-client-urls=https://0.0.0.0:12379",
+        "listen-peer-urls=https://192.0.2.10:2380",
+        "listen-metrics-urls=http://192.0.2.10:2381",
+        "listen-metrics-urls=",
+    ],
+)
+def test_what_takes_etcd_out_of_reach_is_refused(argument: str) -> None:
+    key = argument.partition("=")[0].rstrip("+")
+    [problem] = dict.fromkeys(line[:40] for line in problems({"etcd-arg": [argument]}))
+    assert problem.startswith(f"test: etcd-arg {key} cannot be used: "[:40])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "quota-backend-bytes=8589934592",
+        "heartbeat-interval=300",
+        "election-timeout=3000",
+        "auto-compaction-mode=periodic",
+        "auto-compaction-retention=1h",
+        "snapshot-count=5000",
+        "max-request-bytes=10485760",
+        "max-wals=3",
+        "log-level=warn",
+        "experimental-compact-hash-check-enabled=true",
+        "initial-cluster-token=mine",
+        "unsafe-no-fsync",
+        "metrics=extensive",
+        "listen-metrics-urls=http://0.0.0.0:2381",
+        "listen-metrics-urls=http://127.0.0.1:2381,http://192.0.2.10:2381",
+        "listen-metrics-urls+=http://198.51.100.1:2381",
+        "listen-client-urls=https://[::]:2379",
+        "listen-peer-urls-=https://198.51.100.1:2380",
+        # As it is anyway.
+        f"data-dir={DATA}",
+    ],
+)
+def test_what_users_of_rke2_give_etcd_is_passed_on(argument: str) -> None:
+    assert problems({"etcd-arg": [argument]}) == []
+
+
+@pytest.mark.parametrize(
+    ("mount", "refused"),
+    [
+        (f"/data/etcd:{DATA}", True),
+        (f"/data/etcd:{DATA}/", True),
+        (f"/data/wal:{DATA}/member/wal", True),
+        (f"{DATA}:{DATA}", False),
+        ("/data:/data", False),
+        (f"/data:{DATA}-2", False),
+    ],
+)
+def test_no_mount_may_hide_etcds_data(mount: str, refused: bool) -> None:
+    assert bool(problems({"etcd-extra-mount": [mount]})) == refused
+
+
+def test_who_has_no_etcd_is_not_asked_about_it() -> None:
+    values: dict[str, object] = {**JOINING, "disable-etcd": True, "etcd-arg": ["data-dir=/data/etcd"]}
+    assert problems(values, replace(MACHINE, etcd_members=("192.0.2.9:2379",))) == []

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rke2_units.config.load import make_config
+from rke2_units.config.load import make_config, of_files
+from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import APPLIER_UNIT, KUBELET_UNIT, Paths, Role
@@ -172,3 +173,64 @@ def test_proxies_reach_the_kubelet_in_a_secret_file() -> None:
     assert (file.mode, file.secret, file.restarts) == (0o600, True, (KUBELET_UNIT, APPLIER_UNIT))
     assert 'http_proxy="http://u:p@proxy"\n' in file.content
     assert "GOGC" not in file.content
+
+
+def flags(items: list[str], values: dict[str, object] | None = None, of: Release = NEW) -> list[str]:
+    """The flags among the kubelet's arguments that the user has named."""
+    config = make_config(Role.SERVER, {**(values or {}), "kubelet-arg": items})
+    names_given = {item.partition("=")[0].rstrip("+-") for item in items}
+    found = kubelet.arguments(config, MACHINE, of)
+    return [text for text in found if text.partition("=")[0].removeprefix("--") in names_given]
+
+
+@pytest.mark.parametrize(
+    ("items", "values", "expected"),
+    [
+        (
+            ["allowed-unsafe-sysctls+=net.core.somaxconn", "eviction-hard+=memory.available<500Mi"],
+            {"enable-servicelb": True},
+            [
+                "--allowed-unsafe-sysctls=net.ipv4.ip_forward,net.ipv6.conf.all.forwarding,net.core.somaxconn",
+                "--eviction-hard=imagefs.available<5%,nodefs.available<5%,memory.available<500Mi",
+            ],
+        ),
+        (
+            ["eviction-hard+=memory.available<500Mi", "eviction-hard-=pid.available<5%"],
+            {},
+            [
+                "--eviction-hard=pid.available<5%,imagefs.available<5%,nodefs.available<5%,memory.available<500Mi"
+            ],
+        ),
+        (
+            ["eviction-minimum-reclaim+=memory.available=1Gi"],
+            {},
+            [
+                "--eviction-minimum-reclaim=imagefs.available=10%,nodefs.available=10%,memory.available=1Gi",
+            ],
+        ),
+        (["cluster-dns-=169.254.20.10"], {}, ["--cluster-dns=169.254.20.10,10.43.0.10"]),
+        (
+            ["register-with-taints+=b:NoExecute"],
+            {"node-taint": "a=1:NoSchedule"},
+            ["--register-with-taints=a=1:NoSchedule,b:NoExecute"],
+        ),
+        # Without a default there is nothing to add to, and = takes the default's place.
+        (["allowed-unsafe-sysctls+=a.b"], {}, ["--allowed-unsafe-sysctls=a.b"]),
+        (["eviction-hard=memory.available<500Mi"], {}, ["--eviction-hard=memory.available<500Mi"]),
+    ],
+)
+def test_what_is_added_to_a_default_of_the_file_keeps_it(
+    items: list[str], values: dict[str, object], expected: list[str]
+) -> None:
+    assert flags(items, values) == expected
+
+
+def test_taints_that_are_added_to_others_are_one_flag_in_an_old_release_too() -> None:
+    found = flags(["register-with-taints+=b:NoExecute"], {"node-taint": "a=1:NoSchedule"}, OLD)
+    assert found == ["--register-with-taints=a=1:NoSchedule,b:NoExecute"]
+
+
+def test_a_flag_that_is_ours_names_its_own_line() -> None:
+    text = b"kubelet-arg:\n- max-pods=5\n- config=/etc/kubelet.yaml\n- v=2\n"
+    with pytest.raises(ConfigurationError, match="^f:3: kubelet-arg config is set by"):
+        kubelet.arguments(of_files(Role.SERVER, [parse(text, "f")]), MACHINE, NEW)

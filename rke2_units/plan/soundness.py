@@ -1,0 +1,113 @@
+"""What cannot work on this node, and what is allowed but not wise."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from rke2_units.config import derived
+from rke2_units.config.config import Config
+from rke2_units.errors import Collected
+from rke2_units.model import NodeFacts
+from rke2_units.plan import charts, cluster_ranges, etcd
+from rke2_units.release.model import Release
+
+# What the kubelet says of its node once.
+ONLY_WHEN_IT_REGISTERS = ("node-label", "node-taint")
+
+
+def check(config: Config, facts: NodeFacts, release: Release) -> tuple[str, ...]:
+    """Warnings, one line each. ConfigurationError for what cannot work, all of it at once.
+
+    What a cluster was made with stays as it is: there it is a warning.
+    """
+    errors = Collected()
+    warnings = []
+    for error in cluster_ranges.problems(config, facts, release):
+        if facts.in_cluster:
+            warnings.append(str(error))
+        else:
+            errors.add(error)
+    if derived.server_roles(config).etcd:
+        for error in etcd.problems(config, facts, release):
+            errors.add(error)
+    errors.raise_any()
+    return (
+        *warnings,
+        *_foreign_addresses(config, facts),
+        *_own_networks(config, facts),
+        *_unknown_names(config, facts),
+        *_registered(config, facts),
+    )
+
+
+def _foreign_addresses(config: Config, facts: NodeFacts) -> Iterator[str]:
+    for index, text in enumerate(config.items("node-ip")):
+        if text in facts.foreign_node_ips:
+            yield str(
+                config.error(
+                    "node-ip",
+                    f"{text} is on no interface of this machine: neither etcd nor the kubelet can use it",
+                    index=index,
+                    hint="an address that leads here from outside is a node-external-ip",
+                )
+            )
+
+
+def _own_networks(config: Config, facts: NodeFacts) -> Iterator[str]:
+    for name, index, network in cluster_ranges.of_machines_apart(config, facts):
+        for interface, text in facts.networks:
+            own = ipaddress.ip_network(text)
+            if own.version == network.version and own.overlaps(network):
+                yield str(
+                    cluster_ranges.error_of_range(
+                        config,
+                        name,
+                        f"{network} overlaps with {own}, which this machine is connected to ({interface}): "
+                        "what has an address in both cannot be reached",
+                        index,
+                    )
+                )
+
+
+def _unknown_names(config: Config, facts: NodeFacts) -> Iterator[str]:
+    if facts.manifests is None:
+        return
+    for index, name in enumerate(config.items("disable")):
+        if name in charts.PACKAGED or name in facts.manifests:
+            continue
+        # Only for the warning: it is slow to load.
+        import difflib
+
+        close = difflib.get_close_matches(name, [*charts.PACKAGED, *facts.manifests], n=1)
+        yield str(
+            config.error(
+                "disable",
+                f"names {name!r}, which is no packaged chart and nothing in server/manifests",
+                index=index,
+                hint=f"did you mean {close[0]}?" if close else None,
+            )
+        )
+
+
+def _registered(config: Config, facts: NodeFacts) -> Iterator[str]:
+    for name, before in facts.registered.items():
+        now = config.items(name)
+        if set(now) == set(before):
+            continue
+        what = name.removeprefix("node-")
+        gone = [f"{_key(item)}-" for item in before if _key(item) not in map(_key, now)]
+        new = [item for item in now if item not in before]
+        node = derived.node_name(config, facts)
+        yield str(
+            config.error(
+                name,
+                "has changed and counts only when a node registers, which this one has done",
+                hint=f"kubectl {what} node {node} --overwrite {' '.join((*gone, *new))}",
+            )
+        )
+
+
+def _key(item: str) -> str:
+    """Of a label its key, of a taint key and effect, as `kubectl` wants what it is to take away."""
+    left, _, effect = item.partition(":")
+    key = left.partition("=")[0]
+    return f"{key}:{effect}" if effect else key
