@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Man pages from Markdown: man_pages.py DIRECTORY
 
-docs/man/NAME.SECTION.md becomes NAME.SECTION; "{settings}" stands for the reference of all keys.
+docs/man/NAME.SECTION.md becomes NAME.SECTION.
 """
 
 import subprocess
@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rke2_units import __version__  # noqa: E402
-from rke2_units.config import reference  # noqa: E402
 
 
 def main() -> None:
@@ -20,8 +19,7 @@ def main() -> None:
     pandoc = ["pandoc", "--standalone", "--from=markdown-smart", "--to=man"]
     pandoc += [f"--metadata=footer:rke2-units {__version__}"]
     for page in sorted((ROOT / "docs" / "man").glob("*.md")):
-        text = page.read_text().replace("{settings}", reference.markdown_table())
-        subprocess.run([*pandoc, f"--output={directory / page.stem}"], input=text, text=True, check=True)
+        subprocess.run([*pandoc, f"--output={directory / page.stem}", page], check=True)
 
 
 if __name__ == "__main__":
