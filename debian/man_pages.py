@@ -19,7 +19,9 @@ def main() -> None:
     pandoc = ["pandoc", "--standalone", "--from=markdown-smart", "--to=man"]
     pandoc += [f"--metadata=footer:rke2-units {__version__}"]
     for page in sorted((ROOT / "docs" / "man").glob("*.md")):
-        subprocess.run([*pandoc, f"--output={directory / page.stem}", page], check=True)
+        # pandoc ends an item's indentation at a line break; in a paragraph of its own a line keeps it.
+        text = page.read_text().replace("\\\n    ", "\n\n    ")
+        subprocess.run([*pandoc, f"--output={directory / page.stem}"], input=text, text=True, check=True)
 
 
 if __name__ == "__main__":
