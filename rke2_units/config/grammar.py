@@ -28,6 +28,7 @@ PROBE_FIELDS = ("initial-delay-seconds", "timeout-seconds", "failure-threshold",
 # Compiled when first used: reading the configuration is part of every start.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
+_DOMAIN = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*"
 _HOSTNAME = r"(?:\*\.)?[a-z0-9_][a-z0-9_-]{0,62}(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\.?"
 _QUALIFIED_PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _QUANTITY = r"(\d+(?:\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?"
@@ -220,6 +221,13 @@ def subdomain(text: str) -> str:
     """A DNS name in lower case, as Kubernetes wants names (RFC 1123 subdomain)."""
     if len(text) > 253 or not _match(_SUBDOMAIN, text):
         raise ValueError("a DNS name of lower-case letters, digits, '-' and '.'")
+    return text
+
+
+def cluster_domain(text: str) -> str:
+    """A DNS name, of either case and with `_`: clusters of RKE2 may have one that a new one does not get."""
+    if len(text) > 253 or not _match(_DOMAIN, text):
+        raise ValueError("a DNS name such as cluster.local")
     return text
 
 

@@ -250,7 +250,7 @@ def _networking() -> tuple[Setting, ...]:
             "The domain of the cluster's names.",
             default="cluster.local",
             roles=SERVER,
-            check=grammar.subdomain,
+            check=grammar.cluster_domain,
         ),
         Setting(
             "egress-selector-mode",

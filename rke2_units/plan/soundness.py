@@ -3,9 +3,9 @@
 import ipaddress
 from collections.abc import Iterator
 
-from rke2_units.config import derived
+from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
-from rke2_units.errors import Collected
+from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.plan import charts, cluster_ranges, etcd
 from rke2_units.release.model import Release
@@ -21,7 +21,7 @@ def check(config: Config, facts: NodeFacts, release: Release) -> tuple[str, ...]
     """
     errors = Collected()
     warnings = []
-    for error in cluster_ranges.problems(config, facts, release):
+    for error in (*cluster_ranges.problems(config, facts, release), *_domain(config)):
         if facts.in_cluster:
             warnings.append(str(error))
         else:
@@ -37,6 +37,13 @@ def check(config: Config, facts: NodeFacts, release: Release) -> tuple[str, ...]
         *_unknown_names(config, facts),
         *_registered(config, facts),
     )
+
+
+def _domain(config: Config) -> Iterator[ConfigurationError]:
+    try:
+        grammar.subdomain(config.text("cluster-domain"))
+    except ValueError as error:
+        yield config.error("cluster-domain", f"must be {error}, got {config.text('cluster-domain')!r}")
 
 
 def _foreign_addresses(config: Config, facts: NodeFacts) -> Iterator[str]:

@@ -94,6 +94,7 @@ BAD: list[tuple[Callable[[str], object], list[str]]] = [
         + ["/run/a b", "/run/k3s/containerd/containerd.sock", "unix:///run/crio/crio.sock"],
     ),
     (grammar.subdomain, ["", "A", "a_b", "-a", "a-", "a..b", ".a", "a.", "x" * 64, "a." * 127 + "a"]),
+    (grammar.cluster_domain, ["", "a..b", "a b", "a.", "-a", "a/b", "ä", "x" * 64, "a." * 127 + "a"]),
     (grammar.node_name, ["", "a_b", "-a", "a" * 64, "ä", "a b"]),
     (grammar.host, ["", "https://a", "a b", "1.2.3", "10.0.0.0/8", "*", "a.*.b", "x" * 254]),
     (

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rke2_units.config.load import make_config
+from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.names import Role
 from rke2_units.plan import make_plan
@@ -90,3 +91,15 @@ def test_labels_and_taints_that_come_too_late() -> None:
         "(kubectl taint node node1 --overwrite t:NoSchedule- u:NoExecute)",
     )
     assert warnings(changed) == ()
+
+
+@pytest.mark.parametrize("domain", ["Cluster.Local", "my_cluster.local"])
+def test_a_cluster_keeps_a_domain_that_a_new_one_does_not_get(domain: str) -> None:
+    values: dict[str, object] = {"cluster-domain": domain}
+    problem = (
+        f"test: cluster-domain must be a DNS name of lower-case letters, digits, '-' and '.', got '{domain}'"
+    )
+    with pytest.raises(ConfigurationError) as error:
+        warnings(values)
+    assert str(error.value) == problem
+    assert warnings(values, replace(MACHINE, in_cluster=True)) == (problem,)
