@@ -59,7 +59,11 @@ def _overlaps(config: Config, facts: NodeFacts) -> Iterator[ConfigurationError]:
         for service in _networks(derived.service_cidrs(config, facts)):
             if cluster.version == service.version and cluster.overlaps(service):
                 name = "service-cidr" if config.is_set("service-cidr") else "cluster-cidr"
-                yield config.error(name, f"must not overlap: pods are in {cluster}, services in {service}")
+                yield config.error(
+                    name,
+                    f"must not overlap: pods are in {cluster}, services in {service}",
+                    hint="take others; a cluster that has them keeps them (etcd has data, or server is set)",
+                )
 
 
 def _sizes_of_services(config: Config, facts: NodeFacts, release: Release) -> Iterator[ConfigurationError]:

@@ -13,6 +13,9 @@ from rke2_units.release.model import Release
 # What the kubelet says of its node once.
 ONLY_WHEN_IT_REGISTERS = ("node-label", "node-taint")
 
+# Said of what a new cluster would be refused for.
+KEPT = "a new cluster would be refused; this one keeps what it was made with"
+
 
 def check(config: Config, facts: NodeFacts, release: Release) -> tuple[str, ...]:
     """Warnings, one line each. ConfigurationError for what cannot work, all of it at once.
@@ -23,7 +26,7 @@ def check(config: Config, facts: NodeFacts, release: Release) -> tuple[str, ...]
     warnings = []
     for error in (*cluster_ranges.problems(config, facts, release), *_domain(config)):
         if facts.in_cluster:
-            warnings.append(str(error))
+            warnings.append(f"{error.message} ({KEPT})")
         else:
             errors.add(error)
     if derived.server_roles(config).etcd:

@@ -8,7 +8,7 @@ from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.names import Role
-from rke2_units.plan import make_plan
+from rke2_units.plan import make_plan, soundness
 from rke2_units.release.table import DEFAULT, release
 from tests.unit.plan.cases import CASES, MACHINE
 
@@ -102,4 +102,4 @@ def test_a_cluster_keeps_a_domain_that_a_new_one_does_not_get(domain: str) -> No
     with pytest.raises(ConfigurationError) as error:
         warnings(values)
     assert str(error.value) == problem
-    assert warnings(values, replace(MACHINE, in_cluster=True)) == (problem,)
+    assert warnings(values, replace(MACHINE, in_cluster=True)) == (f"{problem} ({soundness.KEPT})",)
