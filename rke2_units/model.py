@@ -58,8 +58,8 @@ class NodeFacts:
     etcd_members: tuple[str, ...] = ()
     # Whether the cluster is there already: this server has etcd's data, or the node joins others.
     in_cluster: bool = False
-    # Those of `node-ip` that no interface has.
-    foreign_node_ips: tuple[str, ...] = ()
+    # Those of `node-ip` and `bind-address` that no interface has.
+    foreign_addresses: tuple[str, ...] = ()
     # The networks that the machine is connected to, without those of network plugins: (interface, range).
     networks: tuple[tuple[str, str], ...] = ()
     # What `disable` can name in server/manifests; None: not known.

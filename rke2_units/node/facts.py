@@ -27,6 +27,7 @@ from rke2_units.plan import api_proxy
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 from rke2_units.plan.helm import PROGRAM as HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
+from rke2_units.plan.soundness import LISTENED_AT
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
 SSL_DIRECTORIES = (
@@ -101,7 +102,9 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         apiservers=known.apiservers,
         etcd_members=known.members,
         in_cluster=in_cluster(config, paths),
-        foreign_node_ips=tuple(text for text in config.items("node-ip") if not is_own_address(text)),
+        foreign_addresses=tuple(
+            text for name in LISTENED_AT for text in config.items(name) if not is_own_address(text)
+        ),
         networks=network.connected(
             files.read_text("/proc/net/route") or "", files.read_text("/proc/net/ipv6_route") or ""
         ),

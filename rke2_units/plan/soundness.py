@@ -10,6 +10,11 @@ from rke2_units.model import NodeFacts
 from rke2_units.plan import charts, cluster_ranges, etcd
 from rke2_units.release.model import Release
 
+# Settings whose addresses are this machine's, and what else an address may be.
+LISTENED_AT = {
+    "node-ip": "an address that leads here from outside is a node-external-ip",
+    "bind-address": None,
+}
 # What the kubelet says of its node once.
 ONLY_WHEN_IT_REGISTERS = ("node-label", "node-taint")
 
@@ -50,16 +55,11 @@ def _domain(config: Config) -> Iterator[ConfigurationError]:
 
 
 def _foreign_addresses(config: Config, facts: NodeFacts) -> Iterator[str]:
-    for index, text in enumerate(config.items("node-ip")):
-        if text in facts.foreign_node_ips:
-            yield str(
-                config.error(
-                    "node-ip",
-                    f"{text} is on no interface of this machine: neither etcd nor the kubelet can use it",
-                    index=index,
-                    hint="an address that leads here from outside is a node-external-ip",
-                )
-            )
+    for name, hint in LISTENED_AT.items():
+        for index, text in enumerate(config.items(name)):
+            if text in facts.foreign_addresses:
+                problem = f"{text} is on no interface of this machine: nothing can listen there"
+                yield str(config.error(name, problem, index=index, hint=hint))
 
 
 def _own_networks(config: Config, facts: NodeFacts) -> Iterator[str]:

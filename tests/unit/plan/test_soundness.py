@@ -24,12 +24,13 @@ def test_the_plans_cases_warn_of_nothing() -> None:
         assert make_plan(node.role, node.config(), node.facts, NEW).warnings == ()
 
 
-def test_a_node_ip_that_no_interface_has() -> None:
-    facts = replace(MACHINE, foreign_node_ips=("203.0.113.77",))
-    assert warnings({"node-ip": "203.0.113.77"}, facts) == (
-        "test: node-ip 203.0.113.77 is on no interface of this machine: neither etcd nor the kubelet "
-        "can use it "
+def test_addresses_that_no_interface_has() -> None:
+    facts = replace(MACHINE, foreign_addresses=("203.0.113.77", "203.0.113.78"))
+    problem = "is on no interface of this machine: nothing can listen there"
+    assert warnings({"node-ip": "203.0.113.77", "bind-address": "203.0.113.78"}, facts) == (
+        f"test: node-ip 203.0.113.77 {problem} "
         "(an address that leads here from outside is a node-external-ip)",
+        f"test: bind-address 203.0.113.78 {problem}",
     )
 
 
