@@ -41,8 +41,12 @@ def load(
     given = dict(config.given)
     for name in ("token", "agent-token"):
         if config.is_set(f"{name}-file"):
-            given[name] = (_token(config, name, warnings),)
-    found = _registries(config, warnings)
+            with errors.collecting():
+                given[name] = (_token(config, name, warnings),)
+    found = Registries()
+    with errors.collecting():
+        found = _registries(config, warnings)
+    errors.raise_any()
     return Config(role, given, tuple(warnings), found)
 
 

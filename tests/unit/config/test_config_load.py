@@ -299,3 +299,19 @@ def test_settings_that_contradict_each_other_are_told_in_one_run() -> None:
     with pytest.raises(ConfigurationErrors) as error:
         make_config(Role.SERVER, {"cni": "multus", "ingress-controller": "none,traefik"})
     assert [each.message.split()[1] for each in error.value.each()] == ["cni", "ingress-controller"]
+
+
+def test_files_that_settings_name_are_all_looked_at(tmp_path: Path) -> None:
+    registries = write(tmp_path / "registries.yaml", "mirror: {}\n")
+    base = write(
+        tmp_path / "config.yaml",
+        f"token-file: {tmp_path}/none\nagent-token-file: {write(tmp_path / 'empty', '')}\n"
+        f"private-registry: {registries}\n",
+    )
+    with pytest.raises(ConfigurationErrors) as error:
+        load(Role.SERVER, config_file=base, environment={})
+    assert [str(each).partition(": ")[0] for each in error.value.each()] == [
+        f"{base}:1",
+        f"{base}:2",
+        f"{registries}:1",
+    ]
