@@ -45,7 +45,6 @@ _LISTS_IN_FILE = {
 }
 # The last of several counts alone.
 _TAINTS = "register-with-taints"
-_OWN_FLAGS = ("config", "config-dir")
 
 
 def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
@@ -131,13 +130,12 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
 def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
     """The kubelet's command line after the program, with the user's kubelet-arg merged in."""
     items = config.items("kubelet-arg")
+    fixed = _fixed(config, facts, release)
     for index, item in enumerate(items):
-        if _flag(item) in _OWN_FLAGS:
+        value, hint = fixed.get(_flag(item), ("", ""))
+        if hint and grammar.argument(item) != (_flag(item), value):
             raise config.error(
-                "kubelet-arg",
-                f"{_flag(item)} is set by rke2-units itself",
-                index=index,
-                hint=_drop_in_hint(config, release),
+                "kubelet-arg", f"{_flag(item)} is set by rke2-units itself", index=index, hint=hint
             )
     extra = [item for item in items if _flag(item) not in _LOG_FLAGS]
     in_file = _added_to(extra, config, settings(config, facts, release))
@@ -196,6 +194,18 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
         flags["image-credential-provider-bin-dir"] = config.text("image-credential-provider-bin-dir")
     return {
         flag: value for flag, value in flags.items() if features.has_flag(release, features.KUBELET, flag)
+    }
+
+
+def _fixed(config: Config, facts: NodeFacts, release: Release) -> dict[str, tuple[str, str]]:
+    """Flags by which everything else knows the kubelet: what they have to be, and what to do instead."""
+    paths = Paths(derived.data_directory(config))
+    drop_in = _drop_in_hint(config, release)
+    return {
+        "config": (paths.kubelet_config, drop_in),
+        "config-dir": (paths.kubelet_etc, drop_in),
+        "hostname-override": (derived.node_name(config, facts), "set node-name"),
+        "pod-manifest-path": (paths.pod_manifests, f"put manifests into {paths.pod_manifests}"),
     }
 
 

@@ -234,3 +234,22 @@ def test_a_flag_that_is_ours_names_its_own_line() -> None:
     text = b"kubelet-arg:\n- max-pods=5\n- config=/etc/kubelet.yaml\n- v=2\n"
     with pytest.raises(ConfigurationError, match="^f:3: kubelet-arg config is set by"):
         kubelet.arguments(of_files(Role.SERVER, [parse(text, "f")]), MACHINE, NEW)
+
+
+@pytest.mark.parametrize(
+    ("item", "hint"),
+    [
+        ("hostname-override=other", "set node-name"),
+        ("pod-manifest-path=/etc/kubernetes/manifests", f"put manifests into {PATHS.pod_manifests}"),
+        ("hostname-override=node1", None),
+        (f"pod-manifest-path={PATHS.pod_manifests}", None),
+    ],
+)
+def test_flags_cannot_move_what_others_look_for(item: str, hint: str | None) -> None:
+    config = make_config(Role.SERVER, {"kubelet-arg": ["v=2", item]})
+    if hint is None:
+        kubelet.arguments(config, MACHINE, NEW)
+        return
+    with pytest.raises(ConfigurationError) as error:
+        kubelet.arguments(config, MACHINE, NEW)
+    assert error.value.hint == hint
