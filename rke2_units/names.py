@@ -127,6 +127,8 @@ ALL_UNITS = (
 )
 
 
+# The common name and organization of the certificate that a server's join API has, RKE2's as well.
+SUPERVISOR_SUBJECT = "rke2"
 # RKE2's key in etcd for the addresses of all API servers, a JSON list of HOST:PORT.
 API_ADDRESSES_KEY = "rke2/apiaddresses"
 # What all servers of a cluster have alike, by RKE2's logical names: where it is below DATA/server.

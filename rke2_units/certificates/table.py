@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from rke2_units.certificates.request import Request
+from rke2_units.names import SUPERVISOR_SUBJECT
 
 AUTHORITY_VALIDITY = timedelta(days=3650)
 LEAF_VALIDITY = timedelta(days=365)
@@ -98,8 +99,15 @@ SERVER_LEAVES = (
     Leaf("etcd/server-client", ETCD_SERVER_CA, "etcd-server", "", _BOTH, Names.ETCD, etcd_member=True),
     Leaf("etcd/peer-server-client", ETCD_PEER_CA, "etcd-peer", "", _BOTH, Names.ETCD, etcd_member=True),
     # RKE2 keeps one for all of its servers in a Secret and adds names as clients ask for them; here each
-    # server has its own, with the names that are configured.
-    Leaf("serving-supervisor", SERVER_CA, "rke2", "rke2", usages=_SERVER, names=Names.SUPERVISOR),
+    # server has its own, with the names that are configured. By the subject nodes know a server.
+    Leaf(
+        "serving-supervisor",
+        SERVER_CA,
+        SUPERVISOR_SUBJECT,
+        SUPERVISOR_SUBJECT,
+        usages=_SERVER,
+        names=Names.SUPERVISOR,
+    ),
 )
 
 # Keys without a certificate: the supervisor signs for agents that send no request of their own with them.

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from rke2_units import __version__, names
 from rke2_units.doors.kubernetes_transport import refusal
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.programs import server_certificate
 
 # RKE2's. The answers are small; one that does not end is none.
 _TIMEOUT = 10.0
@@ -28,7 +29,7 @@ class Busy(Unreachable):
 
 
 class NotVerified(Unreachable):
-    """The server's certificate is not one of the authority that was to be believed."""
+    """The server's certificate is not one of the authority that was to be believed, or not a server's."""
 
 
 class Refused(ConfigurationError):
@@ -39,17 +40,39 @@ class Refused(ConfigurationError):
         self.status = status
 
 
+class _NotAServer(OSError):
+    pass
+
+
+class _ToServer(http.client.HTTPSConnection):
+    """Goes no further than the handshake with who has no server's certificate."""
+
+    def connect(self) -> None:
+        super().connect()
+        if not server_certificate.is_servers(self.sock.getpeercert()):
+            self.close()
+            raise _NotAServer
+
+
 class Connection:
     """`headers` go with every request. Errors name the URL, and none of the headers."""
 
     def __init__(
-        self, url: str, context: ssl.SSLContext, headers: Mapping[str, str], *, timeout: float = _TIMEOUT
+        self,
+        url: str,
+        context: ssl.SSLContext,
+        headers: Mapping[str, str],
+        *,
+        timeout: float = _TIMEOUT,
+        any_subject: bool = False,
     ) -> None:
+        """`any_subject`: what is asked is no secret, or the authority is not one that signs for nodes."""
         parts = urlsplit(url)
         self._url = url
         self._headers = {"User-Agent": f"rke2-units/{__version__}", **headers}
         self._timeout = timeout
-        self._connection = http.client.HTTPSConnection(
+        kind = http.client.HTTPSConnection if any_subject else _ToServer
+        self._connection = kind(
             parts.hostname or "", parts.port or names.SUPERVISOR_PORT, timeout=timeout, context=context
         )
 
@@ -76,6 +99,8 @@ class Connection:
             raise NotVerified(
                 f"{self._url}: its certificate is not to be believed: {_said(error)}"
             ) from None
+        except _NotAServer:
+            raise NotVerified(f"{self._url}: {server_certificate.NOT_A_SERVERS}") from None
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{self._url}: {_said(error)}") from None
         if response.status == 200:

@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rke2_units.certificates import token as tokens
@@ -71,21 +72,21 @@ def trust(url: str, token: Token) -> Trusted:
     bundle = _cacerts(url, _anybody())
     _compare(url, token, bundle)
     # Whoever has the authority's certificate need not have its keys.
-    if _cacerts(url, _only(bundle)) != bundle:
+    if _cacerts(url, _only(bundle), any_subject=False) != bundle:
         raise Refused(f"{url} has given two different authorities", 200)
     return Trusted(url, bundle)
 
 
 def connect(server: Trusted, token: Token) -> Connection:
     """With the token as credentials."""
-    return Connection(server.url, server.context(), {"Authorization": authorization(token)})
+    return _connection(server, server.context(), {"Authorization": authorization(token)})
 
 
 def with_certificate(server: Trusted, certificate: str, key: str) -> Connection:
     """With a client certificate (paths of PEM files). OSError when the files cannot be used."""
     context = server.context()
     context.load_cert_chain(certificate, key)
-    return Connection(server.url, context, {})
+    return _connection(server, context, {})
 
 
 def authorization(token: Token) -> str:
@@ -95,8 +96,13 @@ def authorization(token: Token) -> str:
     return "Basic " + base64.b64encode(f"{token.user}:{token.password}".encode()).decode()
 
 
-def _cacerts(url: str, context: ssl.SSLContext) -> bytes:
-    with Connection(url, context, {}) as connection:
+def _connection(server: Trusted, context: ssl.SSLContext, headers: Mapping[str, str]) -> Connection:
+    # A balancer that the system vouches for has a subject of its own.
+    return Connection(server.url, context, headers, any_subject=server.by_system)
+
+
+def _cacerts(url: str, context: ssl.SSLContext, *, any_subject: bool = True) -> bytes:
+    with Connection(url, context, {}, any_subject=any_subject) as connection:
         return connection.get(_CACERTS)
 
 

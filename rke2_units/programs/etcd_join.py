@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from rke2_units import names
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs import console
+from rke2_units.programs import console, server_certificate
 from rke2_units.programs.etcd import Etcd, EtcdError, Member, parse_members
 from rke2_units.programs.settings import Settings
 
@@ -155,6 +155,9 @@ def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
             timeout=_TIMEOUT,
             context=context,
         )
+        connection.connect()
+        if not server_certificate.is_servers(connection.sock.getpeercert()):
+            raise UserError(f"{url}: {server_certificate.NOT_A_SERVERS}")
         connection.request("GET", parts.path, headers=headers)
         response = connection.getresponse()
         answer = response.read(_LARGEST_ANSWER)

@@ -135,8 +135,7 @@ def running(supervisor: Supervisor) -> Iterator[Supervisor]:
     """The supervisor, answering at its `url` with a certificate of its authority."""
     tls = supervisor.request.paths.tls
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # Any of this authority's for this host will do.
-    context.load_cert_chain(f"{tls}/serving-kube-apiserver.crt", f"{tls}/serving-kube-apiserver.key")
+    context.load_cert_chain(f"{tls}/serving-supervisor.crt", f"{tls}/serving-supervisor.key")
     context.load_verify_locations(f"{tls}/client-ca.crt")
     context.verify_mode = ssl.CERT_OPTIONAL
     with serving(supervisor, context) as url:

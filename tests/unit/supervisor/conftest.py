@@ -193,7 +193,7 @@ def make_credentials(directory: Path) -> None:
     )
     both = (table.Usage.SERVER,), (table.Usage.CLIENT,)
     wanted = {
-        target / "serving": (server, leaf.Wanted("rke2", "", both[0], ("127.0.0.1", "cluster.example"))),
+        target / "serving": (server, leaf.Wanted("rke2", "rke2", both[0], ("127.0.0.1", "cluster.example"))),
         directory / "node-two": (client, leaf.Wanted("system:node:two", "system:nodes", both[1], ())),
         directory / "masters": (client, leaf.Wanted("system:admin", "system:masters", both[1], ())),
         directory / "pretender": (client, leaf.Wanted("somebody", "rke2:server", both[1], ())),
