@@ -16,8 +16,9 @@ from rke2_units.programs import server_certificate
 # RKE2's. The answers are small; one that does not end is none.
 _TIMEOUT = 10.0
 _LARGEST_ANSWER = 4 << 20
-# What passes: too many requests, and what a server says of itself while it is coming up.
-_TEMPORARY = (429, 500, 502, 503, 504)
+# What passes: another node with this one's address, too many requests, and what a server says of itself
+# while it is coming up.
+_TEMPORARY = (409, 429, 500, 502, 503, 504)
 
 
 class Unreachable(UserError):

@@ -13,10 +13,14 @@ from rke2_units.errors import UserError
 from rke2_units.supervisor.identity import AUTHENTICATED, Caller
 from rke2_units.supervisor.refusal import Refusal
 from rke2_units.supervisor.settings import Settings
+from rke2_units.supervisor.taken import Taken, taken
 
 _TIMEOUT = 5.0
 _READY_TIMEOUT = 2.0
 _READY_SECONDS = 1.0
+_NODES = "/api/v1/nodes"
+# Nodes weigh some KB each: so many are in memory at once.
+_NODES_PAGE = 50
 
 
 class Cluster:
@@ -89,6 +93,14 @@ class Cluster:
         except (ApiError, ApiUnavailable):
             return list(self._settings.apiservers_fallback)
         return addresses(found) or list(self._settings.apiservers_fallback)
+
+    def taken(self) -> Taken:
+        """The names and addresses of the cluster's servers and nodes. A cluster's first ones find none."""
+        found = addresses(self._get(API_SERVERS) or {})
+        try:
+            return taken(map(host, found), self._client.list(_NODES, limit=_NODES_PAGE))
+        except (ApiError, ApiUnavailable) as error:
+            raise _unavailable(error) from None
 
     def members(self) -> list[dict[str, Any]]:
         """etcd's members as etcdctl shows them."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from rke2_units.supervisor.identity import Caller
 from rke2_units.supervisor.node_request import NodeRequest, check_names, node_request
 from rke2_units.supervisor.refusal import Refusal
 from rke2_units.supervisor.settings import Settings
+from rke2_units.supervisor.taken import Taken
 
 _Result = TypeVar("_Result")
 
 # Questions to the apiserver and etcd at once.
 _QUESTIONS = 8
+# How old (s) the list of all nodes may be, which hundreds that join at once go by.
+_TAKEN_SECONDS = 5.0
 # RKE2's words, which the operators of its agents search for.
 _OTHER_PASSWORD = (
     "Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match"
@@ -60,6 +64,8 @@ class Handlers:
         self._cryptography = ThreadPoolExecutor(1, "cryptography")
         # Each is a process of its own.
         self._etcdctl = asyncio.Lock()
+        self._asked_taken: asyncio.Future[Taken] | None = None
+        self._taken_until = 0.0
 
     async def ask(self, question: Callable[..., _Result], *arguments: object) -> _Result:
         """What a blocking question to the apiserver or etcd gives."""
@@ -116,27 +122,39 @@ class Handlers:
         return await self._node_certificate(question, "client-kubelet", "client-ca")
 
     async def client_kube_proxy(self, question: Question) -> web.StreamResponse:
+        await self._check_known(question.caller)
         return await self._certificate(question, "client-kube-proxy", "client-ca", None)
 
     async def client_rke2_controller(self, question: Question) -> web.StreamResponse:
+        await self._check_known(question.caller)
         return await self._certificate(question, "client-rke2-controller", "client-ca", None)
 
     async def _node_certificate(self, question: Question, name: str, issuer: str) -> web.StreamResponse:
         node = node_request(question.request.headers, question.caller)
-        servers = {cluster.host(address) for address in await self.ask(self._cluster.api_servers)}
+        taken = await self._taken()
         own = await self._compute(self._own_names)
-        check_names(node, own.union(servers, self._settings.node_ips, [self._settings.node_name]))
+        check_names(node, own | taken.servers, taken.nodes)
         await self._check_password(node, question.caller)
         return await self._certificate(question, name, issuer, node)
+
+    async def _taken(self) -> Taken:
+        """Names and addresses of servers and nodes, a moment old at most. Many nodes may come at once."""
+        asked = self._asked_taken
+        if asked is None or asked.done() and (asked.exception() or time.monotonic() > self._taken_until):
+            asked = self._asked_taken = asyncio.ensure_future(self.ask(self._cluster.taken))
+            self._taken_until = time.monotonic() + _TAKEN_SECONDS
+        return await asyncio.shield(asked)
+
+    async def _check_known(self, caller: Caller) -> None:
+        """Refusal 403 for the certificate of a node that was deleted."""
+        if caller.node and await self.ask(self._cluster.node_password, caller.node) is None:
+            raise _forgotten(caller.node)
 
     async def _check_password(self, node: NodeRequest, caller: Caller) -> None:
         """Refusal 403 for another password than the one that the node came with first."""
         found = await self.ask(self._cluster.node_password, node.name)
         if found is None and caller.node:
-            # Its Node was deleted: what it has from before must not let it in again.
-            raise Refusal(
-                403, f"node {node.name} is not known any more: join with a token", failed_login=True
-            )
+            raise _forgotten(node.name)
         if found is None:
             secret = await self._compute(node_passwords.secret, node.name, node.password)
             if await self.ask(self._cluster.keep_node_password, secret):
@@ -175,16 +193,24 @@ class Handlers:
             raise Refusal(503, "this server cannot sign", why=str(error)) from None
 
     def _own_names(self) -> frozenset[str]:
-        """The names and addresses of this server's certificate, tls-san among them."""
+        """This server's own names and addresses, and those of its certificate, tls-san among them."""
         from rke2_units.certificates import signing
 
-        return signing.names_of(self._credentials.text("serving.crt"))
+        settings = self._settings
+        advertised = map(cluster.host, settings.apiservers_fallback)
+        certified = signing.names_of(self._credentials.text("serving.crt"))
+        return certified.union([settings.node_name], settings.node_ips, advertised)
 
     def close(self) -> None:
         """Begins to end all threads."""
         self._cluster.close()
         for executor in (self._questions, self._cryptography):
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _forgotten(node: str) -> Refusal:
+    """Its Node was deleted: what it has from before must not let it in again."""
+    return Refusal(403, f"node {node} is not known any more: join with a token", failed_login=True)
 
 
 def static_file(folder: str, path: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from rke2_units.supervisor.identity import Caller
@@ -37,6 +37,9 @@ def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
     name = headers.get(NAME_HEADER, "")
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise Refusal(400, f"the header {NAME_HEADER} must hold the node's name, a lower-case DNS name")
+    if _is_address(name):
+        # Its certificate would name it as one.
+        _check_address(name)
     if _API_NAMES.fullmatch(name):
         raise Refusal(403, f"{name} is a name of the API and cannot be a node's")
     if caller.node and caller.node != name:
@@ -51,29 +54,49 @@ def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
     return NodeRequest(name, password, _addresses(headers.get(IP_HEADER, "")))
 
 
-def check_names(node: NodeRequest, servers: frozenset[str]) -> None:
-    """Refusal when the node would get a certificate for a server's name or address.
+def check_names(node: NodeRequest, servers: frozenset[str], nodes: Mapping[str, Set[str]]) -> None:
+    """Refusal when the node would get a certificate for a server's name or address, or another node's.
 
     The server authority signs for kubelets and for the API alike: a node must not be able to pass for it.
+    `nodes`: which nodes have an address already. 409: the other one may be about to go.
     """
     known = {name.lower().rstrip(".") for name in servers}
     wildcard = f"*.{node.name.partition('.')[2]}"
     taken = sorted(known & {node.name, *node.addresses, *([wildcard] if "." in node.name else [])})
     if taken:
         raise Refusal(403, f"{taken[0]} belongs to a server of this cluster", failed_login=True)
+    for address in (node.name, *node.addresses):
+        if others := sorted(nodes.get(address, frozenset()) - {node.name}):
+            raise Refusal(
+                409,
+                f"{address} is the address of node {others[0]}, and cannot be that of {node.name}:"
+                f" if {others[0]} is gone, kubectl delete node {others[0]}",
+            )
 
 
 def _addresses(text: str) -> tuple[str, ...]:
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            address = ipaddress.ip_address(part)
-        except ValueError:
-            raise Refusal(400, f"the header {IP_HEADER} must hold addresses") from None
-        special = address.is_loopback or address.is_unspecified or address.is_multicast
-        if special or "%" in part or (address.version == 6 and address.ipv4_mapped):
-            raise Refusal(400, f"{part} cannot be a node's address")
-        found.append(str(address))
+        if not _is_address(part):
+            raise Refusal(400, f"the header {IP_HEADER} must hold addresses")
+        found.append(_check_address(part))
     if len(found) > _MOST_ADDRESSES:
         raise Refusal(400, f"the header {IP_HEADER} holds more than {_MOST_ADDRESSES} addresses")
     return tuple(dict.fromkeys(found))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_address(text: str) -> str:
+    """The address in its usual form; Refusal for one that a kubelet would not take for its node's."""
+    address = ipaddress.ip_address(text)
+    special = address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local
+    if special or "%" in text or (address.version == 6 and address.ipv4_mapped):
+        raise Refusal(400, f"{text} cannot be a node's address")
+    return str(address)

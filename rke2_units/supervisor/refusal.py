@@ -9,6 +9,7 @@ _REASONS = {
     404: "NotFound",
     405: "MethodNotAllowed",
     408: "Timeout",
+    409: "Conflict",
     413: "RequestEntityTooLarge",
     422: "Invalid",
     429: "TooManyRequests",

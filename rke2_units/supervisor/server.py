@@ -186,7 +186,7 @@ class Server:
                 f"{address}: {_what(request)} refused ({refusal.status}): {refusal.why}",
                 RKE2_UNITS_ADDRESS=address,
             )
-        elif refusal.status >= 500 or refusal.status in (400, 401, 413, 422, 431):
+        elif refusal.status >= 500 or refusal.status in (400, 401, 409, 413, 422, 431):
             self.connections.say(address, f"got {refusal.status} for {_what(request)}: {refusal.why}")
         return _answer(refusal)
 

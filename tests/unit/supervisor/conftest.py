@@ -69,6 +69,7 @@ class Api:
     server: ApiServer
     store: Store = field(default_factory=Store)
     ready: bool = True
+    nodes: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.server.answer = self.answer
@@ -78,6 +79,9 @@ class Api:
             return Reply(cut=True)
         if request.path == "/readyz":
             return Reply(body=b"ok")
+        if request.path == "/api/v1/nodes":
+            metadata = {"resourceVersion": "1"}
+            return Reply(body={"kind": "NodeList", "metadata": metadata, "items": self.nodes})
         return self.store(request)
 
 
