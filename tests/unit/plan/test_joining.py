@@ -345,6 +345,8 @@ def test_every_role_and_binding_is_rke2s() -> None:
     # Every agent has this identity: what it may do, every agent may.
     agents = found["ClusterRole", "system:rke2-controller"]["rules"]
     assert {verb for rule in agents for verb in rule["verbs"]} == {"get", "list", "watch"}
+    # Environment variables in pods and charts' values are no agent's business.
+    assert {what for rule in agents for what in rule["resources"]} == {"nodes", "endpoints", "endpointslices"}
 
 
 def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:

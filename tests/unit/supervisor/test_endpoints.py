@@ -273,6 +273,11 @@ def test_a_node_that_was_deleted_needs_a_token_again(supervisor: Supervisor) -> 
 
     refused = ask(client="node-two")
     assert refused.status == 403 and "join with a token" in refused.json["message"]
+    for path in (e.path for e in ENDPOINTS if e.writes):
+        other = supervisor.ask(
+            path, method="POST", client="node-two", headers=node_headers("two"), body=BODY
+        )
+        assert other.status == 403 and "join with a token" in other.json["message"], path
     assert supervisor.api.store.objects == {}
     assert ask(user="node").status == 200
     assert ask(client="node-two").status == 200
@@ -292,8 +297,10 @@ def test_without_an_apiserver_a_nodes_password_cannot_be_checked(supervisor: Sup
         "/v1-rke2/client-kubelet.crt", method="POST", user="node", headers=node_headers("two"), body=BODY
     )
     assert (answer.status, answer.json["message"]) == (503, "runtime core not ready")
-    other = supervisor.ask("/v1-rke2/client-kube-proxy.crt", method="POST", user="node", body=BODY)
-    assert other.status == 200
+    path = "/v1-rke2/client-kube-proxy.crt"
+    assert supervisor.ask(path, method="POST", user="node", body=BODY).status == 200
+    # Whether a node was deleted cannot be told, either.
+    assert supervisor.ask(path, method="POST", client="node-two", body=BODY).status == 503
 
 
 @pytest.mark.parametrize(
