@@ -76,7 +76,11 @@ class OwnNode:
         else:
             if not node_passwords.is_of(found, password):
                 self._refused_until = time.monotonic() + _LAST_PAUSE
-                mend = f"if this node is the only {name}, delete the Secret {secret} in kube-system"
+                # Whoever came first has a certificate of this name, and keeps it without the Secret.
+                mend = (
+                    f"if this node alone has ever been {name}, delete the Secret {secret} in kube-system;"
+                    f" else another machine has joined as {name}: give this server another node-name"
+                )
                 self._refused = f"{_REJECTED.format(file=file)} ({mend})"
                 raise ConfigurationError(self._refused)
         self._password_of = uid

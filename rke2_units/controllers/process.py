@@ -21,7 +21,7 @@ from rke2_units.coordination.lease import Lease
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Client
-from rke2_units.errors import UserError
+from rke2_units.errors import ConfigurationError, UserError
 
 # The lease's name, the source of events.
 _NAME = names.CONTROLLERS_UNIT.removesuffix(".service")
@@ -107,7 +107,8 @@ class Work:
         except UserError as error:
             text = f"{what}: {error}"
             if self._problems.get(what) != text:
-                journal.log(Level.WARNING, text)
+                mends_itself = not isinstance(error, ConfigurationError)
+                journal.log(Level.WARNING if mends_itself else Level.ERROR, text)
             self._problems[what] = text
             return False
         if self._problems.pop(what, ""):

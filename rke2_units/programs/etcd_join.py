@@ -6,6 +6,7 @@ interrupted after the cluster had taken this server in finds itself there and go
 """
 
 import base64
+import contextlib
 import json
 import os
 import time
@@ -127,9 +128,10 @@ def write_initial(path: str, cluster: str) -> None:
     """The file that etcd's configuration is made with, whole or not at all."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     temporary = f"{path}.new"
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
+    # The folder is another user's, whose link or FIFO would be written to otherwise.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         json.dump({"initial-cluster": cluster, "initial-cluster-state": "existing"}, file)
         file.flush()

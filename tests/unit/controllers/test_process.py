@@ -6,7 +6,9 @@ import pytest
 
 from rke2_units.controllers import process
 from rke2_units.controllers.process import Work
-from rke2_units.errors import ExitCode, UserError
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
+from rke2_units.errors import ConfigurationError, ExitCode, UserError
 from tests.unit.controllers.conftest import Cluster, make_member
 from tests.unit.controllers.test_own_node import planned
 from tests.unit.service import ended, statuses
@@ -112,6 +114,23 @@ def test_errors_are_told_by_what_failed(work: Work) -> None:
 
     assert not work._do("etcd", fail)
     assert work.problems() == ["etcd: it is broken (mend it)"]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(UserError("later"), Level.WARNING), (ConfigurationError("never"), Level.ERROR)]
+)
+def test_what_only_a_person_can_mend_is_an_error(
+    work: Work, error: UserError, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[Level, str]] = []
+    monkeypatch.setattr(journal, "log", lambda level, text: logged.append((level, text)))
+
+    def fail() -> None:
+        raise error
+
+    work._do("node password", fail)
+    work._do("node password", fail)
+    assert logged == [(level, f"node password: {error}")]
 
 
 def test_it_is_ready_without_an_apiserver_and_ends_when_it_is_told_to(tmp_path: Path) -> None:

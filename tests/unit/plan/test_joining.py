@@ -346,7 +346,11 @@ def test_every_role_and_binding_is_rke2s() -> None:
     agents = found["ClusterRole", "system:rke2-controller"]["rules"]
     assert {verb for rule in agents for verb in rule["verbs"]} == {"get", "list", "watch"}
     # Environment variables in pods and charts' values are no agent's business.
-    assert {what for rule in agents for what in rule["resources"]} == {"nodes", "endpoints", "endpointslices"}
+    assert {what for rule in agents for what in rule["resources"]} == {
+        "nodes",
+        "endpoints",
+        "endpointslices",
+    }
 
 
 def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +215,22 @@ def test_the_values_for_the_first_start_are_a_file_of_ours_alone(tmp_path: Path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in path.parent.iterdir()] == ["initial.json"]
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", ["link", "symlink"])
+def test_what_etcds_user_put_in_its_place_is_not_written_to(tmp_path: Path, kind: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    folder = tmp_path / "etcd"
+    folder.mkdir()
+    planted = folder / "initial.json.new"
+    if kind == "link":
+        os.link(secret, planted)
+    else:
+        planted.symlink_to(secret)
+    etcd_join.write_initial(str(folder / "initial.json"), "a=https://b:2380")
+    assert secret.read_text() == "mine"
+    assert json.loads((folder / "initial.json").read_text())["initial-cluster"] == "a=https://b:2380"
 
 
 def test_settings_without_a_cluster_to_join_say_what_is_missing(tmp_path: Path) -> None:
