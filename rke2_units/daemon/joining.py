@@ -14,7 +14,7 @@ from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import agent, candidates, cluster_config, required, server, server_list, validate
-from rke2_units.join.http import Unreachable
+from rke2_units.join.http import Refused, Unreachable
 from rke2_units.model import File, NodeFacts
 from rke2_units.names import Paths, Role
 from rke2_units.node.certificate_request import certificate_request
@@ -59,7 +59,7 @@ def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str 
             journal.log(Level.WARNING, f"no server answers, this node starts with what it has: {error}")
             return agent.Fetched((), values)
 
-    fetched = ask(question)
+    fetched = _told(ask, question, config)
     # Before anything is written: the values may be none that a node can have.
     joined = cluster_config.over(config, fetched.values, "the cluster's servers")
     _write(fetched.files)
@@ -96,9 +96,11 @@ def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
     agent_token = tokens.parse(request.agent_token, "agent-token") if request.agent_token else token
     joining = server.Server(request.paths, token, agent_token.password, own_answer(config, facts))
     url = config.text("server")
-    made = ask(lambda: candidates.first((url,), lambda one: server.fetch(one, joining)))
+    made = _told(ask, lambda: candidates.first((url,), lambda one: server.fetch(one, joining)), config)
     if not has_etcd:
-        known = ask(lambda: candidates.first((url,), lambda one: server.members(one, joining)))
+        known = _told(
+            ask, lambda: candidates.first((url,), lambda one: server.members(one, joining)), config
+        )
         # Last: where it is, all else is.
         made = (*made, known.file(paths.server_list))
     for folder in (paths.server, paths.tls, paths.etcd_tls, paths.credentials):
@@ -116,6 +118,26 @@ def forget_invitation(config: Config) -> None:
     paths = Paths(derived.data_directory(config))
     if config.is_set("server") and not os.path.exists(paths.etcd_wal):
         files.remove(paths.etcd_initial)
+
+
+def _told(ask: Ask, question: Callable[[], _Answer], config: Config) -> _Answer:
+    """The answer; refusals that a setting of this node is to blame for name it."""
+    try:
+        return ask(question)
+    except validate.NoJoinApi as error:
+        if error.url != config.text("server"):
+            raise
+        raise config.error("server", f"leads elsewhere: {error.message}", hint=error.hint) from None
+    except Refused as error:
+        if error.status != 401:
+            raise
+        whose = "server/token" if config.role is Role.SERVER else "server/token or server/agent-token"
+        raise Refused(
+            f"{_token_source(config)} is refused: {error.message}",
+            error.status,
+            hint=f"put the cluster's there: it is in {derived.data_directory(config)}/{whose} of a server;"
+            " it may have been rotated, and a bootstrap token expires (rke2-units token create)",
+        ) from None
 
 
 def _write(made: Sequence[File]) -> None:

@@ -79,12 +79,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     have taken this server in just now. Raises ConfigurationError for what only a person can mend, before
     anything is written.
     """
-    installed = installation.read()
-    if installed is None or installed.role != role:
-        raise ConfigurationError(
-            f"this node is not installed as {role}" + (f" but as {installed.role}" if installed else ""),
-            hint=f"run: rke2-units install --role {role}",
-        )
+    installed = installation.of_role(role)
     if systemd.state(role.other.unit).active in ("active", "activating"):
         raise ConfigurationError(
             f"{role.other.unit} runs on this node; a node has one role",

@@ -2,14 +2,23 @@
 
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from rke2_units.daemon.events import Events
+from rke2_units.doors import journal
+from rke2_units.doors.journal import Level
 from rke2_units.join.http import Unreachable
 
 # RKE2's pause (s) between two rounds of questions to servers that do not answer.
 INTERVAL = 2.0
+# How long (s) servers may be silent, as while they restart, before that is worth a warning.
+PATIENCE = 10.0
+_LONG = (
+    "no server lets this node in yet, and the start waits until one does, for as long as that takes"
+    " (is `server` right, does rke2-server run there, is its port 9345 open? systemctl stop ends this)"
+)
 _Answer = TypeVar("_Answer")
 
 
@@ -18,11 +27,15 @@ def ask(events: Events, question: Callable[[], _Answer], say: Callable[[str], No
 
     Raises what the question raises but for Unreachable, and StopRequested.
     """
+    began, told = time.monotonic(), False
     while True:
         try:
             return _in_background(events, question)
         except Unreachable as error:
             say(f"waiting for a server: {error.message}")
+            if not told and time.monotonic() - began >= PATIENCE:
+                told = True
+                journal.log(Level.WARNING, f"{_LONG}: {error.message}")
         events.rest(INTERVAL)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from rke2_units import __version__, names
 from rke2_units.doors.kubernetes_transport import refusal
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.join import clock
 from rke2_units.programs import server_certificate
 
 # RKE2's. The answers are small; one that does not end is none.
@@ -97,9 +98,9 @@ class Connection:
             response = self._connection.getresponse()
             answer = self._read(response)
         except ssl.SSLCertVerificationError as error:
-            raise NotVerified(
-                f"{self._url}: its certificate is not to be believed: {_said(error)}"
-            ) from None
+            # http.client's own, as the URL need not have a port.
+            why = clock.said(error, self._connection.host, self._connection.port)
+            raise NotVerified(f"{self._url}: its certificate is not to be believed: {why}") from None
         except _NotAServer:
             raise NotVerified(f"{self._url}: {server_certificate.NOT_A_SERVERS}") from None
         except (OSError, http.client.HTTPException) as error:
@@ -131,8 +132,6 @@ class Connection:
 def _said(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
     if isinstance(error, ssl.SSLError):
         return f"no TLS connection ({(error.reason or 'an error').lower().replace('_', ' ')})"
     if isinstance(error, http.client.HTTPException):

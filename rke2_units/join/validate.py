@@ -4,13 +4,29 @@ import base64
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from rke2_units import names
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.token import Token
 from rke2_units.errors import ConfigurationError
 from rke2_units.join.http import Connection, NotVerified, Refused
 
 _CACERTS = "/cacerts"
+
+
+class NoJoinApi(Refused):
+    """Somebody else answers at this URL: an API server, a web server."""
+
+    def __init__(self, url: str, refusal: Refused) -> None:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
+        right = f"https://{host}:{names.SUPERVISOR_PORT}"
+        hint = f"servers are joined at port {names.SUPERVISOR_PORT}: {right}"
+        if right == url:
+            hint = "does a balancer in between lead to this port of a server?"
+        super().__init__(f"{refusal.message}: that is no server's join API", refusal.status, hint=hint)
+        self.url = url
 
 
 @dataclass(frozen=True)
@@ -102,8 +118,12 @@ def _connection(server: Trusted, context: ssl.SSLContext, headers: Mapping[str, 
 
 
 def _cacerts(url: str, context: ssl.SSLContext, *, any_subject: bool = True) -> bytes:
-    with Connection(url, context, {}, any_subject=any_subject) as connection:
-        return connection.get(_CACERTS)
+    try:
+        with Connection(url, context, {}, any_subject=any_subject) as connection:
+            return connection.get(_CACERTS)
+    except Refused as error:
+        # Everybody may ask for this.
+        raise NoJoinApi(url, error) from None
 
 
 def _compare(url: str, token: Token, bundle: bytes) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.names import Paths
 from rke2_units.node.printable import line
@@ -71,11 +72,16 @@ def node_from(obj: Mapping[str, Any]) -> ClusterNode:
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     ready = conditions.get("Ready", {})
     is_ready = ready.get("status") == "True"
-    voter = conditions.get(_VOTER, {}).get("status")
+    annotations = metadata.get("annotations") or {}
+    # Nobody takes the condition back.
+    leaves = annotations.get(names.ETCD_REMOVE_ANNOTATION) == "true"
+    has_left = leaves and bool(annotations.get(names.ETCD_REMOVED_ANNOTATION))
+    voter = None if has_left else conditions.get(_VOTER, {}).get("status")
     addresses = {each["type"]: each["address"] for each in reversed(status.get("addresses") or ())}
     remarks = (
         "cordoned" if (obj.get("spec") or {}).get("unschedulable") else "",
         "being deleted" if metadata.get("deletionTimestamp") else "",
+        ("has left etcd" if has_left else "leaving etcd") if leaves else "",
     )
     return ClusterNode(
         name=line(metadata["name"]),

@@ -47,6 +47,22 @@ def read(root: str = "/") -> Installation | None:
         ) from error
 
 
+def of_role(role: Role, root: str = "/") -> Installation:
+    """This node's installation; ConfigurationError when it is not installed in this role."""
+    found = read(root)
+    if found is None:
+        raise ConfigurationError(
+            f"this node is not installed as {role}", hint=f"run: rke2-units install --role {role}"
+        )
+    if found.role is not role:
+        raise ConfigurationError(
+            f"this node is not installed as {role} but as {found.role}",
+            hint=f"systemctl start {found.role.unit} starts it; a node has one role:"
+            f" run rke2-units uninstall before installing it as {role}",
+        )
+    return found
+
+
 def written_files(root: str = "/") -> tuple[str, ...]:
     """The files that we wrote, or were about to write when we were killed."""
     path = files.below(root, WRITTEN_FILES)

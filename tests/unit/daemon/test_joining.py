@@ -251,3 +251,43 @@ def test_a_server_that_never_started_etcd_asks_to_be_taken_in_anew(
     joining.forget_invitation(make_config(Role.SERVER, settings))
     assert Path(paths.etcd_initial).exists() == has_data
     joining.forget_invitation(make_config(Role.SERVER, settings))
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.SERVER])
+def test_a_token_that_is_refused_is_named_with_its_place_and_what_to_put_there(
+    settings: dict[str, object], supervisor: Supervisor, role: Role
+) -> None:
+    supervisor.passwords.clear()
+    settings["token"] = supervisor.token("node" if role is Role.AGENT else "server").text()
+    config = make_config(role, settings)
+    with pytest.raises(ConfigurationError) as caught:
+        join(config)
+    assert str(caught.value).startswith(
+        f"token ({config.source('token')}) is refused: {supervisor.url}/v1-rke2/"
+    )
+    assert "401 Unauthorized" in str(caught.value) and PASSWORD not in str(caught.value)
+    hint = str(caught.value.hint)
+    assert "server/token" in hint and "of a server" in hint and "expires" in hint
+    assert ("agent-token" in hint) == (role is Role.AGENT)
+
+
+@pytest.mark.parametrize("role", [Role.AGENT, Role.SERVER])
+def test_a_server_that_is_an_api_server_is_named_with_the_right_port(
+    settings: dict[str, object], supervisor: Supervisor, role: Role
+) -> None:
+    supervisor.spoils("/cacerts", 401, b"Unauthorized")
+    settings["token"] = supervisor.token("node" if role is Role.AGENT else "server").text()
+    config = make_config(role, settings)
+    with pytest.raises(ConfigurationError) as caught:
+        join(config)
+    assert str(caught.value).startswith(f"{config.source('server')}: server leads elsewhere: ")
+    assert "401 Unauthorized" in caught.value.message and "no server's join API" in caught.value.message
+    assert "token" not in caught.value.message
+    assert caught.value.hint == "servers are joined at port 9345: https://127.0.0.1:9345"
+
+
+def join(config: Config) -> None:
+    if config.role is Role.AGENT:
+        joining.join_agent(config, FACTS, ask)
+    else:
+        joining.join_server(config, FACTS, ask)

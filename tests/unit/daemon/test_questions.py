@@ -6,6 +6,7 @@ import pytest
 
 from rke2_units.daemon import questions
 from rke2_units.daemon.events import Events, StopRequested
+from rke2_units.doors import journal
 from rke2_units.errors import ConfigurationError
 from rke2_units.join.http import Refused, Unreachable
 
@@ -44,6 +45,24 @@ def test_a_question_is_asked_again_every_2_seconds_until_there_is_an_answer() ->
     assert questions.ask(cast(Events, events), question, said.append) == "yes"
     assert said == ["waiting for a server: https://a: no", "waiting for a server: https://b: no"]
     assert events.rests == [2.0, 2.0]
+
+
+def test_a_server_that_is_silent_for_long_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    events, logged = Waiting(), list[tuple[float, str]]()
+    monkeypatch.setattr(time, "monotonic", lambda: sum(events.rests))
+    monkeypatch.setattr(journal, "log", lambda level, text: logged.append((sum(events.rests), text)))
+
+    def question() -> str:
+        if sum(events.rests) < 60:
+            raise Unreachable("https://a:9345: No route to host")
+        return "yes"
+
+    # As a reboot has it, it is no more than a moment.
+    assert questions.ask(cast(Events, events), question, lambda text: None) == "yes"
+    ((moment, text),) = logged
+    assert moment == 10
+    for said in ("No route to host", "waits until one does", "`server`", "port 9345", "systemctl stop"):
+        assert said in text
 
 
 @pytest.mark.parametrize("error", [Refused("no", 401), ConfigurationError("wrong"), OSError("full")])

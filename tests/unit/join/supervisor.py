@@ -131,20 +131,21 @@ def request(root: Path, name: str = "one") -> Request:
 
 
 @contextmanager
-def running(supervisor: Supervisor) -> Iterator[Supervisor]:
-    """The supervisor, answering at its `url` with a certificate of its authority."""
+def running(supervisor: Supervisor, certificate: str = "") -> Iterator[Supervisor]:
+    """The supervisor, answering at its `url` with its certificate or another (path without suffix)."""
     tls = supervisor.request.paths.tls
+    serving = certificate or f"{tls}/serving-supervisor"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{tls}/serving-supervisor.crt", f"{tls}/serving-supervisor.key")
+    context.load_cert_chain(f"{serving}.crt", f"{serving}.key")
     context.load_verify_locations(f"{tls}/client-ca.crt")
     context.verify_mode = ssl.CERT_OPTIONAL
-    with serving(supervisor, context) as url:
+    with listening(supervisor, context) as url:
         supervisor.url = url
         yield supervisor
 
 
 @contextmanager
-def serving(supervisor: Supervisor, context: ssl.SSLContext) -> Iterator[str]:
+def listening(supervisor: Supervisor, context: ssl.SSLContext) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True

@@ -1,13 +1,20 @@
+import re
 import ssl
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
+from rke2_units.certificates import certificate, keys, signing
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.token import Token
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import validate
-from rke2_units.join.http import Refused, Unreachable
-from tests.unit.join.supervisor import PASSWORD, Supervisor, other_authority
+from rke2_units.join.http import NotVerified, Refused, Unreachable
+from tests.unit.join.supervisor import PASSWORD, Supervisor, now, other_authority, running
 
 HASH = "ab" * 32
 
@@ -102,3 +109,81 @@ def test_a_token_is_sent_as_its_form_asks_for(text: str, user: str, header: str)
 def test_nobody_at_the_address_is_worth_another_try() -> None:
     with pytest.raises(Unreachable, match="https://127.0.0.1:1: Connection refused"):
         validate.trust("https://127.0.0.1:1", Token("", "node", PASSWORD))
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_who_refuses_what_anybody_may_ask_for_is_no_join_api(supervisor: Supervisor, status: int) -> None:
+    supervisor.spoils("/cacerts", status, b"Unauthorized")
+    with pytest.raises(validate.NoJoinApi, match=f"/cacerts: {status} .*no server's join API") as caught:
+        validate.trust(supervisor.url, supervisor.token())
+    assert caught.value.hint == "servers are joined at port 9345: https://127.0.0.1:9345"
+    assert isinstance(caught.value, Refused)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("https://[2001:db8::1]:6443", "port 9345: https://[2001:db8::1]:9345"),
+        ("https://server.example", "port 9345: https://server.example:9345"),
+        ("https://server.example:9345", "a balancer in between"),
+    ],
+)
+def test_the_right_url_is_told(url: str, hint: str) -> None:
+    assert hint in str(validate.NoJoinApi(url, Refused("x", 401)).hint)
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (
+            2 * HOUR,
+            365 * DAY,
+            "certificate is not yet valid .it is valid from {first} to {last}.; .*is it behind",
+        ),
+        (
+            -365 * DAY,
+            -1 * DAY,
+            "has expired .it is valid from {first} to {last}.; .*restart rke2-server there",
+        ),
+    ],
+)
+def test_a_clock_that_is_wrong_is_named_with_both_times(
+    supervisor: Supervisor, first: timedelta, last: timedelta, said: str
+) -> None:
+    begins, ends = now() + first, now() + last
+    with running(supervisor, dated(supervisor, begins, ends)):
+        with pytest.raises(NotVerified) as caught:
+            validate.trust(supervisor.url, supervisor.token())
+    expected = said.format(first=f"{begins:%Y-%m-%d %H:%M} UTC", last=f"{ends:%Y-%m-%d %H:%M} UTC")
+    assert re.search(expected, caught.value.message)
+    assert f"this machine's clock says {now():%Y-%m-%d %H:}" in caught.value.message
+
+
+def dated(supervisor: Supervisor, begins: datetime, ends: datetime) -> str:
+    """A server's certificate with these dates; its path without suffix."""
+    tls = supervisor.path("tls")
+    base = str(tls / "dated")
+    issuer = signing.authority_of(
+        "server-ca", (tls / "server-ca.crt").read_text(), (tls / "server-ca.key").read_text()
+    )
+    key = keys.make()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rke2")]))
+        .issuer_name(issuer.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+    )
+    signing_key = issuer.signing_key("")
+    made = builder.sign(signing_key, keys.signature_hash(signing_key))
+    Path(f"{base}.crt").write_text(certificate.text(made))
+    Path(f"{base}.key").write_text(keys.text(key))
+    return base

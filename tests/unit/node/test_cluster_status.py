@@ -81,6 +81,29 @@ def test_a_node_that_is_cordoned_or_being_deleted_is_remarked() -> None:
     assert node_from(leaving).remarks == "cordoned, being deleted"
 
 
+REMOVE, REMOVED = "etcd.rke2.cattle.io/remove", "etcd.rke2.cattle.io/removed-node-name"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "etcd", "remarks"),
+    [
+        ({}, "voter", ""),
+        ({REMOVE: "true"}, "voter", "leaving etcd"),
+        # Nobody takes the condition back.
+        ({REMOVE: "true", REMOVED: "server-1-0a1b2c3d"}, "", "has left etcd"),
+        ({REMOVE: "false", REMOVED: "server-1-0a1b2c3d"}, "voter", ""),
+        # An old wish, of a member that has come back as another meanwhile.
+        ({REMOVED: "server-1-0a1b2c3d"}, "voter", ""),
+    ],
+)
+def test_a_server_that_is_retired_shows_how_far_it_has_come(
+    annotations: dict[str, str], etcd: str, remarks: str
+) -> None:
+    voter = {"type": "EtcdIsVoter", "status": "True"}
+    found = node_from(node(metadata={"annotations": annotations}, conditions=[voter]))
+    assert (found.etcd, found.remarks) == (etcd, remarks)
+
+
 @given(st.text())
 def test_no_kubelets_words_take_the_terminal(text: str) -> None:
     obj = node(ready="False", message=text)

@@ -25,6 +25,21 @@ def test_an_installation_is_read_as_it_was_written(tmp_path: Path, role: Role) -
     assert read(str(tmp_path)) == made
 
 
+@pytest.mark.parametrize("role", Role)
+def test_the_other_role_is_not_told_to_install_what_would_be_refused(tmp_path: Path, role: Role) -> None:
+    root = str(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"not installed as {role} .run: rke2-units install --role"):
+        installation.of_role(role, root)
+    made = Installation(role, "v1.36.4+rke2r1", "/srv/rke2")
+    files.write_all([made.file()], root)
+    assert installation.of_role(role, root) == made
+    with pytest.raises(ConfigurationError, match=f"installed as {role.other} but as {role}") as error:
+        installation.of_role(role.other, root)
+    hint = str(error.value.hint)
+    assert hint.startswith(f"systemctl start {role.unit}")
+    assert "run rke2-units uninstall before" in hint and "install --role" not in hint
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "{}", '{"role": "king", "release": "v1", "data_directory": "/"}', "1"]
 )

@@ -1,0 +1,44 @@
+"""What to say of a certificate that is not valid now: mostly it is a clock that is wrong."""
+
+import ssl
+from datetime import UTC, datetime
+
+from rke2_units.certificates import certificate
+
+# OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
+_NOT_YET, _EXPIRED = 9, 10
+_TIMEOUT = 5.0
+
+
+def said(error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
+    """OpenSSL's words; where time is the problem, with the certificate's dates and this machine's clock."""
+    if error.verify_code not in (_NOT_YET, _EXPIRED):
+        return error.verify_message
+    now = datetime.now(UTC)
+    behind = error.verify_code == _NOT_YET
+    guess = (
+        "is it behind, or was the server's ahead when it made its certificates?"
+        if behind
+        else "if it is right, restart rke2-server there, which renews its certificates"
+    )
+    return (
+        f"{error.verify_message}{_dates(host, port, now)}; this machine's clock says {_text(now)}: {guess}"
+    )
+
+
+def _dates(host: str, port: int, now: datetime) -> str:
+    """When the certificate of who listens there is valid; "" when it is now, or that is not known."""
+    try:
+        # Not verified: nothing but its dates is gone by.
+        found = certificate.load(ssl.get_server_certificate((host, port), timeout=_TIMEOUT))
+    except (OSError, ValueError):
+        return ""
+    if found is None:
+        return ""
+    first, last = certificate.not_before(found), certificate.not_after(found)
+    return "" if first <= now <= last else f" (it is valid from {_text(first)} to {_text(last)})"
+
+
+def _text(moment: datetime) -> str:
+    # To the minute: what changes with each attempt would be a line in the journal for each.
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
