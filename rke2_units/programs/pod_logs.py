@@ -19,6 +19,8 @@ _HEADER = re.compile(
     r"|\d{4}-\d\d-\d\d [\d:.]+ (?P<etcd>[A-Z]) \| "
     r'|\{"level":"(?P<json>\w+)"'
 )
+# A warning of etcd's ("server error: the member has been ..."), before it ends for another reason.
+_REMOVED = "permanently removed from the cluster"
 # How telling a line is, best first; of equally telling ones the last counts.
 _FATAL = ("Error: ", "panic: ", "fatal error: ", "invalid argument ", "unknown flag", "command failed")
 _REASONS = (
@@ -56,13 +58,14 @@ class PodLog:
         """
         newest: list[str] = []
         for number in reversed(self.starts()):
-            lines = self._read(number)
+            lines = self.of_start(number)
             if lines and _rank(lines[_place(lines)]) <= _ERROR:
                 return lines
             newest = newest or lines
         return newest
 
-    def _read(self, number: int) -> list[str]:
+    def of_start(self, number: int) -> list[str]:
+        """The lines of one start; of a long log the last."""
         try:
             with open(f"{self.directory}/{number}.log", "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
@@ -79,6 +82,11 @@ def most_telling(lines: list[str]) -> str:
         return ""
     text = _readable(lines[_place(lines)])
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def says_removed(lines: list[str]) -> bool:
+    """Whether an etcd was told that its cluster has removed it: with its data it can never start again."""
+    return any(_REMOVED in line for line in lines)
 
 
 def up_to_most_telling(lines: list[str], count: int) -> list[str]:
@@ -99,6 +107,8 @@ def _text(line: str) -> str:
 
 
 def _rank(line: str) -> int:
+    if _REMOVED in line:
+        return -1
     header = _HEADER.match(line)
     severity = (header["klog"] or header["etcd"] or header["json"][0].upper()) if header else ""
     # F: klog and zap say fatal; C and P: etcd says critical, zap panic or dpanic.

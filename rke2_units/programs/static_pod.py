@@ -13,7 +13,7 @@ from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs import console, systemd
 from rke2_units.programs.containers import Containers, Task
-from rke2_units.programs.pod_logs import PodLog, most_telling, up_to_most_telling
+from rke2_units.programs.pod_logs import PodLog, most_telling, says_removed, up_to_most_telling
 from rke2_units.programs.probe import Probe
 from rke2_units.programs.settings import Settings, StaticPod
 
@@ -133,6 +133,9 @@ class _Watch:
             if self._first_start is None:
                 self._first_start = starts[-1]
             if starts[-1] != self._last_start:
+                # Only what this watch has seen: older logs may be of data that is gone.
+                if self._last_start is not None and says_removed(self._log.of_start(self._last_start)):
+                    raise self._removed()
                 self._last_start = starts[-1]
                 self._container_seen = now
             reason = self._fact.ask()
@@ -174,6 +177,15 @@ class _Watch:
                 f"{names.KUBELET_UNIT} is {state.active}",
                 hint=f"see `journalctl -u {names.KUBELET_UNIT}`",
             )
+
+    def _removed(self) -> UserError:
+        # Beside it are snapshots.
+        data = names.Paths(self._settings.data_directory).etcd_data
+        return UserError(
+            "this server was removed from the cluster's etcd, which does not take it back with its old data",
+            hint="to have it join anew, with `server` in its configuration:"
+            f" rke2-units killall; rm -r {data}; systemctl start rke2-server",
+        )
 
     def _failure(self, what: str) -> UserError:
         """The error, after the log's last lines have been shown."""

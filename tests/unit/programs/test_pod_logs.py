@@ -57,6 +57,15 @@ def test_a_log_longer_than_what_is_read_is_read_from_its_end(tmp_path: Path) -> 
     [
         (
             [
+                '{"level":"warn","msg":"server error",'
+                '"error":"the member has been permanently removed from the cluster"}',
+                '{"level":"warn","msg":"data-dir used by this member must be removed"}',
+                '{"level":"fatal","msg":"failed to publish local member","error":"request cancelled"}',
+            ],
+            "server error: the member has been permanently removed from the cluster",
+        ),
+        (
+            [
                 "Error: unknown flag: --nonsense",
                 "Usage:",
                 "  kube-scheduler [flags]",

@@ -314,6 +314,58 @@ def test_a_container_that_ended_before_the_start_is_not_counted(
     thread.join()
 
 
+REMOVED = (
+    '{"level":"warn","caller":"etcdserver/server.go:1095","msg":"server error",'
+    '"error":"the member has been permanently removed from the cluster"}'
+)
+PUBLISHING = '{"level":"fatal","msg":"failed to publish local member","error":"request cancelled"}'
+
+
+def test_an_etcd_that_was_removed_is_told_what_to_do_at_its_first_end(
+    tmp_path: Path, ready_settings: Settings, health_server: HealthServer
+) -> None:
+    health_server.code = 503
+    add_pod(ready_settings, "etcd", UID)
+    logs = tmp_path / "logs"
+    add_log(logs, "etcd", UID, 5, f"{REMOVED}\n2026-01-01T00:00:01Z stderr F {PUBLISHING}")
+
+    def restart() -> None:
+        time.sleep(0.3)
+        add_log(logs, "etcd", UID, 6)
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    with pytest.raises(UserError, match="this server was removed from the cluster's etcd") as caught:
+        run(ready_settings, "ready")
+    thread.join()
+    data = f"{ready_settings.data_directory}/server/db/etcd"
+    recipe = f"rke2-units killall; rm -r {data}; systemctl start rke2-server"
+    assert str(caught.value.hint).endswith(recipe)
+
+
+def test_a_removal_from_before_is_no_reason_to_throw_data_away(
+    tmp_path: Path, ready_settings: Settings, health_server: HealthServer
+) -> None:
+    health_server.code = 503
+    logs = tmp_path / "logs"
+    # It has joined again since, and its new container ends for another reason.
+    add_log(logs, "etcd", UID, 4, REMOVED)
+    add_log(logs, "etcd", UID, 5)
+    add_pod(ready_settings, "etcd", UID)
+
+    def crash() -> None:
+        for number in (6, 7, 8):
+            time.sleep(0.25)
+            add_log(logs, "etcd", UID, number, "Error: no space left on device")
+
+    thread = threading.Thread(target=crash)
+    thread.start()
+    with pytest.raises(UserError, match="no space left on device") as caught:
+        run(ready_settings, "ready")
+    thread.join()
+    assert "rm -r" not in str(caught.value)
+
+
 def test_a_container_that_begins_its_old_log_once_more_is_seen_when_it_runs(
     tmp_path: Path, ready_settings: Settings
 ) -> None:
