@@ -171,7 +171,7 @@ def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
     if response.status in (401, 403):
         raise ConfigurationError(
             f"{url} refuses this server's token (HTTP {response.status})",
-            hint="give it the server token of the cluster",
+            hint=f"{token_file} has to hold what is in server/token of another server: was that rotated?",
         )
     if response.status != 200:
         raise UserError(f"{url}: HTTP {response.status}")

@@ -273,8 +273,9 @@ def test_a_server_of_another_authority_is_told_nothing(supervisor: Supervisor) -
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_is_refused_is_a_persons_to_mend(supervisor: Supervisor, status: int) -> None:
     supervisor.spoils("/db/info", status)
-    with pytest.raises(ConfigurationError, match=f"refuses this server's token .HTTP {status}"):
+    with pytest.raises(ConfigurationError, match=f"refuses this server's token .HTTP {status}") as caught:
         asked(supervisor)
+    assert str(caught.value.hint).startswith(f"{supervisor.request.paths.token} has to hold")
 
 
 @pytest.mark.parametrize(("status", "body"), [(503, b""), (500, b""), (200, b"<html>"), (200, b"[]")])
