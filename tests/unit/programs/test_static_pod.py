@@ -322,8 +322,12 @@ PUBLISHING = '{"level":"fatal","msg":"failed to publish local member","error":"r
 
 
 def test_an_etcd_that_was_removed_is_told_what_to_do_at_its_first_end(
-    tmp_path: Path, ready_settings: Settings, health_server: HealthServer
+    tmp_path: Path,
+    ready_settings: Settings,
+    health_server: HealthServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(static_pod, "_LONGEST", 5.0)
     health_server.code = 503
     add_pod(ready_settings, "etcd", UID)
     logs = tmp_path / "logs"
