@@ -125,7 +125,7 @@ def test_another_nodes_address_is_waited_for_and_the_journal_says_so(
 
 
 def test_nodes_that_join_at_once_are_one_question(supervisor: Supervisor, api: Api) -> None:
-    for number in range(5):
+    for number in range(2):
         assert serving_certificate(supervisor, f"node-{number}", f"192.0.2.{20 + number}")[0] == 200
     asked = [request for request in api.server.requests if request.path == "/api/v1/nodes"]
     assert len(asked) == 1
