@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rke2_units.errors import UserError
+from rke2_units.programs import byte_order_marks
 
 if TYPE_CHECKING:
     import yaml
@@ -84,7 +85,7 @@ def read(content: bytes) -> Contents:
         found.errors.append(Remark(1, f"the file is larger than {LARGEST_FILE >> 20} MiB; split it"))
         return found
     try:
-        text = content.decode("utf-8-sig")
+        text = byte_order_marks.without(content.decode())
     except UnicodeDecodeError as error:
         found.errors.append(Remark(content.count(b"\n", 0, error.start) + 1, "not UTF-8 text"))
         return found
@@ -122,12 +123,25 @@ def _read_document(text: str, line: int, found: Contents) -> None:
         # The end of a document counts as its last line.
         last = max(text.rstrip().count("\n"), 0)
         where = line + min(mark.line if mark else 0, last)
-        found.errors.append(Remark(where, f"not valid YAML: {_one_line(error.problem or error.context)}"))
+        problem = _character(text, mark) or _one_line(error.problem or error.context)
+        found.errors.append(Remark(where, f"not valid YAML: {problem}"))
     except yaml.reader.ReaderError as error:
         before = text[: error.position] if isinstance(error.position, int) else ""
         found.errors.append(Remark(line + before.count("\n"), "a character that YAML does not allow"))
     except (yaml.YAMLError, ValueError, RecursionError):
         found.errors.append(Remark(line, "not valid YAML"))
+
+
+def _character(text: str, mark: "yaml.Mark | None") -> str:
+    """What is wrong with the character at this place, where libyaml says no more than that something is."""
+    if mark is None or mark.index >= len(text):
+        return ""
+    line = text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]
+    if text[mark.index] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
+        return "a tab; YAML indents with spaces"
+    if text[mark.index] in "@`%":
+        return f"{text[mark.index]} cannot begin a value; put the value in quotes"
+    return ""
 
 
 def _one_line(text: str | None) -> str:
@@ -178,12 +192,11 @@ def _add(value: Any, line: int, item_lines: list[int], found: Contents, *, withi
     if within > _LISTS_IN_LISTS:
         found.errors.append(Remark(line, f"more than {_LISTS_IN_LISTS} lists in one another"))
         return
-    items, kind = value.get("items"), value.get("kind")
-    if isinstance(kind, str) and kind.endswith("List") and (items is None or isinstance(items, list)):
-        api_version = value.get("apiVersion")
-        for number, item in enumerate(items or ()):
+    if _is_list(value):
+        api_version, kind = value.get("apiVersion"), value["kind"]
+        for number, item in enumerate(value.get("items") or ()):
             at = item_lines[number] if number < len(item_lines) else line
-            if isinstance(item, dict) and kind != "List":
+            if isinstance(item, dict) and kind != "List" and kind.endswith("List"):
                 # Items of a typed list may leave out what the list's kind says.
                 item = {"apiVersion": api_version, "kind": kind.removesuffix("List")} | item
             _add(item, at, [], found, within=within + 1)
@@ -195,6 +208,20 @@ def _add(value: Any, line: int, item_lines: list[int], found: Contents, *, withi
     except (ValueError, RecursionError) as error:
         # Infinity, or half of a surrogate pair; a list in a list in a list...
         found.errors.append(Remark(line, f"it cannot be written as JSON: {_one_line(str(error))}"))
+
+
+def _is_list(value: dict[str, Any]) -> bool:
+    """Whether it stands for its items: by its shape, as kinds of single objects may end in "List", too.
+
+    A list as the API returns it has no name, and null for no items; one that a person wrote may lack them.
+    """
+    items, kind, metadata = value.get("items"), value.get("kind"), value.get("metadata")
+    if not isinstance(kind, str) or not isinstance(items, list | None):
+        return False
+    is_named = isinstance(metadata, dict) and bool(metadata.get("name"))
+    if (value.get("apiVersion"), kind) == ("v1", "List"):
+        return "items" in value or not is_named
+    return "items" in value and not is_named
 
 
 def _manifest(value: dict[str, Any], line: int) -> Manifest:

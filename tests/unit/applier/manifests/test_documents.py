@@ -61,6 +61,12 @@ def test_a_document_that_cannot_be_read_takes_no_other_with_it() -> None:
         (f"{HEAD}metadata: {{name: a, namespace: [x]}}", 1, "metadata.namespace is not a text"),
         ("- a\n", 1, "not a Kubernetes object"),
         ("text", 1, "not a Kubernetes object"),
+        ("a: 1\n\tb: 2\n", 2, "a tab; YAML indents with spaces"),
+        ("a:\n\tb: 2\n", 2, "a tab; YAML indents with spaces"),
+        ("a: |\n\tx\n", 2, "a tab; YAML indents with spaces"),
+        ("a: b\n \tc: d\n", 2, "a tab; YAML indents with spaces"),
+        ("- \ta: 1\n", 1, "a tab; YAML indents with spaces"),
+        ("a: @b\n", 1, "@ cannot begin a value; put the value in quotes"),
         ("a: b\nc\n", 2, "not valid YAML"),
         ("a: *b\n", 1, "*b"),
         ("a: &b [1, *b]\n", 1, "contains itself"),
@@ -194,6 +200,89 @@ def test_lists_are_their_items_with_their_lines() -> None:
     found = read(text.encode())
     assert [(str(each), each.line) for each in found.objects] == [("A a", 4), ("B b", 6)]
     assert [error.line for error in found.errors] == [5]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        # What is one object, whatever its kind is called.
+        ("kind: AccessWhiteList\nmetadata: {name: a}\nspec: {cidrs: []}\n", ["AccessWhiteList a"]),
+        ("kind: IPAllowList\nmetadata: {name: a}\nspec: {}\n", ["IPAllowList a"]),
+        ("kind: IPAllowList\nmetadata: {name: a}\nitems:\n", ["IPAllowList a"]),
+        ("kind: PrefixList\nmetadata: {name: a}\nitems: [{cidr: 192.0.2.0/24}]\n", ["PrefixList a"]),
+        ("kind: Prefixes\nmetadata: {name: a}\nitems: [x]\n", ["Prefixes a"]),
+        ("kind: List\nmetadata: {name: a}\nspec: {}\n", ["List a"]),
+        # What is a list, also of such kinds, and as the API returns it.
+        ("kind: List\n", []),
+        ("kind: List\nitems:\n", []),
+        ("kind: List\nitems: []\nmetadata: {resourceVersion: ''}\n", []),
+        (
+            "kind: List\nmetadata: {name: x}\nitems: [{apiVersion: v1, kind: A, metadata: {name: a}}]",
+            ["A a"],
+        ),
+        ("kind: ConfigMapList\nitems:\n", []),
+        ("kind: ConfigMapList\nmetadata: {}\nitems: [{metadata: {name: a}}]", ["ConfigMap a"]),
+        ("kind: IPAllowListList\nitems: [{metadata: {name: a}, spec: {}}]\n", ["IPAllowList a"]),
+        (
+            "kind: List\nitems: [{apiVersion: v1, kind: IPAllowList, metadata: {name: a}}]\n",
+            ["IPAllowList a"],
+        ),
+        ("kind: Bundle\nitems: [{apiVersion: v1, kind: A, metadata: {name: a}}]\n", ["A a"]),
+    ],
+)
+def test_a_list_is_known_by_its_items_and_not_by_its_kinds_name(text: str, names: list[str]) -> None:
+    found = read(f"apiVersion: v1\n{text}".encode())
+    assert ([str(each) for each in found.objects], found.errors) == (names, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("kind: IPAllowList\nspec: {}\n", "metadata.name is missing"),
+        ("kind: List\nitems: 3\n", "metadata.name is missing"),
+        ("kind: Bundle\nitems: [{metadata: {name: a}}]\n", "apiVersion is missing"),
+        ("items: [{metadata: {name: a}}]\n", "kind is missing"),
+    ],
+)
+def test_what_is_neither_an_object_nor_a_list_is_told(text: str, word: str) -> None:
+    assert word in errors(f"apiVersion: v1\n{text}")[0][1]
+
+
+KINDS = st.from_regex(r"[A-Z][A-Za-z]{0,9}(List)?", fullmatch=True)
+
+
+@given(KINDS, st.booleans(), st.sampled_from([None, {}, {"cidrs": ["192.0.2.0/24"]}]))
+def test_an_object_with_a_name_is_one_object_whatever_its_kind_is_called(
+    kind: str, in_a_list: bool, spec: object
+) -> None:
+    obj = {"apiVersion": "x.io/v1", "kind": kind, "metadata": {"name": "a"}, "spec": spec}
+    text = {"apiVersion": "v1", "kind": "List", "items": [obj]} if in_a_list else obj
+    assert objects(json.dumps(text)) == [obj]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{mark}{a}---\n{b}",
+        "{mark}{mark}{a}---\n{b}",
+        "{a}---\n{mark}{b}",
+        "{a}---\n{mark}{mark}{b}",
+        "{a}{mark}---\n{b}",
+        "{a}--- # next\n{mark}# why\n{b}",
+        "{a}---\n# why\n{mark}{b}",
+        "# a\n{mark}{a}---\n{b}",
+        "{a}{mark}# of the second file\n---\n{b}",
+        "{mark}---\n{a}---\n{mark}---\n{b}",
+    ],
+)
+def test_byte_order_marks_at_the_start_of_any_document_say_nothing(text: str) -> None:
+    a, b = f"{HEAD}metadata: {{name: a}}\n", f"{HEAD}metadata: {{name: b}}\n"
+    found = read(text.format(mark="\ufeff", a=a, b=b).encode())
+    assert ([str(each) for each in found.objects], found.errors) == (["ConfigMap a", "ConfigMap b"], [])
+
+
+def test_a_byte_order_mark_within_a_value_is_part_of_it() -> None:
+    assert data('  a: "x\ufeffy"\n  b: |\n    x\ufeff') == {"a": "x\ufeffy", "b": "x\ufeff"}
 
 
 def test_lists_in_lists_end_somewhere() -> None:
