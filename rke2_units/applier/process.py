@@ -64,7 +64,7 @@ def status(holds_lease: bool, problems: list[str]) -> str:
     """STATUS=, in one line."""
     if not holds_lease:
         return "waiting for the lease: another server applies, or the apiserver does not answer"
-    return process.summary(problems, "manifests and charts are applied as they change")
+    return process.summary(problems, "manifests and charts are applied as they change", names.APPLIER_UNIT)
 
 
 def chart_problems(work: str) -> list[str]:

@@ -145,7 +145,9 @@ def status(holds_lease: bool, problems: list[str]) -> str:
     """STATUS=, in one line."""
     if holds_lease:
         return process.summary(
-            problems, "this server sees to the cluster's members, roles and node passwords"
+            problems,
+            "this server sees to the cluster's members, roles and node passwords",
+            names.CONTROLLERS_UNIT,
         )
     waiting = "waiting for the lease: another server sees to the cluster, or the apiserver does not answer"
-    return process.summary(problems, waiting)
+    return process.summary(problems, waiting, names.CONTROLLERS_UNIT)

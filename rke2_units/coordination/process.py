@@ -16,9 +16,12 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import ExitCode, UserError
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
-# How often it is looked whether there is something new to say; in the beginning, by so much less.
+# How often it is looked whether there is something new to say; in the beginning, by so much less. While
+# something is wrong somebody mends it, and looks at what that has done.
 _STATUS_INTERVAL = 5.0
 _STATUS_STEP = 0.5
+_MENDING_INTERVAL = 1.0
+_DEGRADED = "degraded: "
 
 
 def main(package: str, program: Callable[[str], int]) -> int:
@@ -76,7 +79,7 @@ def run(
         if text != said:
             journal.notify(READY=1, STATUS=text)
             said = text
-        pause = min(_STATUS_INTERVAL, pause + _STATUS_STEP)
+        pause = min(pause_after(text), pause + _STATUS_STEP)
     journal.notify(STOPPING=1, STATUS="stopping")
     stop.set()
     on_stop()
@@ -88,9 +91,15 @@ def run(
     return ExitCode.FAILURE if faults else 0
 
 
-def summary(problems: list[str], else_text: str) -> str:
-    """STATUS=, in one line: the first problem, or what is so without any."""
+def pause_after(status: str) -> float:
+    """Seconds until a process that says this of itself looks again, at the latest."""
+    return _MENDING_INTERVAL if status.startswith(_DEGRADED) else _STATUS_INTERVAL
+
+
+def summary(problems: list[str], else_text: str, unit: str) -> str:
+    """STATUS= of the unit: its first problem and where the others are told, or what is so without any."""
     if not problems:
         return else_text
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"degraded: {problems[0]}{more}"
+    others = len(problems) - 1
+    more = f" (and {others} more: journalctl -u {unit.removesuffix('.service')})" if others else ""
+    return f"{_DEGRADED}{problems[0]}{more}"

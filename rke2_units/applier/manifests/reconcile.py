@@ -42,6 +42,8 @@ class _State:
     # On the monotonic clock; None: nothing to do before the file changes.
     due: float | None = 0.0
     told: list[str] = field(default_factory=list)
+    # Whether something was wrong with an earlier content.
+    was_wrong: bool = False
     # Whether it was just applied: that is told when everything else is done.
     news: bool = False
 
@@ -123,7 +125,9 @@ class Reconciler:
         not_read = dict(found.problems)
         # The objects of a file that has vanished stay.
         for path in self._states.keys() - {file.path for file in found.files}:
-            del self._states[path]
+            gone = self._states.pop(path)
+            if gone.told or gone.was_wrong:
+                _tell_mended(path)
         pauses = [
             pause
             for file in found.files
@@ -133,6 +137,8 @@ class Reconciler:
         for path, problem in not_read.items():
             if problem != self._not_read.get(path):
                 journal.log(Level.WARNING, problem, MANIFEST=path)
+        for path in self._not_read.keys() - not_read.keys():
+            _tell_mended(path)
         self._not_read = not_read
         self._first_pass = False
         now = time.monotonic()
@@ -175,6 +181,7 @@ class Reconciler:
             kinds=addon.joined((each.api_version, each.kind) for each in contents.objects),
             unreadable=[f"{file.path}:{error.line}: {error.text}" for error in contents.errors],
             prune=not is_applied and (known is not None or self._first_pass),
+            was_wrong=state is not None and bool(state.told or state.was_wrong),
         )
         self._states[file.path] = new
         for warning in contents.warnings[:_MOST_TOLD]:
@@ -293,7 +300,9 @@ class Reconciler:
             reason = "ParseManifestFailed" if state.unreadable else "ApplyManifestFailed"
             reference = self._addons[state.file.addon].reference()
             self._events.record(reference, reason, " | ".join(lines[:3]), warning=True)
-        state.told = lines
+        elif not lines and (state.told or state.was_wrong):
+            _tell_mended(state.file.path)
+        state.told, state.was_wrong = lines, False
 
     def _remove_disabled(self, found: Tree) -> None:
         """Removes objects, Addons and files that `disable` names; objects also when their file is gone."""
@@ -315,6 +324,10 @@ class Reconciler:
         for file in found.disabled:
             if file.removable and file.addon not in self._addons:
                 tree.remove(file)
+
+
+def _tell_mended(path: str) -> None:
+    journal.log(Level.NOTICE, f"nothing is wrong with {path} any more", MANIFEST=path)
 
 
 def _pause(failures: int) -> float:

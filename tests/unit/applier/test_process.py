@@ -40,7 +40,7 @@ def test_settings_that_are_none_say_who_writes_them(tmp_path: Path, change: dict
     [
         (True, [], "manifests and charts are applied as they change"),
         (True, ["a.yaml:3: bad"], "degraded: a.yaml:3: bad"),
-        (True, ["one", "two", "three"], "degraded: one (and 2 more)"),
+        (True, ["one", "two", "three"], "degraded: one (and 2 more: journalctl -u rke2-helm-applier)"),
     ],
 )
 def test_the_status_says_what_is_wrong(holds: bool, problems: list[str], text: str) -> None:

@@ -68,11 +68,16 @@ def test_a_thread_that_dies_takes_the_process_along() -> None:
     [
         ([], "all is well"),
         (["one"], "degraded: one"),
-        (["one", "two", "three"], "degraded: one (and 2 more)"),
+        (["one", "two", "three"], "degraded: one (and 2 more: journalctl -u rke2-a)"),
     ],
 )
 def test_a_status_is_one_line(problems: list[str], text: str) -> None:
-    assert process.summary(problems, "all is well") == text
+    assert process.summary(problems, "all is well", "rke2-a.service") == text
+
+
+def test_a_status_that_tells_of_a_problem_is_soon_brought_up_to_date() -> None:
+    assert process.pause_after(process.summary(["one"], "all is well", "rke2-a.service")) <= 1
+    assert process.pause_after("all is well") == 5
 
 
 @pytest.mark.parametrize("arguments", [[], ["--settings"], ["--settings", "a", "b"], ["--config", "a"]])

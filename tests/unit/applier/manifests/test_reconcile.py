@@ -354,3 +354,78 @@ def test_a_kind_whose_server_is_down_holds_up_no_other_file(
     assert [problem for problem in reconciler.problems() if "the webhook does not answer" in problem] == [
         f"{folder}/a.yaml: Secret cannot be listed: the webhook does not answer",
     ]
+
+
+def test_what_rke2_applied_of_a_kind_that_ends_in_list_is_not_pruned(
+    cluster: Cluster, folder: Path, start: Start
+) -> None:
+    """The file's Addon names the kind and the object is in the cluster; then the file changes."""
+    office = "/apis/x.io/v1/namespaces/default/ipallowlists/office"
+    head = '{"apiVersion": "x.io/v1", "kind": "IPAllowList", "metadata": {"name": "office"}, "spec": '
+    (folder / "crd.yaml").write_text(definition("IPAllowList"))
+    obj = json.loads(f'{head}{{"cidrs": []}}}}')
+    addon.mark(obj, "f")
+    kinds = (("x.io/v1", "IPAllowList"),)
+    addon_object = addon.Addon("f", f"{folder}/f.yaml", "old", kinds).object()
+    cluster._put(office, obj)
+    cluster._put(f"{ADDON}f", addon_object)
+    (folder / "f.yaml").write_text(f'{head}{{"cidrs": ["192.0.2.0/24"]}}}}')
+    start().look()
+    assert not [call for call in cluster.calls if call.startswith("DELETE")]
+    assert cluster.objects[office]["spec"] == {"cidrs": ["192.0.2.0/24"]}
+    kinds_said = cluster.objects[f"{ADDON}f"]["metadata"]["annotations"]["addon.k3s.cattle.io/gvks"]
+    assert kinds_said == "x.io/v1, Kind=IPAllowList"
+
+
+BAD = "a:\n\tb: 2\n"
+
+
+@pytest.mark.parametrize("mend", ["remove", "write", "rename"])
+def test_the_journal_says_once_that_a_file_is_mended(
+    folder: Path, start: Start, mend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = folder / ("f.yaml" if mend != "rename" else "F.yaml")
+    bad.write_text(BAD)
+    (folder / "good.yaml").write_text(config_map("b"))
+    reconciler = start()
+    reconciler.look()
+    reconciler.look()
+    assert reconciler.problems()
+    assert "any more" not in capsys.readouterr().err
+    if mend == "write":
+        bad.write_text(config_map("a"))
+    else:
+        bad.rename(folder / "f.txt")
+    reconciler.look()
+    reconciler.look()
+    assert reconciler.problems() == []
+    said = capsys.readouterr().err
+    assert said.count(f"nothing is wrong with {bad} any more") == said.count("any more") == 1
+
+
+def test_what_is_wrong_in_another_way_is_not_mended(
+    folder: Path, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reconciler = start()
+    for text in (BAD, f"# {BAD}x: [\n", config_map("a")):
+        capsys.readouterr()
+        (folder / "f.yaml").write_text(text)
+        reconciler.look()
+        assert ("any more" in capsys.readouterr().err) is (reconciler.problems() == [])
+
+
+def test_an_object_that_is_taken_in_the_end_is_told_as_mended(
+    cluster: Cluster, folder: Path, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(method: str, path: str) -> None:
+        if path.startswith(CONFIG_MAPS):
+            raise ApiError(403, "Forbidden", "no")
+
+    cluster.hinder = refuse
+    (folder / "f.yaml").write_text(config_map("a"))
+    reconciler = start()
+    reconciler.look()
+    cluster.hinder = lambda method, path: None
+    reconciler._states[f"{folder}/f.yaml"].due = 0.0
+    reconciler.look()
+    assert capsys.readouterr().err.count(f"nothing is wrong with {folder}/f.yaml any more") == 1
