@@ -9,6 +9,7 @@ import click
 
 from rke2_units.cli.commands import command
 from rke2_units.errors import ExitCode, UserError
+from rke2_units.printable import visible
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -49,6 +50,6 @@ def invoke(arguments: Sequence[str]) -> int:
 
 def _say(message: str, hint: str | None = None) -> None:
     line = " | ".join(part.strip() for part in message.splitlines() if part.strip())
-    print(f"rke2-units: {line}", file=sys.stderr)
+    print(f"rke2-units: {visible(line)}", file=sys.stderr)
     if hint:
-        print(f"  -> {hint}", file=sys.stderr)
+        print(f"  -> {visible(hint)}", file=sys.stderr)

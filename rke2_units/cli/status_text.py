@@ -6,6 +6,7 @@ from dataclasses import asdict
 from rke2_units.node.charts import Chart
 from rke2_units.node.cluster_status import Cluster, ClusterNode
 from rke2_units.node.status import Pod, Status, Unit
+from rke2_units.printable import visible
 
 _MIB = 1024 * 1024
 # Longer than what the daemon and the programs say about a cause; the journal and JSON have what is cut off.
@@ -18,7 +19,8 @@ def as_json(status: Status) -> str:
 
 
 def as_tree(status: Status, now: float) -> str:
-    """The tree, for a terminal; `now` is in seconds since the epoch."""
+    """The tree, for a terminal; `now` is in seconds since the epoch. Its lines are of printable characters,
+    whatever units, charts, the API and logs said."""
     summary = "all is well" if status.well else f"{len(status.problems)} not fine"
     nodes = status.cluster.nodes if status.cluster else ()
     titles = [_title(chart) for chart in status.charts] + [f"node {node.name}" for node in nodes]
@@ -34,7 +36,7 @@ def as_tree(status: Status, now: float) -> str:
         lines.append(_summary(status.cluster))
     for node in nodes:
         lines += _node(node, width, now)
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[str]:

@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
+from rke2_units import printable
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, Resource, path_of
 
 _EVENTS = Resource("", "v1", "events", namespaced=True)
@@ -37,7 +38,7 @@ class Events:
             "uid": metadata.get("uid", ""),
         }
         kind = "Warning" if warning else "Normal"
-        message = message[:_LONGEST_MESSAGE]
+        message = printable.line(message)[:_LONGEST_MESSAGE]
         key = (*subject.values(), kind, reason, message)
         with self._lock:
             path, count = self._recorded.pop(key, ("", 0))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from rke2_units import __version__
+from rke2_units import __version__, printable
 from rke2_units.doors.http import Identity, tls_context
 from rke2_units.errors import ConfigurationError, UserError
 
@@ -217,6 +217,4 @@ def _is_dropped(connection: http.client.HTTPConnection) -> bool:
 
 
 def _one_line(text: str) -> str:
-    """What came from outside goes to journals and terminals: one line of printable characters."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_LONGEST_MESSAGE]
+    return printable.line(text)[:_LONGEST_MESSAGE]

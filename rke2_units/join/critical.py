@@ -5,6 +5,7 @@ import binascii
 import ipaddress
 from collections.abc import Mapping
 
+from rke2_units import printable
 from rke2_units.errors import ConfigurationError
 
 # The setting, and the fields of /v1-rke2/config that it becomes.
@@ -59,5 +60,4 @@ def _text(value: object) -> str:
             pass  # shown as it is
     if isinstance(value, bool):
         return "true" if value else "false"
-    printable = "".join(letter for letter in str(value) if letter.isprintable())
-    return printable[:200] or "nothing"
+    return printable.line(value)[:200] or "nothing"

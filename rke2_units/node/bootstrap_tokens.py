@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from rke2_units.doors.kubernetes import ApiError, Client, Object
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.node.printable import line
+from rke2_units.printable import line
 
 USAGES = ("signing", "authentication")
 # Kubernetes takes no other groups in a token (k8s.io/cluster-bootstrap).

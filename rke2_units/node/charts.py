@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rke2_units import names
 from rke2_units.doors import files
+from rke2_units.printable import line
 
 _FILE = f"{names.APPLIER_WORK}/charts.json"
 # rke2_units.applier.charts.states; the others are steps of helm's that are under way.
@@ -42,7 +43,7 @@ def charts(path: str = _FILE) -> tuple[Chart, ...]:
 
 def _chart(values: dict[str, object]) -> Chart:
     def said(key: str) -> str:
-        return str(values.get(key) or "")
+        return line(values.get(key) or "")
 
     def figure(key: str) -> float:
         value = values.get(key)

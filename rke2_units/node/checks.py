@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rke2_units import names
+from rke2_units import names, printable
 from rke2_units.doors import files
 from rke2_units.doors.run import PACKAGES, find, run
 from rke2_units.errors import UserError
@@ -102,7 +102,8 @@ def table(findings: list[Finding]) -> str:
     for finding in findings:
         lines.append(f"{finding.severity:<8} {finding.check.name:<{width}}  {finding.problem}")
         lines.append(f"{'':<8} {'':<{width}}  -> {finding.check.advice}")
-    return "\n".join(lines)
+    # Processes of others have names of their own choice.
+    return "\n".join(map(printable.visible, lines))
 
 
 def in_container() -> bool:

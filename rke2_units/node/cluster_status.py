@@ -7,7 +7,7 @@ from typing import Any
 from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.names import Paths
-from rke2_units.node.printable import line
+from rke2_units.printable import line
 
 _ROLE_LABEL = "node-role.kubernetes.io/"
 # The condition that the etcd controllers of servers keep on their nodes.

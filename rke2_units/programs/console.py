@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from rke2_units import printable
 from rke2_units.errors import ExitCode, UserError
 from rke2_units.programs.settings import Settings, read
 
@@ -16,8 +17,8 @@ INFORMATION = 6
 
 
 def say(text: str, priority: int = INFORMATION) -> None:
-    """One line (or several, each with the priority) to the journal."""
-    sys.stderr.write("".join(f"<{priority}>{line}\n" for line in text.splitlines()))
+    """One line (or several, each with the priority) of printable characters to the journal."""
+    sys.stderr.write("".join(f"<{priority}>{printable.visible(line)}\n" for line in text.splitlines()))
     sys.stderr.flush()
 
 
@@ -32,7 +33,7 @@ def status(text: str) -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
         try:
-            notify.sendto(f"STATUS={text}".encode(), address)
+            notify.sendto(printable.notification({"STATUS": text}), address)
         except OSError:
             # A status is a courtesy: its loss must not stop the work.
             pass

@@ -8,7 +8,7 @@ import json
 import os
 import re
 
-from rke2_units import names
+from rke2_units import names, printable
 
 # A program that rejects a flag prints its whole usage after the reason.
 _TAIL = 1 << 18
@@ -77,10 +77,10 @@ class PodLog:
 
 
 def most_telling(lines: list[str]) -> str:
-    """The line that says most about why a program ended; "" when there is none."""
+    """The line that says most about why a program ended, in printable characters; "" when there is none."""
     if not lines:
         return ""
-    text = _readable(lines[_place(lines)])
+    text = printable.line(_readable(lines[_place(lines)]))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

@@ -3,6 +3,8 @@
 import json
 import re
 
+from rke2_units import printable
+
 
 class Failure:
     """Why a pull failed: a cause for people, with skopeo's own last words behind it.
@@ -71,4 +73,4 @@ def last_words(line: str) -> str:
             line = match[1].strip('"')
     line = re.sub(r'^(Error parsing image name|initializing source) "?docker://[^ "]*"?: ', "", line)
     # A registry's own words may be in it: nothing for a terminal to act on.
-    return "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
+    return printable.line(line)

@@ -30,7 +30,7 @@ LAYERS = (
     ("coordination",),
     ("doors",),
     ("model",),
-    ("names", "errors"),
+    ("names", "errors", "printable"),
     ("",),  # rke2_units itself: the version
 )
 LEVEL = {name: level for level, layer in enumerate(reversed(LAYERS)) for name in layer}
@@ -39,11 +39,11 @@ ONLY = {
     "release": {"", "names", "errors", "model", "config"},
     "config": {"", "names", "errors", "model"},
     "plan": {"", "names", "errors", "model", "config", "release"},
-    "programs": {"", "names", "errors"},
-    "doors": {"", "names", "errors", "model"},
-    "applier": {"", "names", "errors", "model", "coordination", "doors", "programs"},
+    "programs": {"", "names", "errors", "printable"},
+    "doors": {"", "names", "errors", "model", "printable"},
+    "applier": {"", "names", "errors", "model", "printable", "coordination", "doors", "programs"},
     "controllers": {"", "names", "errors", "certificates", "coordination", "doors", "programs"},
-    "coordination": {"", "names", "errors", "doors"},
+    "coordination": {"", "names", "errors", "printable", "doors"},
     "supervisor": {"", "names", "errors", "certificates", "doors", "programs"},
 }
 # What a pure plan cannot have: a clock, randomness, the network, other programs.

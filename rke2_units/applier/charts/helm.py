@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from rke2_units import printable
 from rke2_units.applier.charts import command
 from rke2_units.applier.charts.command import Version
 from rke2_units.doors import journal
@@ -154,7 +155,7 @@ class _Lines:
 
 
 def _one_line(lines: Sequence[str]) -> str:
-    text = " | ".join(line.strip() for line in lines)
+    text = " | ".join(map(printable.line, lines))
     return text if len(text) <= _LONGEST_WORDS else f"{text[: _LONGEST_WORDS - 1]}…"
 
 
