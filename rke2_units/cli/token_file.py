@@ -1,6 +1,7 @@
 """A token that an option names a file of: it is never an argument itself."""
 
 import sys
+from codecs import BOM_UTF8
 
 from rke2_units.errors import UserError
 
@@ -8,7 +9,7 @@ _LARGEST = 4096
 
 
 def read(path: str, option: str = "--token-file") -> str:
-    """The token in this file, "-" for standard input, without the white space around it.
+    """The token in this file, "-" for standard input, without white space and byte order mark around it.
 
     UserError, which names `option`, for a file that cannot be read or is no token.
     """
@@ -21,7 +22,7 @@ def read(path: str, option: str = "--token-file") -> str:
         except OSError as error:
             raise UserError(f"{option} {path} cannot be read: {error.strerror}") from None
     try:
-        text = content.decode("ascii").strip()
+        text = content.removeprefix(BOM_UTF8).decode("ascii").strip()
     except UnicodeDecodeError:
         text = ""
     if not text or len(content) > _LARGEST or not text.isprintable():

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 
 from rke2_units import names
@@ -161,7 +162,7 @@ def _token(config: Config, name: str, warnings: list[str]) -> Item:
     if mode & stat.S_IROTH:
         warnings.append(f"{name}-file {path} can be read by everyone (chmod 600 {path})")
     try:
-        text = content.decode("ascii").strip()
+        text = content.removeprefix(BOM_UTF8).decode("ascii").strip()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{source}: {name}-file {path} must hold one line of ASCII text") from None
     if not text:

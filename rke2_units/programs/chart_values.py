@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from rke2_units.programs import byte_order_marks
+
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node
 
@@ -33,8 +35,11 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
         return text
     import yaml
 
+    whole, text = text, byte_order_marks.without(text)
     try:
         edits = [edit for document in _documents(text) for edit in _edits(document, values)]
+        if not edits:
+            return whole
         for start, end, replacement in sorted(edits, reverse=True):
             text = text[:start] + replacement + text[end:]
         if any(_edits(document, values) for document in _documents(text)):

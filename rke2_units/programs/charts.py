@@ -158,8 +158,8 @@ def _installed_ingress(staging: Staging) -> str:
         context = ssl.create_default_context(cafile=staging.authority)
         context.load_cert_chain(staging.certificate, staging.key)
         with closing(http.client.HTTPSConnection(host, timeout=_PATIENCE, context=context)) as connection:
-            for name in ("rke2-ingress-nginx", "rke2-traefik"):
-                connection.request("GET", f"{_CHARTS_API}/{name}")
+            for path in (f"{_CHARTS_API}/rke2-ingress-nginx", f"{_CHARTS_API}/rke2-traefik"):
+                connection.request("GET", path)
                 response = connection.getresponse()
                 answer = response.read()
                 if response.status == 404:

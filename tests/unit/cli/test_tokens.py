@@ -81,7 +81,7 @@ def test_a_token_of_ones_own_comes_from_a_file_or_standard_input(
 ) -> None:
     server.answer = lambda request: Reply(201, request.body)
     file = tmp_path / "token"
-    file.write_text(f"{GIVEN}\n")
+    file.write_text(f"\ufeff{GIVEN}\r\n")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{GIVEN}\n".encode())))
     for source in (os.fspath(file), "-"):
         assert invoke(["token", "create", "--ttl", "0", "--token-file", source]) == 0

@@ -107,9 +107,12 @@ def test_a_file_of_another_kind_is_named_as_a_whole(tmp_path: Path) -> None:
     assert message(path) == f"{path}: larger than 1048576 bytes (is it the right file?)"
 
 
+@pytest.mark.parametrize("content", ["  s3cret\n", "\ufeffs3cret\r\n"])
 @pytest.mark.parametrize("name", ["token", "agent-token"])
-def test_a_token_file_is_read_when_the_configuration_is_loaded(tmp_path: Path, name: str) -> None:
-    token = write(tmp_path / "token", "  s3cret\n")
+def test_a_token_file_is_read_when_the_configuration_is_loaded(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    token = write(tmp_path / "token", content)
     path = write(tmp_path / "config.yaml", f"{name}-file: {token}\n")
     config = load(Role.SERVER, config_file=path, environment={})
     assert config.text(name) == "s3cret"

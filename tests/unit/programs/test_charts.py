@@ -104,6 +104,23 @@ def test_charts_of_the_users_own_get_the_values_and_other_manifests_stay(
     assert (manifests / "mine/broken.yaml").read_text() == f"{CHART}  set: [\n"
 
 
+def test_a_chart_with_byte_order_marks_gets_the_values(tmp_path: Path, manifests: Path) -> None:
+    for name, text in (
+        ("one", f"\ufeff{CHART}"),
+        ("two", f"a: b\n---\n\ufeff{CHART}"),
+        ("three", f"# a\n\ufeff{CHART}"),
+    ):
+        (manifests / f"{name}.yaml").write_text(text)
+    (manifests / "other.yaml").write_text("\ufeffa: b\n")
+    stage(tmp_path)
+    for name in ("one", "two", "three"):
+        (found,) = [
+            each for each in yaml.safe_load_all((manifests / f"{name}.yaml").read_text()) if "spec" in each
+        ]
+        assert found["spec"]["set"]["global.clusterDNS"] == "10.43.0.10"
+    assert (manifests / "other.yaml").read_text() == "\ufeffa: b\n"
+
+
 def test_only_what_differs_is_written(tmp_path: Path, manifests: Path) -> None:
     stage(tmp_path)
     before = {path: path.stat() for path in manifests.iterdir()}
