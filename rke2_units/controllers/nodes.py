@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rke2_units import names
-from rke2_units.doors.kubernetes import Client, Object
+from rke2_units.doors.kubernetes import Client, Object, path_to
 
 PATH = "/api/v1/nodes"
 MANAGER = "rke2-controllers"
@@ -76,7 +76,7 @@ class Nodes:
 
 
 def path(name: str) -> str:
-    return f"{PATH}/{name}"
+    return path_to(PATH, name)
 
 
 def own_metadata(

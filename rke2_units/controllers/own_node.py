@@ -11,7 +11,7 @@ from rke2_units.controllers.nodes import Nodes
 from rke2_units.controllers.settings import Settings
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.doors.kubernetes import ApiError, Client
+from rke2_units.doors.kubernetes import ApiError, Client, path_to
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.programs import processes
 
@@ -68,7 +68,7 @@ class OwnNode:
             raise ConfigurationError(f"{file}: {error.strerror}") from None
         secret = node_passwords.secret_name(name)
         try:
-            found = self._client.get(f"{node_passwords.COLLECTION}/{secret}")
+            found = self._client.get(path_to(node_passwords.COLLECTION, secret))
         except ApiError as error:
             if error.status != 404:
                 raise

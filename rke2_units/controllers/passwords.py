@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from rke2_units.certificates import node_passwords
 from rke2_units.controllers.nodes import Nodes
-from rke2_units.doors.kubernetes import ApiError, Client
+from rke2_units.doors.kubernetes import ApiError, Client, path_to
 
 # So long (s) a password is kept whose node is not there: nodes ask for certificates before they register.
 _UNCLAIMED = 3600.0
@@ -45,7 +45,7 @@ class NodePasswords:
         if not self._held.is_set():
             return
         try:
-            self._client.delete(f"{node_passwords.COLLECTION}/{secret}")
+            self._client.delete(path_to(node_passwords.COLLECTION, secret))
         except ApiError as error:
             if error.status != 404:
                 raise

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, path_to
 
 _COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -51,7 +51,7 @@ class Lease:
         self.held = _Held()
         self._client = client
         self._name = name
-        self._path = f"{_COLLECTION}/{name}"
+        self._path = path_to(_COLLECTION, name)
         self._identity = identity
         self._work = work
         self._acting = False

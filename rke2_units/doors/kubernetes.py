@@ -21,7 +21,7 @@ from rke2_units.errors import UserError
 
 __all__ = [
     "ApiError", "ApiUnavailable", "Client", "Discovery", "Event", "Object", "Resource", "UnknownKind",
-    "path_of",
+    "path_of", "path_to",
 ]  # fmt: skip
 
 # Objects to a page, unless told otherwise.
@@ -241,9 +241,10 @@ class Discovery:
 
     def _ask(self, api_version: str) -> dict[str, Resource]:
         group, slash, version = api_version.rpartition("/")
-        prefix = f"/apis/{_segment(group)}" if slash else "/api"
         try:
-            answer = self._client.get(f"{prefix}/{_segment(version)}")
+            answer = self._client.get(
+                path_to("/apis", group, version) if slash else path_to("/api", version)
+            )
         except ApiError as error:
             if error.status == 404:
                 return {}
@@ -269,6 +270,14 @@ def path_of(resource: Resource, namespace: str = "", name: str = "") -> str:
     if name:
         segments.append(name)
     return "".join(f"/{_segment(segment)}" for segment in segments)
+
+
+def path_to(base: str, *names: str) -> str:
+    """The path below `base`, a path of ours ("/api/v1/namespaces"): each name is one segment of it.
+
+    Raises ApiError 422 for what cannot be a name.
+    """
+    return base + "".join(f"/{_segment(name)}" for name in names)
 
 
 def _segment(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rke2_units.doors.kubernetes import ApiError, Client, Object
+from rke2_units.doors.kubernetes import ApiError, Client, Object, path_to
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.printable import line
 
@@ -90,7 +90,7 @@ def listed(client: Client) -> list[BootstrapToken]:
 def delete(client: Client, identifier: str) -> None:
     """Nobody can join with it from now on; who did stays. UserError when there is none of this name."""
     try:
-        client.delete(f"{_SECRETS}/{_PREFIX}{checked_identifier(identifier)}")
+        client.delete(path_to(_SECRETS, f"{_PREFIX}{checked_identifier(identifier)}"))
     except ApiError as error:
         if error.status == 404:
             raise UserError(

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from rke2_units.certificates import node_passwords
 from rke2_units.doors import http, run
-from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, path_to
 from rke2_units.doors.kubernetes_endpoints import API_SERVERS, addresses
 from rke2_units.errors import UserError
 from rke2_units.supervisor.identity import AUTHENTICATED, Caller
@@ -137,7 +137,10 @@ class Cluster:
         version = f"{api}.k8s.io/v1"
         review = {"apiVersion": version, "kind": kind, "spec": asked}
         try:
-            return self._client.create(f"/apis/{version}/{resource}", review).get("status") or {}
+            return (
+                self._client.create(path_to("/apis", f"{api}.k8s.io", "v1", resource), review).get("status")
+                or {}
+            )
         except (ApiError, ApiUnavailable) as error:
             raise _unavailable(error) from None
 

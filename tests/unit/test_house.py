@@ -243,6 +243,66 @@ def test_every_python_dependency_is_a_debian_dependency() -> None:
         assert f"python3-{name.removeprefix('py') if name == 'pyyaml' else name}" in control, name
 
 
+# What may stand in a path of the API: names of ours, and what makes a name one segment of it.
+SEGMENTS = {"quote", "_segment", "path"}
+CALLS = {"get", "list", "create", "apply", "merge_patch", "delete", "watch"}
+
+
+def is_api_path(node: ast.AST | None) -> bool:
+    """Whether a text (of constants) or a formatted text begins as a path of the Kubernetes API."""
+    if isinstance(node, ast.JoinedStr):
+        node = node.values[0] if node.values else None
+    text = node.value if isinstance(node, ast.Constant) else ""
+    return isinstance(text, str) and text.startswith(("/api/", "/apis/"))
+
+
+def parts(text: ast.JoinedStr) -> list[ast.expr]:
+    """What is put into a formatted text."""
+    return [value.value for value in text.values if isinstance(value, ast.FormattedValue)]
+
+
+def last_name(node: ast.AST) -> str:
+    """`c` of a.b.c, f of f(x)."""
+    if isinstance(node, ast.Call):
+        return last_name(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def test_names_come_into_paths_of_the_api_by_path_of_and_path_to_alone() -> None:
+    # A name from a manifest, a chart or the network would else become another path, or a query.
+    trees = {path: ast.parse(path.read_text()) for path in python_files("rke2_units")}
+    bases = {
+        last_name(target)
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and is_api_path(node.value)
+        for target in node.targets
+    }
+    assert "COLLECTION" in bases
+    found = []
+    for path, tree in trees.items():
+        asked = {
+            id(node.args[0])
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute)
+            and node.func.attr in CALLS and "client" in ast.unparse(node.func.value)
+        }  # fmt: skip
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.JoinedStr):
+                continue
+            first = node.values[0]
+            is_path = is_api_path(node) or id(node) in asked or "/namespaces/{" in ast.unparse(node)
+            is_path |= isinstance(first, ast.FormattedValue) and last_name(first.value) in bases
+            wrong = [
+                part
+                for part in parts(node)
+                if not last_name(part).strip("_").isupper() and last_name(part) not in SEGMENTS
+            ]
+            if is_path and wrong:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+    assert not found, "\n".join(found)
+
+
 # Work that was put off belongs into an issue.
 PUT_OFF = re.compile(r"\b(TODO|FIXME|XXX)\b")
 

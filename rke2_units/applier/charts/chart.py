@@ -14,6 +14,7 @@ from typing import Any
 from rke2_units.applier.charts import set_values
 from rke2_units.applier.charts.set_values import SetValues
 from rke2_units.errors import UserError
+from rke2_units.programs import byte_order_marks
 
 Object = Mapping[str, Any]
 # A Secret's or ConfigMap's data, decoded.
@@ -25,6 +26,7 @@ _CHART_URL = "helm.cattle.io/chart-url"
 # The longest value of a label.
 _HASH_LENGTH = 63
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+")
 
 
@@ -87,7 +89,11 @@ class Release:
 
 
 def release_namespace(chart: Object) -> str:
-    return str(chart.get("spec", {}).get("targetNamespace") or chart["metadata"]["namespace"])
+    """Where the release is to be; UserError for what cannot be a namespace."""
+    namespace = str(chart.get("spec", {}).get("targetNamespace") or chart["metadata"]["namespace"])
+    if not _NAMESPACE.fullmatch(namespace):
+        raise UserError(f"spec.targetNamespace: {namespace!r} cannot be the name of a namespace")
+    return namespace
 
 
 def driver(chart: Object) -> str:
@@ -139,6 +145,8 @@ def release(
         address, repository = address.removeprefix("stable/"), STABLE_REPOSITORY
     elif content is None and not repository:
         raise UserError(f"spec.chart: {address!r} is not an address", hint="spec.repo names its repository")
+    if content is None and repository:
+        _check_repository(repository, address)
     values = tuple(_values(chart, "0", "HelmChart", secrets)) + tuple(
         _values(config, "1", "HelmChartConfig", secrets)
     )
@@ -207,6 +215,20 @@ def _check_chart(address: str) -> None:
         raise UserError(f"spec.chart: {address!r} names a file; a chart is in a repository or a registry")
 
 
+def _check_repository(repository: str, address: str) -> None:
+    """helm would say that it knows no way there, and not which there is."""
+    scheme, separator, _ = repository.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        return
+    if separator and scheme.lower() == "oci":
+        whole = f"oci://{repository[len('oci://') :].rstrip('/')}/{address}"
+        raise UserError(
+            f"spec.repo: {repository} is a registry, and no repository of charts",
+            hint=f"leave spec.repo out, and put the whole address into spec.chart: {whole}",
+        )
+    raise UserError(f"spec.repo: {repository!r} is not an http:// or https:// address")
+
+
 def _content(text: str) -> bytes | None:
     if not text:
         return None
@@ -234,7 +256,7 @@ def _values(
     """File name, text and whether its change counts."""
     spec = owner.get("spec", {}) if owner else {}
     if text := spec.get("valuesContent"):
-        yield f"values-{level}-000-{kind}-ValuesContent.yaml", str(text), True
+        yield f"values-{level}-000-{kind}-ValuesContent.yaml", byte_order_marks.without(str(text)), True
     if (values := spec.get("values")) is not None:
         # JSON is YAML.
         yield f"values-{level}-001-{kind}-Values.yaml", json.dumps(values), True
@@ -246,7 +268,8 @@ def _values(
             found = secrets.get(secret["name"], {}).get(key)
             if found is not None:
                 name = f"values-{level}-{number:03d}-{kind}-ValuesSecret.yaml"
-                yield name, _decode(found, secret["name"], key), not optional
+                text = byte_order_marks.without(_decode(found, secret["name"], key))
+                yield name, text, not optional
             elif not optional:
                 what = f"key {key} in the Secret" if secret["name"] in secrets else "Secret"
                 raise Missing(
@@ -276,7 +299,7 @@ def _authority(spec: Mapping[str, Any], config_maps: Mapping[str, Data]) -> str:
     if name := _reference(spec, "repoCAConfigMap"):
         data = _needed("ConfigMap", name, config_maps)
         parts += [_decode(data[key], name, key) for key in sorted(data)]
-    return "\n".join(parts)
+    return byte_order_marks.without("\n".join(parts))
 
 
 def _credentials(spec: Mapping[str, Any], secrets: Mapping[str, Data]) -> Credentials:

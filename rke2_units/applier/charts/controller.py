@@ -21,7 +21,7 @@ from rke2_units.applier.charts.workspace import sweep
 from rke2_units.coordination.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, path_to
 from rke2_units.errors import UserError
 
 _AT_ONCE = 2
@@ -119,7 +119,7 @@ class Controller:
         return False
 
     def _ensure_definition(self, wanted: dict[str, Any]) -> bool:
-        path = f"{crds.DEFINITIONS}/{wanted['metadata']['name']}"
+        path = path_to(crds.DEFINITIONS, wanted["metadata"]["name"])
         try:
             present = self._client.get(path)
         except ApiError as error:

@@ -21,10 +21,18 @@ from rke2_units.applier.charts.status import Standing
 from rke2_units.coordination.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.doors.kubernetes import ApiError, Client
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, path_to
 from rke2_units.errors import UserError
 
 GROUP = "/apis/helm.cattle.io/v1"
+_NAMESPACED_CHARTS = f"{GROUP}/namespaces"
+_CORE = "/api/v1/namespaces"
+_BATCH = "/apis/batch/v1/namespaces"
+_CLUSTER_ROLE_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+# Of the failures of a chart that waits for something.
+_WAITED = ("missing", 0)
+# The status of ApiError for what cannot be a name.
+_NO_NAME = 422
 # What RKE2's helm-controller made carries the name of its HelmChart.
 _OWNER = "objectset.rio.cattle.io/owner-name"
 
@@ -34,11 +42,11 @@ class Interrupted(Exception):
 
 
 def chart_path(key: Key) -> str:
-    return f"{GROUP}/namespaces/{key[0]}/helmcharts/{key[1]}"
+    return path_to(_NAMESPACED_CHARTS, key[0], "helmcharts", key[1])
 
 
 def config_path(key: Key) -> str:
-    return f"{GROUP}/namespaces/{key[0]}/helmchartconfigs/{key[1]}"
+    return path_to(_NAMESPACED_CHARTS, key[0], "helmchartconfigs", key[1])
 
 
 class Reconciler:
@@ -102,12 +110,16 @@ class Reconciler:
         config = self._get(config_path(key))
         names = chart.references(found, config)
         referenced(names.watched_secrets)
-        secrets, config_maps = self._data(key, names)
         try:
+            secrets, config_maps = self._data(key, names)
             release = chart.release(found, config, secrets, config_maps, api_address=self._api_address)
         except Missing as error:
             return self._waiting(key, found, error)
+        except ApiUnavailable:
+            raise
         except UserError as error:
+            if isinstance(error, ApiError) and error.status != _NO_NAME:
+                raise
             self._invalid(key, found, status.not_begun(str(error)), str(error))
             return None
         try:
@@ -148,15 +160,14 @@ class Reconciler:
 
     def _data(self, key: Key, names: References) -> tuple[dict[str, chart.Data], dict[str, chart.Data]]:
         """The Secrets and the ConfigMaps of these names that are there."""
-        namespace = f"/api/v1/namespaces/{key[0]}"
         secrets: dict[str, chart.Data] = {}
         for name in sorted(names.watched_secrets | names.other_secrets):
-            if obj := self._get(f"{namespace}/secrets/{name}"):
+            if obj := self._get(path_to(_CORE, key[0], "secrets", name)):
                 data = obj.get("data") or {}
                 secrets[name] = {inner: base64.b64decode(text) for inner, text in data.items()}
         config_maps: dict[str, chart.Data] = {}
         for name in sorted(names.config_maps):
-            if obj := self._get(f"{namespace}/configmaps/{name}"):
+            if obj := self._get(path_to(_CORE, key[0], "configmaps", name)):
                 data = obj.get("data") or {}
                 config_maps[name] = {inner: text.encode() for inner, text in data.items()}
         return secrets, config_maps
@@ -184,11 +195,13 @@ class Reconciler:
     def _remove(self, key: Key, found: dict[str, Any], stop: threading.Event) -> float | None:
         if not status.has_finalizer(found):
             return None
-        name, namespace = key[1], chart.release_namespace(found)
+        name, namespace = key[1], ""
+        with suppress(UserError):  # in a namespace that cannot be nothing was installed
+            namespace = chart.release_namespace(found)
         spec = found["spec"]
         driver = "configmap" if spec.get("driver") == "configmap" else "secret"
         supported = spec.get("helmVersion") in (None, "", "v3")
-        record = self._releases.newest(driver, namespace, name) if supported else None
+        record = self._releases.newest(driver, namespace, name) if supported and namespace else None
         if decision.removal(record):
             if stop.is_set():
                 raise Interrupted
@@ -221,8 +234,10 @@ class Reconciler:
     def _end_job(self, key: Key, found: dict[str, Any]) -> None:
         """A Job of RKE2's that is not done would run helm as well, and again for as long as it fails."""
         name = (found.get("status") or {}).get("jobName")
-        path = f"/apis/batch/v1/namespaces/{key[0]}/jobs/{name}"
-        if not name or (job := self._get(path)) is None:
+        if not name:
+            return
+        path = path_to(_BATCH, key[0], "jobs", name)
+        if (job := self._get(path)) is None:
             return
         ours = (job["metadata"].get("annotations") or {}).get(_OWNER) == key[1]
         if ours and not (job.get("status") or {}).get("completionTime"):
@@ -232,14 +247,13 @@ class Reconciler:
     def _remove_jobs_objects(self, key: Key) -> None:
         """What RKE2's helm-controller made for the chart, on a node that was moved over from RKE2."""
         namespace, name = key
-        core, jobs = f"/api/v1/namespaces/{namespace}", f"/apis/batch/v1/namespaces/{namespace}/jobs"
         for path in (
-            f"{jobs}/helm-install-{name}",
-            f"{jobs}/helm-delete-{name}",
-            f"{core}/serviceaccounts/helm-{name}",
-            f"{core}/secrets/chart-values-{name}",
-            f"{core}/configmaps/chart-content-{name}",
-            f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/helm-{namespace}-{name}",
+            path_to(_BATCH, namespace, "jobs", f"helm-install-{name}"),
+            path_to(_BATCH, namespace, "jobs", f"helm-delete-{name}"),
+            path_to(_CORE, namespace, "serviceaccounts", f"helm-{name}"),
+            path_to(_CORE, namespace, "secrets", f"chart-values-{name}"),
+            path_to(_CORE, namespace, "configmaps", f"chart-content-{name}"),
+            path_to(_CLUSTER_ROLE_BINDINGS, f"helm-{namespace}-{name}"),
         ):
             obj = self._get(path)
             if obj and (obj["metadata"].get("annotations") or {}).get(_OWNER) == name:
@@ -249,7 +263,12 @@ class Reconciler:
     def _done(
         self, key: Key, found: dict[str, Any], release: Release, what: str, record: Record | None
     ) -> None:
-        self._failures.pop(key, None)
+        if self._failures.pop(key, _WAITED)[0] != _WAITED[0]:
+            journal.log(
+                Level.NOTICE,
+                f"nothing is wrong with chart {key[0]}/{key[1]} any more",
+                **fields(key, release.namespace, release.name),
+            )
         self._conditions(key, found, status.applied(what))
         if status.GIVEN_UP in (found["metadata"].get("annotations") or {}):
             self._patch(key, {"metadata": {"annotations": {status.GIVEN_UP: None}}})
@@ -298,7 +317,7 @@ class Reconciler:
     def _waiting(self, key: Key, found: dict[str, Any], error: UserError) -> float:
         """For what is not watched, too: it is looked for as often as a Job would be started again."""
         self._conditions(key, found, status.not_begun(str(error)))
-        failures = self._count(key, "missing")
+        failures = self._count(key, _WAITED[0])
         pause = decision.pause(failures)
         self._states.set(key, state=states.WAITING, words=str(error), next_attempt=time.time() + pause)
         return pause
@@ -306,7 +325,9 @@ class Reconciler:
     def _invalid(
         self, key: Key, found: dict[str, Any], conditions: list[dict[str, str]], words: str
     ) -> None:
-        self._failures.pop(key, None)
+        if self._states.get(key).words != words:
+            journal.log(Level.ERROR, f"chart {key[0]}/{key[1]}: {words}", HELM_CHART=f"{key[0]}/{key[1]}")
+        self._failures[key] = ("invalid", 0)
         self._conditions(key, found, conditions)
         self._states.set(key, state=states.INVALID, words=words, failures=0, next_attempt=0.0)
 

@@ -1,7 +1,9 @@
 """helm's own records of its releases: Secrets or ConfigMaps, one a revision. Pure.
 
 The labels tell revision and status; the release itself is JSON, gzipped and in base64, under the key
-"release".
+"release". Whoever may write Secrets in a chart's target namespace can write records, too: what is inside is
+never inflated beyond a bound, and of its JSON only what is needed is read. helm writes the fields of a
+release in one order: name, info, chart (metadata first), and after much more the way of its application.
 """
 
 from __future__ import annotations
@@ -10,18 +12,30 @@ import base64
 import binascii
 import gzip
 import json
+import re
 import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rke2_units.doors.kubernetes import path_to
 from rke2_units.errors import UserError
+from rke2_units.printable import line
 
 HASH_LABEL = "helmcharts.helm.cattle.io/configHash"
 _COLLECTION = {"secret": "secrets", "configmap": "configmaps"}
-# A record is below 1.5 MB packed; what unpacks to more is none of helm's.
-_LARGEST = 64 << 20
+# What a release may be: the largest of RKE2's charts are below 10 MB, and a record is below 1.5 MB packed.
+_LARGEST = 16 << 20
+# Where info and the chart's metadata are.
+_HEAD = 1 << 20
+_TAIL = 4096
+# In JSON a quotation mark in a text has a backslash: these are keys, and the first of their names.
+_INFO = re.compile(rb'"info"\s*:\s*(?=\{)')
+_CHART = re.compile(rb'"chart"\s*:\s*\{\s*"metadata"\s*:\s*(?=\{)')
+# A field of the outermost object: nothing opens or closes between it and the end.
+_SERVER_SIDE = re.compile(rb'"apply_method"\s*:\s*"ssa"[^{}\[\]]*\}\s*\Z')
+_LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,8 @@ class Deployed:
 
 def path(driver: str, namespace: str, name: str = "") -> str:
     """Where the records of a namespace are, or the one of this name."""
-    return f"/api/v1/namespaces/{namespace}/{_COLLECTION[driver]}" + (f"/{name}" if name else "")
+    collection = path_to("/api/v1/namespaces", namespace, _COLLECTION[driver])
+    return path_to(collection, name) if name else collection
 
 
 def selector(release: str) -> str:
@@ -64,20 +79,16 @@ def latest(objects: Iterable[Mapping[str, Any]]) -> Record | None:
     return found
 
 
-def unpack(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The release in a record's object; UserError when it is not one."""
-    try:
-        packed = obj["data"]["release"].encode()
-        if obj.get("kind") != "ConfigMap":
-            packed = base64.b64decode(packed, validate=True)
-        packed = base64.b64decode(packed, validate=True)
-        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        release = json.loads(inflate.decompress(packed, _LARGEST))
-        if isinstance(release, dict):
-            return release
-    except (KeyError, AttributeError, ValueError, binascii.Error, zlib.error):
-        pass
-    raise UserError(f"{obj['metadata']['name']} in {obj['metadata']['namespace']} is not a record of helm's")
+def deployed(obj: Mapping[str, Any]) -> Deployed:
+    """What a record's object tells of its release; UserError when it is not a record."""
+    release = _release(obj)
+    _, info, _ = _object_at(_INFO, release, obj)
+    _, metadata, _ = _object_at(_CHART, release, obj)
+    return Deployed(
+        _text(metadata.get("version")),
+        _text(info.get("last_deployed")),
+        _SERVER_SIDE.search(release[-_TAIL:]) is not None,
+    )
 
 
 def failed(obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,24 +96,52 @@ def failed(obj: Mapping[str, Any]) -> dict[str, Any]:
 
     It holds the record's resourceVersion: a helm that still works on it is not overwritten.
     """
-    release = unpack(obj)
-    release.setdefault("info", {}).update(
-        status="failed", description=f"was {release.get('info', {}).get('status')}; set by rke2-helm-applier"
-    )
-    text = base64.b64encode(gzip.compress(json.dumps(release).encode())).decode()
+    release = _release(obj)
+    start, info, end = _object_at(_INFO, release, obj)
+    info.update(status="failed", description=f"was {info.get('status')}; set by rke2-helm-applier")
+    release = release[:start] + json.dumps(info).encode() + release[end:]
+    text = base64.b64encode(gzip.compress(release))
     if obj.get("kind") != "ConfigMap":
-        text = base64.b64encode(text.encode()).decode()
+        text = base64.b64encode(text)
     labels = {"status": "failed", "modifiedAt": str(int(time.time()))}
     metadata = {"labels": labels, "resourceVersion": obj["metadata"]["resourceVersion"]}
-    return {"metadata": metadata, "data": {"release": text}}
+    return {"metadata": metadata, "data": {"release": text.decode()}}
 
 
-def deployed(release: Mapping[str, Any]) -> Deployed:
-    """What an unpacked release tells."""
-    metadata = (release.get("chart") or {}).get("metadata") or {}
-    info = release.get("info") or {}
-    return Deployed(
-        str(metadata.get("version") or ""),
-        str(info.get("last_deployed") or ""),
-        release.get("apply_method") == "ssa",
-    )
+def _release(obj: Mapping[str, Any]) -> bytes:
+    """The release's JSON."""
+    try:
+        packed = obj["data"]["release"].encode()
+        if obj.get("kind") != "ConfigMap":
+            packed = base64.b64decode(packed, validate=True)
+        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        release = inflate.decompress(base64.b64decode(packed, validate=True), _LARGEST)
+    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error, zlib.error):
+        raise _no_record(obj) from None
+    if not inflate.eof:
+        raise _no_record(obj, f": it is damaged, or larger than {_LARGEST >> 20} MiB")
+    return release
+
+
+def _object_at(
+    key: re.Pattern[bytes], release: bytes, obj: Mapping[str, Any]
+) -> tuple[int, dict[str, Any], int]:
+    """Where the object of this key begins in the release's JSON, what it is, and where it ends."""
+    if found := key.search(release, 0, _HEAD):
+        text = release[found.end() : found.end() + _HEAD].decode(errors="ignore")
+        try:
+            value, length = json.JSONDecoder().raw_decode(text)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return found.end(), value, found.end() + len(text[:length].encode())
+    raise _no_record(obj)
+
+
+def _no_record(obj: Mapping[str, Any], why: str = "") -> UserError:
+    metadata = obj["metadata"]
+    return UserError(f"{metadata['name']} in {metadata['namespace']} is not a record of helm's{why}")
+
+
+def _text(value: object) -> str:
+    return line(value)[:_LONGEST_TEXT] if isinstance(value, str) else ""

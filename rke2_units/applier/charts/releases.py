@@ -20,6 +20,8 @@ from rke2_units.errors import UserError
 # A hook may take spec.timeout, and a chart has several; what takes longer than all of them hangs.
 _OPERATIONS = 6
 _SHORTEST_LIMIT = 1800.0
+# helm keeps ten records; who makes many more, with all the metadata that there may be, costs no more memory.
+_PAGE = 50
 
 
 class Releases:
@@ -39,7 +41,10 @@ class Releases:
     def newest(self, driver: str, namespace: str, name: str) -> Record | None:
         """The record of the release's newest revision."""
         objects = self._client.list(
-            records.path(driver, namespace), label_selector=records.selector(name), metadata_only=True
+            records.path(driver, namespace),
+            label_selector=records.selector(name),
+            limit=_PAGE,
+            metadata_only=True,
         )
         return records.latest(objects)
 
@@ -50,11 +55,15 @@ class Releases:
         if known is None or known[0] != record:
             try:
                 obj = self._client.get(records.path(driver, namespace, record.object))
-                known = (record, records.deployed(records.unpack(obj)))
-            except UserError as error:
+                found = records.deployed(obj)
+            except (ApiError, ApiUnavailable) as error:
                 journal.log(Level.WARNING, str(error))
                 return Deployed("", "", False)
-            self._known[key] = known
+            except UserError as error:
+                # Also once: what is in it is not helm's, and may be there to cost time.
+                journal.log(Level.WARNING, str(error))
+                found = Deployed("", "", False)
+            known = self._known[key] = (record, found)
         return known[1]
 
     def take(

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rke2_units.doors.kubernetes import path_to
+
 API_VERSION = "k3s.cattle.io/v1"
 NAMESPACE = "kube-system"
 COLLECTION = f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/addons"
@@ -57,7 +59,7 @@ class Addon:
 
     @property
     def path(self) -> str:
-        return f"{COLLECTION}/{self.name}"
+        return path_to(COLLECTION, self.name)
 
     def object(self) -> dict[str, Any]:
         """What is applied for it."""

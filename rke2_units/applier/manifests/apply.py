@@ -15,6 +15,7 @@ from rke2_units.doors.kubernetes import (
     Resource,
     UnknownKind,
     path_of,
+    path_to,
 )
 
 MANAGER = "rke2-helm-applier"
@@ -237,7 +238,7 @@ def await_definition(client: Client, name: str, going_on: Callable[[], bool]) ->
     """Returns when the API serves what the CustomResourceDefinition defines; False when it is not soon."""
     give_up = time.monotonic() + _ESTABLISHED_WITHIN
     while going_on() and time.monotonic() < give_up:
-        status = client.get(f"{_DEFINITIONS}/{name}").get("status") or {}
+        status = client.get(path_to(_DEFINITIONS, name)).get("status") or {}
         conditions = status.get("conditions") or []
         if any(each.get("type") == "Established" and each.get("status") == "True" for each in conditions):
             return True
@@ -248,7 +249,7 @@ def await_definition(client: Client, name: str, going_on: Callable[[], bool]) ->
 def ensure_definition(client: Client, going_on: Callable[[], bool]) -> None:
     """The CustomResourceDefinition of Addons: one that is there already, RKE2's, is left as it is."""
     try:
-        client.get(f"{_DEFINITIONS}/{addon.CRD_NAME}")
+        client.get(path_to(_DEFINITIONS, addon.CRD_NAME))
     except ApiError as error:
         if error.status != 404:
             raise

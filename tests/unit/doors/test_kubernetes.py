@@ -22,6 +22,7 @@ from rke2_units.doors.kubernetes import (
     Resource,
     UnknownKind,
     path_of,
+    path_to,
 )
 from rke2_units.errors import ConfigurationError
 from tests.unit.kubernetes_api import ApiServer, Reply, Request, refused, served, unused_port
@@ -571,3 +572,12 @@ def test_nothing_in_a_name_leads_to_another_path(name: str) -> None:
 def test_nothing_in_an_api_version_leads_to_another_path(client: Client, version: str) -> None:
     with pytest.raises(ApiError):
         Discovery(client).resource(version, "Deployment")
+
+
+def test_a_name_is_one_segment_of_a_path_whatever_is_in_it() -> None:
+    assert path_to("/api/v1/namespaces", "n", "secrets", "a.b") == "/api/v1/namespaces/n/secrets/a.b"
+    assert path_to("/api/v1/nodes", "a?watch=true&x=#") == "/api/v1/nodes/a%3Fwatch%3Dtrue%26x%3D%23"
+    for name in ("", ".", "..", "a/b", "a%2fb"):
+        with pytest.raises(ApiError, match="is no name that the API could have") as caught:
+            path_to("/api/v1/nodes", name)
+        assert caught.value.status == 422

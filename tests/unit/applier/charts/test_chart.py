@@ -284,7 +284,7 @@ def test_a_duration_is_seconds_or_refused(text: str) -> None:
         ({"chart": "oci://r/a", "version": "1"}, "version 1 from OCI registry oci://r/a"),
         ({"chart": "https://r/a.tgz"}, "https://r/a.tgz"),
         ({"chart": "a", "repo": "https://r"}, "latest stable version of a from chart repository https://r"),
-        ({"chart": "a", "repo": "R", "version": "1"}, "a version 1 from chart repository R"),
+        ({"chart": "a", "repo": "http://R", "version": "1"}, "a version 1 from chart repository http://R"),
     ],
 )
 def test_the_source_is_told_as_helm_controller_tells_it(spec: dict[str, str], source: str) -> None:
@@ -294,3 +294,53 @@ def test_the_source_is_told_as_helm_controller_tells_it(spec: dict[str, str], so
 def test_the_address_of_packaged_content_is_told() -> None:
     packaged = chart({"chartContent": "dGd6"}, **{"helm.cattle.io/chart-url": "https://r/a-1.tgz"})
     assert release(packaged, None, {}, {}).source == "inline spec.chartContent from https://r/a-1.tgz"
+
+
+@pytest.mark.parametrize(
+    ("repository", "words"),
+    [
+        (
+            "oci://harbor.example.org/helm",
+            "whole address into spec.chart: oci://harbor.example.org/helm/mychart",
+        ),
+        (
+            "OCI://harbor.example.org/helm/",
+            "whole address into spec.chart: oci://harbor.example.org/helm/mychart",
+        ),
+        ("charts.example.org", "'charts.example.org' is not an http:// or https:// address"),
+        ("file:///etc", "'file:///etc' is not an http:// or https:// address"),
+        ("/etc", "'/etc' is not an http:// or https:// address"),
+    ],
+)
+def test_a_repository_that_is_none_is_told_with_what_to_do(repository: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        of({"chart": "mychart", "repo": repository})
+    assert str(caught.value).startswith("spec.repo: ") and words in str(caught.value)
+
+
+def test_a_repository_beside_a_whole_address_does_not_count() -> None:
+    found = of({"chart": "oci://harbor.example.org/helm/mychart", "repo": "oci://harbor.example.org/helm"})
+    assert (found.chart, found.repository) == ("oci://harbor.example.org/helm/mychart", "")
+    assert of({"chart": "demo", "repo": "HTTPS://charts.example"}).repository == "HTTPS://charts.example"
+
+
+def test_byte_order_marks_are_no_part_of_values_and_authorities() -> None:
+    found = of(
+        {
+            "valuesContent": "\ufeffa: 1\n# x\n\ufeffb: 2\n",
+            "valuesSecrets": [{"name": "s", "keys": ["k"]}],
+            "repoCAConfigMap": {"name": "ca"},
+        },
+        secrets={"s": {"k": b"\xef\xbb\xbfa: 1"}},
+        config_maps={"ca": {"a": b"\xef\xbb\xbf-----BEGIN", "b": b"\xef\xbb\xbf-----BEGIN"}},
+    )
+    assert [text for _, text in found.values] == ["a: 1\n# x\nb: 2\n", "a: 1"]
+    assert found.authority == "-----BEGIN\n-----BEGIN"
+
+
+@pytest.mark.parametrize(
+    "name", ["kube-system/configmaps?watch=true&x=", "..", "a%2fb", "A", "x" * 64, "a b"]
+)
+def test_a_namespace_that_cannot_be_is_told(name: str) -> None:
+    with pytest.raises(UserError, match="spec.targetNamespace: .* cannot be the name of a namespace"):
+        of({"targetNamespace": name})

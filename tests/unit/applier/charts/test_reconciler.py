@@ -1,5 +1,7 @@
 """One HelmChart is brought to where it should be, and says how that went."""
 
+import base64
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -10,9 +12,10 @@ import pytest
 
 from rke2_units.applier.charts import states
 from rke2_units.applier.charts.helm import Ended
-from rke2_units.applier.charts.reconciler import Interrupted, chart_path
+from rke2_units.applier.charts.reconciler import Interrupted, chart_path, config_path
 from rke2_units.doors.kubernetes import ApiUnavailable
 from tests.unit.applier.charts.cluster import KEY, Bench, bench
+from tests.unit.kubernetes_api import Reply, Request, refused
 
 MANAGED_BY = "helmcharts.cattle.io/managed-by"
 FINALIZER = "wrangler.cattle.io/on-helm-chart-remove"
@@ -326,3 +329,78 @@ def test_a_chart_that_is_gone_is_forgotten(here: Bench) -> None:
     here.states.set(KEY, state=states.DEPLOYED)
     assert here.reconcile() is None
     assert json.loads((Path(here.work) / "charts.json").read_text()) == []
+
+
+BENT = "kube-system/configmaps?watch=true&x="
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"targetNamespace": BENT}, {"authSecret": {"name": BENT}}, {"repoCAConfigMap": {"name": "../x"}}],
+)
+def test_a_name_that_would_be_another_path_is_told_and_not_asked_for(
+    here: Bench, spec: dict[str, Any]
+) -> None:
+    here.cluster.chart(spec)
+    assert here.reconcile() is None
+    state = here.states.get(KEY)
+    assert state.state == states.INVALID and "name" in state.words
+    assert here.helm.commands == []
+    assert not [request for request in here.server.requests if "watch" in request.query]
+    asked = {request.path.removesuffix("/status") for request in here.server.requests}
+    assert {path for path in asked if not path.endswith("/events")} <= {chart_path(KEY), config_path(KEY)}
+
+
+def test_a_chart_for_a_namespace_that_cannot_be_can_be_deleted(here: Bench) -> None:
+    here.cluster.chart({"targetNamespace": BENT}, **DELETED)
+    assert here.reconcile() is None
+    assert chart_path(KEY) not in here.cluster.objects
+    assert here.helm.commands == []
+
+
+def test_a_record_that_cannot_be_read_is_read_once(here: Bench) -> None:
+    here.cluster.chart()
+    here.reconcile()
+    path = "/api/v1/namespaces/apps/secrets/sh.helm.release.v1.a.v1"
+    packed = base64.b64encode(gzip.compress(b" " * (17 << 20)))
+    here.cluster.objects[path]["data"]["release"] = base64.b64encode(packed).decode()
+    here.restart()
+    before = len(here.server.requests)
+    for _ in range(3):
+        assert here.reconcile() is None
+    assert [request.path for request in here.server.requests[before:]].count(path) == 1
+    state = here.states.get(KEY)
+    assert (state.state, state.deployed, state.revision) == (states.DEPLOYED, "", 1)
+
+
+def test_a_record_that_the_api_does_not_give_is_asked_for_again(here: Bench) -> None:
+    here.cluster.chart()
+    here.reconcile()
+    here.restart()
+    path = "/api/v1/namespaces/apps/secrets/sh.helm.release.v1.a.v1"
+
+    def away(request: Request) -> Reply:
+        return refused(403, "Forbidden") if request.path == path else here.cluster(request)
+
+    here.server.answer = away
+    here.reconcile()
+    assert here.states.get(KEY).deployed == ""
+    here.server.answer = here.cluster
+    here.reconcile()
+    assert here.states.get(KEY).deployed == "1.0.0"
+
+
+def test_the_journal_says_once_what_is_wrong_with_a_chart_and_that_it_is_mended(
+    here: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.cluster.chart({"chartContent": "", "chart": "demo", "repo": "oci://r/x"})
+    for _ in range(2):
+        here.reconcile()
+    assert capsys.readouterr().err.count("whole address into spec.chart: oci://r/x/demo") == 1
+    here.cluster.chart({"chart": "oci://r/x/demo"})
+    here.helm.fails = ["no route"]
+    here.reconcile()
+    assert "any more" not in capsys.readouterr().err
+    for _ in range(2):
+        here.reconcile()
+    assert capsys.readouterr().err.count("nothing is wrong with chart kube-system/a any more") == 1
