@@ -113,6 +113,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         release,
         wanted=wanted,
         programs=node_programs,
+        helm=own_helm.path,
         listen=supervisor_settings.listen(config),
         containerd_arguments=containerd.arguments(config, facts, release),
         kubelet_arguments=kubelet.arguments(config, facts, release),

@@ -16,6 +16,35 @@ from rke2_units.release.model import Release
 _IDENTITY = "client-supervisor"
 
 
+# What the applier has no use for and root may read, or may reach to become more than it is.
+_HIDDEN = (
+    "/etc/rancher",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/ssh",
+    "/root",
+    "/run/containerd",
+    "/run/dbus",
+    "/run/k3s",
+    "/run/systemd/private",
+)
+
+
+def reads(paths: Paths) -> tuple[str, ...]:
+    """All files below `server` that the applier reads, beside the manifests and what is static."""
+    return (paths.applier_settings, *material(paths), paths.supervisor_kubeconfig)
+
+
+def hidden(paths: Paths, helm_program: str) -> tuple[str, ...]:
+    """What the applier is not to see, but for a folder that has the data or its helm in it."""
+    needed = (paths.data, helm_program)
+    return tuple(
+        hide for hide in (*_HIDDEN, paths.agent) if not any(path.startswith(f"{hide}/") for path in needed)
+    )
+
+
 def material(paths: Paths) -> tuple[str, ...]:
     """The PEM files that the applier reads when it starts."""
     return (

@@ -47,6 +47,7 @@ def files(
     *,
     wanted: Container[str],
     programs: Programs,
+    helm: str,
     listen: str,
     containerd_arguments: Sequence[str],
     kubelet_arguments: Sequence[str],
@@ -54,8 +55,9 @@ def files(
 ) -> list[File]:
     """All units and drop-ins but the role's own, which the package ships.
 
-    Of units that not every node has, those that are `wanted`. `listen` is the supervisor's address.
-    `others` are the plan's other files: those that name a unit in `restarts` are part of its digest.
+    Of units that not every node has, those that are `wanted`. `helm` is the path of the applier's, `listen`
+    the supervisor's address. `others` are the plan's other files: those that name a unit in `restarts` are
+    part of its digest.
     """
     supervisor_files = supervisor_settings.credentials(paths, facts)
     api_proxy_files = api_proxy.credentials(paths)
@@ -84,6 +86,8 @@ def files(
         "api_proxy_credentials": sorted(api_proxy_files.items()),
         "api_proxy_runtime": names.API_PROXY_WORK.removeprefix("/run/"),
         "manifests": paths.manifests,
+        "applier_reads": applier_settings.reads(paths),
+        "applier_hidden": applier_settings.hidden(paths, helm),
         "runtime_directory": names.APPLIER_WORK.removeprefix("/run/"),
         # Who pulls goes through the proxies of the node, and those of containerd before these.
         "pull_environment": (paths.kubelet_environment, paths.containerd_environment),

@@ -160,6 +160,7 @@ def rendered(facts: NodeFacts = MACHINE, wanted: tuple[str, ...] = BOTH) -> dict
         NEW,
         wanted=wanted,
         programs=programs.programs(server({}), facts, NEW),
+        helm="/usr/bin/helm",
         listen="9345",
         containerd_arguments=[],
         kubelet_arguments=[],
@@ -195,6 +196,37 @@ def test_a_new_certificate_replaces_the_applier() -> None:
     renewed = replace(MACHINE, digests={applier_settings.material(Paths())[1]: "0"})
     assert rendered()[names.APPLIER_UNIT] != rendered(renewed)[names.APPLIER_UNIT]
     assert rendered()[names.HELM_UNIT] == rendered(renewed)[names.HELM_UNIT]
+
+
+def lines_of(unit: str, option: str) -> list[str]:
+    return [line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{option}=")]
+
+
+def test_the_applier_sees_what_it_reads_of_the_server_and_nothing_else() -> None:
+    paths = Paths()
+    unit = rendered()[names.APPLIER_UNIT]
+    assert lines_of(unit, "TemporaryFileSystem") == [f"{paths.server}:ro"]
+    seen = set(lines_of(unit, "BindReadOnlyPaths")) | set(lines_of(unit, "BindPaths"))
+    read = set(re.findall(rf"{paths.server}/[^\s\",]+", applier_settings.text(server({}), MACHINE, NEW)))
+    # Its kubeconfig names the same three files.
+    assert seen == read | {paths.applier_settings, f"-{paths.static}"}
+    assert lines_of(unit, "BindPaths") == [paths.manifests]
+    hidden = set(lines_of(unit, "InaccessiblePaths"))
+    assert {"-/root", "-/etc/shadow", "-/etc/rancher", "-/run/k3s", f"-{paths.agent}"} < hidden
+
+
+@pytest.mark.parametrize(
+    ("data", "helm_path", "seen"),
+    [
+        ("/var/lib/rancher/rke2", "/usr/local/bin/helm", set()),
+        ("/root/rke2", "/usr/local/bin/helm", {"/root"}),
+        ("/rootfs", "/root/bin/helm", {"/root"}),
+        ("/var/lib/rancher/rke2", "/var/lib/rancher/rke2/agent/helm", {"/var/lib/rancher/rke2/agent"}),
+    ],
+)
+def test_what_the_applier_runs_and_reads_is_not_hidden(data: str, helm_path: str, seen: set[str]) -> None:
+    every = set(applier_settings.hidden(Paths(data), "")) | {"/root"}
+    assert every - set(applier_settings.hidden(Paths(data), helm_path)) == seen
 
 
 def test_the_applier_is_hardened(tmp_path: Path) -> None:
