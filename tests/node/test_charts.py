@@ -409,6 +409,28 @@ def files_with(node: Node, text: str) -> list[str]:
     return node.sh(f"grep -rlF -D skip -e {text} {folders} || true").stdout.split()
 
 
+def test_the_applier_sees_its_own_files_and_no_secret_of_the_node(node: Node) -> None:
+    inside = ("nsenter", f"--target={node.main_pid(APPLIER)}", "--mount")
+    found = node.run(
+        *inside, "find", f"{DATA}/server", "-type", "f", "-not", "-path", f"{MANIFESTS}/*"
+    ).stdout
+    assert {
+        path.removeprefix(f"{DATA}/server/") for path in found.splitlines() if "/static/" not in path
+    } == {
+        "etc/rke2-helm-applier.json",
+        "tls/server-ca.crt",
+        "tls/client-supervisor.crt",
+        "tls/client-supervisor.key",
+        "cred/supervisor.kubeconfig",
+    }
+    for path in ("/root", "/etc/shadow", "/etc/rancher", "/run/k3s", f"{DATA}/agent"):
+        assert node.run("ls", "-A", path).stdout, f"there is no {path} to hide"
+        assert node.run(*inside, "find", path, "-mindepth", "1").stdout == "", path
+        assert node.run(*inside, "stat", "--format=%s %a", path).stdout.split()[1] == "0", path
+    writable = node.run(*inside, "findmnt", "--noheadings", "--output=TARGET", "--options=rw").stdout.split()
+    assert not [path for path in writable if path.startswith(DATA) and path != MANIFESTS]
+
+
 def test_helms_words_are_in_the_journal_with_chart_and_release(node: Node) -> None:
     for field in ("HELM_CHART", "HELM_RELEASE"):
         lines = node.run(
