@@ -213,15 +213,16 @@ def _add(value: Any, line: int, item_lines: list[int], found: Contents, *, withi
 def _is_list(value: dict[str, Any]) -> bool:
     """Whether it stands for its items: by its shape, as kinds of single objects may end in "List", too.
 
-    A list as the API returns it has no name, and null for no items; one that a person wrote may lack them.
+    A list as the API returns it has neither name nor spec, and null for no items; a `List` may lack them.
     """
     items, kind, metadata = value.get("items"), value.get("kind"), value.get("metadata")
     if not isinstance(kind, str) or not isinstance(items, list | None):
         return False
-    is_named = isinstance(metadata, dict) and bool(metadata.get("name"))
+    named = isinstance(metadata, dict) and (metadata.get("name") or metadata.get("generateName"))
+    is_object = bool(named) or "spec" in value
     if (value.get("apiVersion"), kind) == ("v1", "List"):
-        return "items" in value or not is_named
-    return "items" in value and not is_named
+        return "items" in value or not is_object
+    return "items" in value and not is_object
 
 
 def _manifest(value: dict[str, Any], line: int) -> Manifest:

@@ -239,6 +239,8 @@ def test_a_list_is_known_by_its_items_and_not_by_its_kinds_name(text: str, names
     ("text", "word"),
     [
         ("kind: IPAllowList\nspec: {}\n", "metadata.name is missing"),
+        ("kind: IPAllowList\nspec: {}\nitems: []\n", "metadata.name is missing"),
+        ("kind: IPAllowList\nmetadata: {generateName: a-}\nitems: []\n", "metadata.name is missing"),
         ("kind: List\nitems: 3\n", "metadata.name is missing"),
         ("kind: Bundle\nitems: [{metadata: {name: a}}]\n", "apiVersion is missing"),
         ("items: [{metadata: {name: a}}]\n", "kind is missing"),
