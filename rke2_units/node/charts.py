@@ -10,6 +10,8 @@ from rke2_units.printable import line
 _FILE = f"{names.APPLIER_WORK}/charts.json"
 # rke2_units.applier.charts.states; the others are steps of helm's that are under way.
 _NOT_FINE = ("failed", "given up", "invalid", "waiting")
+# Of a chart's own words, such as its version; helm's are not longer.
+_LONGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def charts(path: str = _FILE) -> tuple[Chart, ...]:
 
 def _chart(values: dict[str, object]) -> Chart:
     def said(key: str) -> str:
-        return line(values.get(key) or "")
+        return line(values.get(key) or "")[:_LONGEST]
 
     def figure(key: str) -> float:
         value = values.get(key)

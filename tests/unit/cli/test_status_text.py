@@ -48,8 +48,9 @@ def test_charts_and_pods_last_words_are_lines(tmp_path: Path) -> None:
         "state": "failed",
         "deployed": "1\x1b[2J",
         "words": "a\nb\u202e",
+        "wanted": "x" * 5000,
     }
     (tmp_path / "charts.json").write_text(json.dumps([values]))
     (found,) = charts(str(tmp_path / "charts.json"))
-    assert (found.deployed, found.problem) == ("1 [2J", "a b")
+    assert (found.deployed, found.problem, len(found.wanted)) == ("1 [2J", "a b", 1000)
     assert most_telling(['{"level":"fatal","msg":"a\\u001b[2J","error":"b\\nc"}']) == "a [2J: b c"
