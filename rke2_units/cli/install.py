@@ -12,7 +12,7 @@ from rke2_units.cli.releases import fetch_release
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import required
 from rke2_units.names import Paths, Role
-from rke2_units.node import checks, releases
+from rke2_units.node import checks, data_directory, releases
 from rke2_units.node.apply import Change, Kind, apply, changes, set_kernel_parameters
 from rke2_units.node.checks import Severity
 from rke2_units.node.diff import unified
@@ -47,6 +47,7 @@ def install(
     prepared = make_plan_here(role, release, find=find, arguments=given.arguments)
     to_keep = join_options.to_keep(role, given, os.environ)
     plan, installation = prepared.plan, prepared.installation
+    data_directory.refuse_others(installation.data_directory)
     for warning in prepared.warnings:
         click.echo(f"warning: {warning}", err=True)
     failed = _check(role, installation.data_directory)

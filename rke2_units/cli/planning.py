@@ -15,7 +15,7 @@ from rke2_units.node import installation, releases
 from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
-from rke2_units.plan import make_plan
+from rke2_units.plan import kubelet, make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT
 
@@ -95,8 +95,10 @@ def make_plan_here(
     plan = make_plan(
         chosen.role, config, gather(chosen.role, config, environment=chosen.environment), release
     )
-    warnings = (*config.warnings, *plan.warnings)
-    return Prepared(plan, Installation(chosen.role, release.name, data_directory(config)), warnings)
+    to_record = installation.planned(
+        chosen.role, release.name, data_directory(config), kubelet.root_directory(config)
+    )
+    return Prepared(plan, to_record, (*config.warnings, *plan.warnings))
 
 
 def refuse_other_role(role: Role) -> None:

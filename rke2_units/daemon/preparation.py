@@ -22,10 +22,17 @@ from rke2_units.join import server_list
 from rke2_units.join.server_list import ServerList
 from rke2_units.model import File, NodeFacts, Plan
 from rke2_units.names import Paths, Role
-from rke2_units.node import apply, facts, foreign_containerd, installation, releases
+from rke2_units.node import apply, data_directory, facts, foreign_containerd, installation, releases
 from rke2_units.node.certificate_request import certificate_request
-from rke2_units.node.installation import Installation
-from rke2_units.plan import api_proxy, make_plan, node_annotations, program_settings, programs, sysctl
+from rke2_units.plan import (
+    api_proxy,
+    kubelet,
+    make_plan,
+    node_annotations,
+    program_settings,
+    programs,
+    sysctl,
+)
 from rke2_units.plan.etcdctl import etcdctl
 from rke2_units.programs.etcd import Etcd
 from rke2_units.release.model import Release
@@ -93,6 +100,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         joining.forget_invitation(config)
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
+    data_directory.refuse_others(paths.data)
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
     warnings = list(config.warnings)
     if role is Role.AGENT:
@@ -109,7 +117,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     gathered = replace(again, node_id=gathered.node_id, registered=gathered.registered)
     plan = make_plan(role, config, gathered, release)
     # The data directory and the release may have moved since the role was installed.
-    changed = apply.apply(plan, installation=Installation(role, release.name, paths.data))
+    to_record = installation.planned(role, release.name, paths.data, kubelet.root_directory(config))
+    changed = apply.apply(plan, installation=to_record)
     if release.name != installed.release:
         journal.log(Level.INFO, f"the node moves from {installed.release} to {release.name}")
     if any(change.path in (sysctl.MODULES_FILE, sysctl.SYSCTL_FILE) for change in changed):

@@ -12,7 +12,14 @@ from dataclasses import asdict, dataclass
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import File
-from rke2_units.names import DIGEST_KEY_FILE, INSTALLATION_FILE, RUNTIME_DIRECTORY, WRITTEN_FILES, Role
+from rke2_units.names import (
+    DIGEST_KEY_FILE,
+    INSTALLATION_FILE,
+    KUBELET_DIRECTORY,
+    RUNTIME_DIRECTORY,
+    WRITTEN_FILES,
+    Role,
+)
 
 _LOCK = f"{RUNTIME_DIRECTORY}/apply.lock"
 _LOCK_PATIENCE = 20.0
@@ -26,6 +33,8 @@ class Installation:
     release: str
     # Where killall and uninstall find the node's data when config.yaml is gone or cannot be read.
     data_directory: str
+    # The kubelet's, those that it had before included: what it has mounted there may be left.
+    kubelet_directories: tuple[str, ...] = (KUBELET_DIRECTORY,)
 
     def file(self) -> File:
         return File(INSTALLATION_FILE, json.dumps(asdict(self), indent=2) + "\n")
@@ -39,7 +48,10 @@ def read(root: str = "/") -> Installation | None:
         return None
     try:
         content = json.loads(text)
-        return Installation(Role(content["role"]), str(content["release"]), str(content["data_directory"]))
+        role, release, data = Role(content["role"]), str(content["release"]), str(content["data_directory"])
+        # A record of an earlier version has none of the kubelet's.
+        kubelets = content.get("kubelet_directories", [KUBELET_DIRECTORY])
+        return Installation(role, release, data, tuple(str(directory) for directory in kubelets))
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"{path} is damaged: {type(error).__name__}: {error}",
@@ -61,6 +73,14 @@ def of_role(role: Role, root: str = "/") -> Installation:
             f" run rke2-units uninstall before installing it as {role}",
         )
     return found
+
+
+def planned(role: Role, release: str, data_directory: str, kubelet_directory: str) -> Installation:
+    """The installation as it is to be recorded: the kubelet's earlier directories stay in it."""
+    before = read()
+    earlier = before.kubelet_directories if before else ()
+    directories = dict.fromkeys((kubelet_directory, *earlier))
+    return Installation(role, release, data_directory, tuple(directories))
 
 
 def written_files(root: str = "/") -> tuple[str, ...]:

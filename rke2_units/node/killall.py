@@ -17,7 +17,8 @@ from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
 from rke2_units.node import cgroups, firewall, installation, mounts, network, pods
-from rke2_units.node.processes import Process, ours, read_ours, read_processes
+from rke2_units.node.installation import Installation
+from rke2_units.node.processes import Process, read_ours, read_processes
 
 _PATIENCE = 20.0
 # The daemon stops its units within 20 s (contract L4), what is left is stopped one by one.
@@ -28,13 +29,19 @@ def kill_all() -> Iterator[str]:
     """Stops and ends it all; yields a line for each thing done. UserError when something cannot be ended."""
     if os.geteuid() != 0:
         raise UserError("killall ends processes of root", hint="run it as root")
-    paths = installed_paths()
-    _refuse_another_kubernetes(paths)
+    installed = installation.read()
+    if installed is None:
+        refuse_another_kubernetes()
+        raise UserError(
+            "no node of rke2-units is installed here",
+            hint="nothing was changed; where a node's installation.json was lost: rke2-units install, first",
+        )
+    paths = Paths(installed.data_directory)
     yield from _stop_units()
     foreign = _mounts_of_foreign_pods(paths)
     yield from _end_processes(paths)
     yield from _remove_manifests(paths)
-    if count := mounts.unmount([*_folders_of_mounts(), *foreign]):
+    if count := mounts.unmount([*_mounts(installed), *foreign]):
         yield f"{count} mounts removed"
     running = read_processes()
     if count := network.remove_namespaces(running):
@@ -51,25 +58,15 @@ def kill_all() -> Iterator[str]:
     run(["rm", "-rf", "--one-file-system", "--", names.CONTAINERD_STATE])
 
 
-def _refuse_another_kubernetes(paths: Paths) -> None:
-    """Where no node of ours is installed, pods are another's: k3s has its own in the very same folders."""
-    if installation.read() is not None:
-        return
-    running = read_processes()
-    pod = next((process for process in running.values() if "kubepods" in process.cgroups), None)
-    if pod is not None and not ours(running, os.path.realpath(paths.content), (), os.getpid()):
-        raise UserError(
-            f"no node of rke2-units is installed, and pods run here: {pod.name} (PID {pod.pid}) is one's",
-            hint="stop the Kubernetes that they belong to",
-        )
-
-
-def installed_paths() -> Paths:
-    """The data directory: of the installation, else of RKE2's variable RKE2_DATA_DIR, else the default."""
-    installed = installation.read()
-    if installed is not None:
-        return Paths(installed.data_directory)
-    return Paths(os.environ.get("RKE2_DATA_DIR") or names.DEFAULT_DATA_DIRECTORY)
+def refuse_another_kubernetes() -> None:
+    """UserError where pods run, for who has no node of ours: RKE2 has the very same folders and programs."""
+    for process in read_processes().values():
+        if "kubepods" in process.cgroups:
+            raise UserError(
+                "no node of rke2-units is installed, and pods run here:"
+                f" {process.name} (PID {process.pid}) is one's",
+                hint="nothing was changed; stop the Kubernetes that they belong to",
+            )
 
 
 def _stop_units() -> Iterator[str]:
@@ -120,10 +117,15 @@ def _end_processes(paths: Paths) -> Iterator[str]:
         yield f"{len(ended)} processes ended"
 
 
-def _folders_of_mounts() -> list[str]:
-    """Where containerd and the kubelet mount; the kernel names mounts by their real paths."""
-    # Beside the pods' own there are those that volumes are staged in, below plugins.
-    return [f"{os.path.realpath(path)}/" for path in ("/run/k3s", names.KUBELET_DIRECTORY)]
+def _mounts(installed: Installation) -> list[str]:
+    """What containerd and the kubelet have mounted, the last first; an administrator's own mounts stay."""
+    # The kubelet mounts in the folders of pods, and in those of plugins, where volumes are staged. A disk
+    # that one of these folders is, or that lies elsewhere in the kubelet's, is somebody else's.
+    kubelets = installed.kubelet_directories
+    folders = ["/run/k3s", *(f"{path}/{name}" for path in kubelets for name in ("pods", "plugins"))]
+    # The kernel names mounts by their real paths.
+    found = mounts.below(mounts.read_mount_points(), [f"{os.path.realpath(path)}/" for path in folders])
+    return mounts.without(found, mounts.of_administrator()) if found else []
 
 
 def _mounts_of_foreign_pods(paths: Paths) -> list[str]:

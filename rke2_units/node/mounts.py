@@ -1,9 +1,11 @@
 """The mounts of this machine, as /proc/self/mountinfo shows them (proc(5)), and taking ours away."""
 
+import os
 import re
 from collections.abc import Collection
 from contextlib import suppress
 
+from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 
@@ -30,14 +32,43 @@ def read_mount_points() -> list[str]:
         return mount_points(file.read())
 
 
-def unmount(prefixes: Collection[str]) -> int:
-    """Unmounts everything whose mount point begins with one of the prefixes; returns how many that were.
+def of_administrator() -> set[str]:
+    """The mount points that an administrator has set up: in /etc/fstab, or by a .mount unit with a file.
+
+    systemd has a unit for every mount, and a file (FragmentPath=) only for those that somebody has written.
+    """
+    said = run(["systemctl", "show", "--property=Where,FragmentPath", "*.mount"], check=False).output
+    units = [
+        dict(line.split("=", 1) for line in unit.splitlines() if "=" in line) for unit in said.split("\n\n")
+    ]
+    written = [unit.get("Where", "") for unit in units if unit.get("FragmentPath")]
+    table = _fstab(files.read_text("/etc/fstab") or "")
+    return {os.path.realpath(point) for point in (*written, *table) if point}
+
+
+def _fstab(text: str) -> list[str]:
+    lines = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return [_unescape(fields[1]) for fields in lines if len(fields) > 1 and fields[1].startswith("/")]
+
+
+def without(points: Collection[str], kept: Collection[str]) -> list[str]:
+    """The mount points but for those to be kept, and those around them: they would be taken along."""
+    return [
+        point
+        for point in points
+        if not any(f"{keep.rstrip('/')}/".startswith(f"{point.rstrip('/')}/") for keep in kept)
+    ]
+
+
+def unmount(points: Collection[str]) -> int:
+    """Unmounts what is mounted at these points; returns how many there are.
 
     What is still in use, by a process that is not ours, is detached: it goes when that process has ended.
     """
-    before = below(read_mount_points(), prefixes)
+    wanted = set(points)
+    before = [point for point in read_mount_points() if point in wanted]
     for lazily in ([], ["--lazy"]):
-        remaining = below(read_mount_points(), prefixes)
+        remaining = [point for point in reversed(read_mount_points()) if point in wanted]
         # A command line has room for some thousand paths.
         for start in range(0, len(remaining), 200):
             # A network volume whose server is gone lets the first pass wait in vain.

@@ -1,15 +1,15 @@
 """Takes a node away: what runs, what install wrote and, only when told, the cluster's data."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rke2_units import names
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
-from rke2_units.names import Paths, Role
 from rke2_units.node import installation, mounts
-from rke2_units.node.killall import installed_paths, kill_all
+from rke2_units.node.installation import Installation
+from rke2_units.node.killall import kill_all, refuse_another_kubernetes
 
 # Data beside the data directory. /etc/cni and /opt/cni may serve other runtimes of the machine, and stay.
 _DATA = (
@@ -22,13 +22,20 @@ _DATA = (
 )
 # What we know of the data directory: it may be a folder that holds other things as well.
 _DATA_SUBFOLDERS = ("server", "agent", "data", "bin")
+# What the kubelet makes where root-dir of kubelet-arg says, which may be such a folder too.
+_KUBELET_ENTRIES = (
+    *("pods", "plugins", "plugins_registry", "pod-resources", "device-plugins", "checkpoints"),
+    *("cpu_manager_state", "memory_manager_state", "dra_manager_state"),
+    *("allocated_pods_state", "actuated_pods_state", "usernsids", "image_manager"),
+)
 
 
 def removals(purge_data: bool) -> list[str]:
-    """The paths that uninstall() removes and that exist."""
+    """The paths that uninstall() removes and that exist; without an installation, data is another's."""
     written = [path for path in installation.written_files() if os.path.lexists(path)]
-    if purge_data:
-        data = [*_data_folders(installed_paths()), *_DATA]
+    installed = installation.read()
+    if purge_data and installed is not None:
+        data = [*_data_folders(installed), *_DATA]
         # What was written into folders that go as a whole need not be named.
         folders = [path for path in data if os.path.lexists(path)]
         written = [
@@ -43,34 +50,44 @@ def uninstall(purge_data: bool) -> Iterator[str]:
         raise UserError("uninstall removes files of root", hint="run it as root")
     gone = removals(purge_data)
     installed = installation.read()
-    paths = installed_paths()
-    yield from kill_all()
-    _refuse_mounted(gone)
-    for role in [installed.role] if installed else list(Role):
-        run(["systemctl", "disable", role.unit], check=False)
+    if installed is None:
+        # An install that was killed has come no further. Units of these names, and what runs, are another's.
+        refuse_another_kubernetes()
+    else:
+        # These stay, whatever ends.
+        _refuse_mounted(gone, mounts.of_administrator())
+        yield from kill_all()
+        _refuse_mounted(gone, mounts.read_mount_points())
+        run(["systemctl", "disable", installed.role.unit], check=False)
     with installation.lock():
         # The record goes last: an uninstall that was killed can be run again.
         for path in gone:
             _remove(path)
-        _remove_empty_folders(gone, paths if purge_data else None)
+        _remove_empty_folders(gone, installed if purge_data else None)
     run(["systemctl", "daemon-reload"], check=False)
     yield f"{len(gone)} files and folders removed"
-    if not purge_data:
-        configuration = os.path.dirname(names.CONFIG_FILE)
-        yield f"{paths.data} and {configuration} stay (--purge-data removes them)"
+    if installed is not None and not purge_data:
+        stays = [*_data_folders(installed), *_DATA]
+        yield f"data and configuration stay, for you to remove: {' '.join(filter(os.path.lexists, stays))}"
 
 
-def _refuse_mounted(gone: list[str]) -> None:
+def _refuse_mounted(gone: list[str], points: Collection[str]) -> None:
     """A volume that is still mounted is somebody's data, and one that is a folder of the same disk, mounted
     here a second time, looks like any other folder to rm."""
-    for point in mounts.below(mounts.read_mount_points(), [f"{os.path.realpath(path)}/" for path in gone]):
-        raise UserError(
-            f"{point} is still mounted; nothing was removed", hint="unmount it, then run it again"
-        )
+    there = set(mounts.read_mount_points())
+    for point in mounts.below(points, [f"{os.path.realpath(path)}/" for path in gone]):
+        if point in there:
+            raise UserError(
+                f"{point} is still mounted; nothing was removed", hint="unmount it, then run it again"
+            )
 
 
-def _data_folders(paths: Paths) -> list[str]:
-    return [f"{paths.data}/{name}" for name in _DATA_SUBFOLDERS]
+def _data_folders(installed: Installation) -> list[str]:
+    kubelets = [path for path in installed.kubelet_directories if path != names.KUBELET_DIRECTORY]
+    return [
+        *(f"{installed.data_directory}/{name}" for name in _DATA_SUBFOLDERS),
+        *(f"{kubelet}/{name}" for kubelet in kubelets for name in _KUBELET_ENTRIES),
+    ]
 
 
 def _remove(path: str) -> None:
@@ -84,12 +101,13 @@ def _remove(path: str) -> None:
         files.remove(path)
 
 
-def _remove_empty_folders(gone: list[str], purged: Paths | None) -> None:
+def _remove_empty_folders(gone: list[str], purged: Installation | None) -> None:
     """The folders of drop-ins and, with purged data, those around it, when nothing is left in them."""
     around = {os.path.dirname(path) for path in gone if os.path.dirname(path).endswith(".d")}
     around = {folder for folder in around if folder.startswith(f"{names.UNIT_DIRECTORY}/")}
     if purged is not None:
-        around |= {purged.data, os.path.dirname(names.DEFAULT_DATA_DIRECTORY), "/etc/rancher"}
+        around |= {purged.data_directory, os.path.dirname(names.DEFAULT_DATA_DIRECTORY), "/etc/rancher"}
+        around |= set(purged.kubelet_directories)
     for folder in sorted(around, key=len, reverse=True):
         try:
             os.rmdir(folder)

@@ -7,6 +7,7 @@ cloud-provider=external is given only where a cloud-controller-manager runs, RKE
 Node roles are labels that only a controller may set, so node-label is passed on as it is.
 """
 
+import posixpath
 from collections.abc import Mapping, Sequence
 
 from rke2_units import names
@@ -162,6 +163,13 @@ def _pairs(field: object) -> list[tuple[str, ...]]:
     if isinstance(field, Mapping):
         return [(str(key), str(value)) for key, value in field.items()]
     return [(str(item),) for item in field] if isinstance(field, list) else []
+
+
+def root_directory(config: Config) -> str:
+    """Where the kubelet keeps pods and their volumes: the last root-dir of kubelet-arg, or its default."""
+    given = config_arguments.merge_values({}, config.items("kubelet-arg")).get("root-dir")
+    # A relative one counts from where systemd starts units.
+    return posixpath.normpath(posixpath.join("/", given[-1])) if given else names.KUBELET_DIRECTORY
 
 
 def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:

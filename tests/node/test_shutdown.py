@@ -45,7 +45,9 @@ def foreign(server: Node) -> Iterator[Node]:
     """A container, a mount and a firewall rule that are none of ours."""
     bin_directory = "/var/lib/rancher/rke2/bin"
     server.sh(
-        "mkdir -p /run/foreign /var/lib/foreign /mnt/foreign && mount -t tmpfs foreign /mnt/foreign &&"
+        "mkdir -p /run/foreign /var/lib/foreign /mnt/foreign /var/lib/kubelet/foreign &&"
+        " mount -t tmpfs foreign /mnt/foreign && mount -t tmpfs foreign /var/lib/kubelet/foreign &&"
+        " iptables -A FORWARD -i flannel.1 -s 192.0.2.78 -j DROP &&"
         " iptables -A INPUT -s 192.0.2.77 -j DROP -m comment --comment foreign"
     )
     # Programs of its own: that it happens to be containerd as well must not make it ours.
@@ -69,7 +71,9 @@ def foreign(server: Node) -> Iterator[Node]:
     server.sh(f"{ctr} run --detach --cgroup /foreign {pods.IMAGE} foreign sleep 3600")
     yield server
     server.sh(
-        f"{ctr} tasks kill --signal KILL foreign; systemctl stop foreign; umount /mnt/foreign;"
+        f"{ctr} tasks kill --signal KILL foreign; systemctl stop foreign;"
+        " umount /mnt/foreign /var/lib/kubelet/foreign;"
+        " iptables -D FORWARD -i flannel.1 -s 192.0.2.78 -j DROP;"
         " iptables -D INPUT -s 192.0.2.77 -j DROP -m comment --comment foreign",
         check=False,
     )
@@ -100,8 +104,8 @@ def test_l11_killall_leaves_nothing_of_ours_and_everything_else(foreign: Node) -
     assert "kubepods" not in node.sh("systemctl list-units --no-legend --type=slice,scope").stdout
     assert "failed" not in node.sh("systemctl list-units --all --no-legend --state=failed 'rke2-*'").stdout
 
-    assert "192.0.2.77" in rules
-    assert " /mnt/foreign " in mounts
+    assert "192.0.2.77" in rules and "192.0.2.78" in rules
+    assert " /mnt/foreign " in mounts and " /var/lib/kubelet/foreign " in mounts
     tasks = node.sh(f"/var/lib/rancher/rke2/bin/ctr --address {FOREIGN_SOCKET} tasks ls").stdout
     assert "RUNNING" in tasks
 

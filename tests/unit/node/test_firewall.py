@@ -107,6 +107,82 @@ def test_when_all_containers_live_nothing_is_touched() -> None:
     assert deletions(cni_dump(FOREIGN), lambda _: True) == ""
 
 
+CALICO = """\
+*filter
+:FORWARD ACCEPT [0:0]
+:cali-FORWARD - [0:0]
+-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD
+-A FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m comment --comment "Policy explicitly accepted packet." -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A FORWARD -m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000
+-A cali-FORWARD -i cali+ -m comment --comment "cali:jdEuaPBe14V2hutn" -g cali-from-wl-dispatch
+COMMIT
+"""  # noqa: E501 - as iptables-save prints it
+OTHERS = """\
+*filter
+:INPUT ACCEPT [0:0]
+:OLD_CILIUM_FORWARD - [0:0]
+:FLANNEL-FWD - [0:0]
+-A FORWARD -m comment --comment "cilium-feeder: CILIUM_FORWARD" -j OLD_CILIUM_FORWARD
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A FORWARD -s 10.42.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+-A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE
+-A INPUT -d 169.254.20.10/32 -p udp -m comment --comment "NodeLocal DNS Cache: allow DNS traffic" -j ACCEPT
+-A INPUT -m comment --comment "an administrator's way in" -g KUBE-FIREWALL
+COMMIT
+"""
+ADMINISTRATORS = """\
+*filter
+:INPUT ACCEPT [0:0]
+:MY-KUBE-ALLOW - [0:0]
+:my-cali-hosts - [0:0]
+:NOT_CILIUM_ - [0:0]
+-A INPUT -p tcp --dport 6443 -m comment --comment "KUBE-API for the office" -j ACCEPT
+-A INPUT -m comment --comment "see -j KUBE-FIREWALL \\" -j KUBE-SERVICES" -j MY-KUBE-ALLOW
+-A INPUT -m comment --comment KUBE-API -j ACCEPT
+-A FORWARD -i flannel.1 -j ACCEPT
+-A FORWARD -m comment --comment "flannel and cali: these are ours, CILIUM_FORWARD is not" -j ACCEPT
+-A FORWARD -m comment --comment "before flanneld forward" -j ACCEPT
+-A FORWARD -m comment --comment "cali: hosts" -j my-cali-hosts
+-A INPUT -m comment --comment "not the NodeLocal DNS Cache: mine" -j ACCEPT
+-A MY-KUBE-ALLOW -s 192.0.2.0/24 -m comment --comment "id: \\"CNI-\\"" -j ACCEPT
+-A NOT_CILIUM_ -j DROP
+COMMIT
+"""
+
+
+@pytest.mark.parametrize("dump", [CALICO, OTHERS])
+def test_all_that_network_plugins_really_make_goes(dump: str) -> None:
+    left = remaining(dump, deletions(dump, lambda _: False))
+    assert not any(line.startswith("-A") or " - " in line for line in left)
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_rules_and_chains_of_an_administrator_stay_whatever_words_are_in_them(lives: bool) -> None:
+    assert deletions(ADMINISTRATORS, lambda _: lives) == ""
+
+
+def test_an_administrators_chain_that_leads_into_ours_stays_without_that_rule() -> None:
+    dump = "*filter\n:KUBE-X - [0:0]\n:MINE - [0:0]\n-A MINE -j KUBE-X\n-A MINE -j ACCEPT\nCOMMIT\n"
+    assert remaining(dump, deletions(dump, lambda _: False)) == {":MINE - [0:0]", "-A MINE -j ACCEPT"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        (["-A CNI-ADMIN -s 192.0.2.1/32 -j DROP"], {":CNI-ADMIN - [0:0]"}),
+        ([], set()),
+    ],
+)
+def test_rules_that_an_administrator_gave_to_the_firewall_plugin_stay(
+    rule: list[str], left: set[str]
+) -> None:
+    chains = [":CNI-ADMIN - [0:0]", ":CNI-FORWARD - [0:0]"]
+    jumps = ['-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD']
+    jumps += ["-A CNI-FORWARD -j CNI-ADMIN"]
+    dump = "\n".join(["*filter", *chains, *jumps, *rule, "COMMIT", ""])
+    assert remaining(dump, deletions(dump, lambda _: False)) == {*left, *rule}
+
+
 def remaining(dump: str, orders: str) -> set[str]:
     """What is left of the dump's chains and rules when the orders have been carried out."""
     lines = [line for line in dump.splitlines() if line[:1] in (":", "-")]
@@ -132,14 +208,22 @@ def test_every_chain_is_free_when_it_is_deleted_and_none_of_ours_is_left() -> No
     assert {line for line in dump.splitlines() if FOREIGN in line} <= left
 
 
-def test_of_nftables_kube_proxys_tables_go_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_nftables_the_tables_of_kubernetes_go_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[str]] = []
 
     def run(command: list[str], *, check: bool = True, input: str = "") -> Completed:
         orders.append(command)
-        return Completed(0, "table inet filter\ntable ip kube-proxy\n" if "list" in command else "", "")
+        there = "table inet filter\ntable ip kube-proxy\ntable ip my-kube-proxy\ntable ip6 flannel-ipv6\n"
+        return Completed(0, there if "list" in command else "", "")
 
     monkeypatch.setattr(firewall, "find", lambda program: program if program == "nft" else None)
     monkeypatch.setattr(firewall, "run", run)
-    assert firewall.remove_rules(lambda container: False) == ["table ip kube-proxy removed"]
-    assert orders == [["nft", "list", "tables"], ["nft", "delete", "table", "ip", "kube-proxy"]]
+    assert firewall.remove_rules(lambda container: False) == [
+        "table ip kube-proxy removed",
+        "table ip6 flannel-ipv6 removed",
+    ]
+    assert orders == [
+        ["nft", "list", "tables"],
+        ["nft", "delete", "table", "ip", "kube-proxy"],
+        ["nft", "delete", "table", "ip6", "flannel-ipv6"],
+    ]

@@ -40,6 +40,32 @@ def test_the_other_role_is_not_told_to_install_what_would_be_refused(tmp_path: P
     assert "run rke2-units uninstall before" in hint and "install --role" not in hint
 
 
+def test_a_record_of_an_earlier_version_has_the_kubelets_usual_folder(tmp_path: Path) -> None:
+    text = '{"role": "agent", "release": "v1.36.4+rke2r1", "data_directory": "/srv/rke2"}'
+    files.write_atomic(files.below(str(tmp_path), INSTALLATION_FILE), text, 0o644)
+    found = read(str(tmp_path))
+    assert found is not None
+    assert found.kubelet_directories == ("/var/lib/kubelet",)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "recorded"),
+    [
+        (None, "/opt/kubelet", ("/opt/kubelet",)),
+        (("/opt/kubelet",), "/opt/kubelet", ("/opt/kubelet",)),
+        (("/opt/kubelet",), "/var/lib/kubelet", ("/var/lib/kubelet", "/opt/kubelet")),
+        (("/b", "/a"), "/a", ("/a", "/b")),
+    ],
+)
+def test_folders_that_the_kubelet_once_had_are_not_forgotten(
+    before: tuple[str, ...] | None, now: str, recorded: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Installation(Role.AGENT, "v1.35.0+rke2r1", "/srv/rke2", before) if before else None
+    monkeypatch.setattr(installation, "read", lambda root="/": found)
+    planned = installation.planned(Role.AGENT, "v1.36.4+rke2r1", "/srv/rke2", now)
+    assert planned == Installation(Role.AGENT, "v1.36.4+rke2r1", "/srv/rke2", recorded)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "{}", '{"role": "king", "release": "v1", "data_directory": "/"}', "1"]
 )

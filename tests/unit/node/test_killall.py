@@ -1,11 +1,14 @@
 """killall and uninstall leave alone what may be another's."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rke2_units import names
+from rke2_units.doors import files
+from rke2_units.doors.run import Completed
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
 from rke2_units.node import installation, killall, mounts, uninstall
@@ -21,56 +24,231 @@ def process(pid: int, name: str, executable: str, cgroups: str) -> dict[int, Pro
 
 POD = process(7, "pause", "/pause", "0::/kubepods/besteffort/pod1/abc")
 K3S = process(8, "k3s-server", "/var/lib/rancher/k3s/data/x/bin/k3s", "0::/system.slice/k3s.service")
-OURS = process(9, "containerd", f"{os.path.realpath(Paths().content)}/v1/bin/containerd", "0::/")
+# Looks like ours in all: RKE2's unit has this name, and its programs lie there.
+RKE2 = process(
+    9,
+    "containerd",
+    f"{os.path.realpath(Paths().content)}/v1/bin/containerd",
+    "0::/system.slice/rke2-server.service",
+)
+KUBEADM = process(10, "kubelet", "/usr/bin/kubelet", "0::/system.slice/kubelet.service")
+
+
+class Ending(Exception):
+    """The first thing that is done to the machine."""
+
+
+def end(*arguments: object, **options: object) -> Iterator[str]:
+    raise Ending
+
+
+@pytest.fixture
+def untouched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine of root's on which every change raises Ending."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(killall, "_stop_units", end)
+    monkeypatch.setattr(uninstall, "run", end)
+    monkeypatch.setattr(uninstall, "_remove", end)
+    monkeypatch.setattr(mounts, "of_administrator", set)
+    return monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("installed", "running", "refused"),
+    ("running", "said"),
     [
-        (None, POD | K3S, True),
-        (None, K3S, False),
-        (None, POD | OURS, False),
-        (HERE, POD | K3S, False),
+        (POD | K3S, "pods run here: pause (PID 7)"),
+        (POD | RKE2, "pods run here: pause (PID 7)"),
+        (POD | KUBEADM, "pods run here: pause (PID 7)"),
+        # Between two pods, or before the first one.
+        (RKE2, "no node of rke2-units is installed here"),
+        (K3S, "no node of rke2-units is installed here"),
+        ({}, "no node of rke2-units is installed here"),
     ],
 )
-def test_pods_of_another_kubernetes_are_not_ended_where_no_node_is_installed(
-    installed: Installation | None,
-    running: dict[int, Process],
-    refused: bool,
-    monkeypatch: pytest.MonkeyPatch,
+def test_where_no_node_is_installed_killall_touches_nothing(
+    running: dict[int, Process], said: str, untouched: pytest.MonkeyPatch
 ) -> None:
-    class Ending(Exception):
-        """The first thing that is done."""
-
-    def stop_units() -> None:
-        raise Ending
-
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(installation, "read", lambda root="/": installed)
-    monkeypatch.setattr(killall, "read_processes", lambda: running)
-    monkeypatch.setattr(killall, "_stop_units", stop_units)
-    with pytest.raises(UserError if refused else Ending) as raised:
+    untouched.setattr(installation, "read", lambda root="/": None)
+    untouched.setattr(killall, "read_processes", lambda: running)
+    with pytest.raises(UserError) as raised:
         list(killall.kill_all())
-    if refused:
-        assert "no node of rke2-units is installed, and pods run here: pause (PID 7)" in str(raised.value)
+    assert said in raised.value.message
+    assert "nothing was changed" in str(raised.value.hint)
 
 
-def test_nothing_is_removed_while_something_is_mounted_in_it(
+@pytest.mark.parametrize("running", [POD | K3S, POD | RKE2, {}])
+def test_where_a_node_is_installed_it_is_ended(
+    running: dict[int, Process], untouched: pytest.MonkeyPatch
+) -> None:
+    untouched.setattr(installation, "read", lambda root="/": HERE)
+    untouched.setattr(killall, "read_processes", lambda: running)
+    with pytest.raises(Ending):
+        list(killall.kill_all())
+
+
+@pytest.mark.parametrize("directory", ["/usr", "/", "/srv/rke2"])
+def test_without_an_installation_no_data_is_removed_wherever_it_may_be(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RKE2_DATA_DIR", directory)
+    monkeypatch.setattr(installation, "read", lambda root="/": None)
+    monkeypatch.setattr(
+        installation, "written_files", lambda root="/": ("/usr/local/lib/x.service", "/gone")
+    )
+    there = {"/usr/local/lib/x.service", names.KUBELET_DIRECTORY, "/var/lib/cni", f"{directory}/bin"}
+    monkeypatch.setattr(os.path, "lexists", lambda path: path in there)
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == names.STATE_DIRECTORY)
+    assert uninstall.removals(purge_data=True) == ["/usr/local/lib/x.service", names.STATE_DIRECTORY]
+
+
+def test_what_a_killed_install_left_is_removed_and_nothing_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "kubelet/plugins/volume").mkdir(parents=True)
+    (tmp_path / "x.service").write_text("")
+    orders: list[list[str]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(installation, "read", lambda root="/": None)
+    monkeypatch.setattr(installation, "_LOCK", f"{tmp_path}/lock")
+    monkeypatch.setattr(killall, "read_processes", lambda: RKE2)
+    monkeypatch.setattr(uninstall, "kill_all", lambda: pytest.fail("there is no node of ours"))
+    monkeypatch.setattr(uninstall, "removals", lambda purge: [f"{tmp_path}/x.service"])
+    monkeypatch.setattr(uninstall, "run", lambda order, **_: orders.append(order))
+    assert list(uninstall.uninstall(purge_data=True)) == ["1 files and folders removed"]
+    assert not (tmp_path / "x.service").exists()
+    assert orders == [
+        ["systemctl", "daemon-reload"]
+    ]  # rke2-server.service is not disabled: it may be RKE2's
+
+
+def test_beside_pods_of_another_kubernetes_nothing_of_a_killed_install_is_removed(
+    untouched: pytest.MonkeyPatch,
+) -> None:
+    untouched.setattr(installation, "read", lambda root="/": None)
+    untouched.setattr(killall, "read_processes", lambda: POD | RKE2)
+    untouched.setattr(uninstall, "removals", lambda purge: [names.STATE_DIRECTORY])
+    with pytest.raises(UserError, match="pods run here"):
+        list(uninstall.uninstall(purge_data=False))
+
+
+@pytest.mark.parametrize("of_administrator", [True, False])
+def test_nothing_is_removed_while_something_is_mounted_in_it(
+    of_administrator: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = f"{tmp_path}/kubelet/plugins/volume"
+    Path(point).mkdir(parents=True)
+    ended: list[bool] = []
+
+    def kill_all() -> Iterator[str]:
+        ended.append(True)
+        yield "ended"
+
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(installation, "read", lambda root="/": HERE)
-    monkeypatch.setattr(uninstall, "kill_all", lambda: iter(()))
+    monkeypatch.setattr(uninstall, "kill_all", kill_all)
     monkeypatch.setattr(uninstall, "removals", lambda purge: [f"{tmp_path}/other", f"{tmp_path}/kubelet"])
-    monkeypatch.setattr(mounts, "read_mount_points", lambda: ["/", f"{tmp_path}/kubelet/plugins/volume"])
+    monkeypatch.setattr(mounts, "read_mount_points", lambda: ["/", point])
+    monkeypatch.setattr(
+        mounts, "of_administrator", lambda: {"/mnt", point} if of_administrator else {"/mnt"}
+    )
     with pytest.raises(UserError, match="volume is still mounted; nothing was removed"):
         list(uninstall.uninstall(purge_data=True))
     assert (tmp_path / "kubelet").exists()
+    # One that an administrator has set up is still there afterwards: that is told before anything is ended.
+    assert bool(ended) is not of_administrator
 
 
-def test_what_is_mounted_for_volumes_beside_pods_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        os.path, "realpath", lambda path: {names.KUBELET_DIRECTORY: "/srv/kubelet"}.get(path, path)
-    )
-    assert killall._folders_of_mounts() == ["/run/k3s/", "/srv/kubelet/"]
+VOLUME = "pods/0a-1b/volumes/kubernetes.io~projected/token"
+STAGED = "plugins/kubernetes.io/csi/driver/0c/globalmount"
+
+
+@pytest.mark.parametrize(
+    ("directories", "points", "of_administrator", "unmounted"),
+    [
+        (["/var/lib/kubelet"], [f"/srv/kubelet/{VOLUME}", f"/srv/kubelet/{STAGED}"], set(), [0, 1]),
+        # kubelet-arg root-dir, now and before
+        (
+            ["/opt/rancher/kubelet", "/var/lib/kubelet"],
+            [f"/opt/rancher/kubelet/{VOLUME}", f"/srv/kubelet/{STAGED}"],
+            set(),
+            [0, 1],
+        ),
+        (["/opt/kubelet"], ["/opt/kubelet-of-others/pods/x/y", f"/srv/kubelet/{VOLUME}"], set(), []),
+        # an administrator's disks in place of the kubelet's folders, or beside them
+        (["/var/lib/kubelet"], ["/srv/kubelet", "/srv/kubelet/pods", "/srv/kubelet/plugins"], set(), []),
+        (["/var/lib/kubelet"], ["/srv/kubelet/my-data"], set(), []),
+        (
+            ["/var/lib/kubelet"],
+            ["/srv/kubelet/pods", f"/srv/kubelet/{VOLUME}"],
+            {"/srv/kubelet/pods"},
+            [1],
+        ),
+        # and in them: what is around it would take it along
+        (
+            ["/var/lib/kubelet"],
+            ["/srv/kubelet/plugins/a", "/srv/kubelet/plugins/a/b", f"/srv/kubelet/{VOLUME}"],
+            {"/srv/kubelet/plugins/a/b"},
+            [2],
+        ),
+        (["/var/lib/kubelet"], ["/run/k3s", "/run/k3s/containerd/x", "/run/k3s-of-mine/x"], set(), [1]),
+        (["/var/lib/kubelet"], ["/run/k3s/containerd/x"], {"/run/k3s/containerd/x"}, []),
+    ],
+)  # fmt: skip
+def test_mounts_of_ours_go_and_an_administrators_stay(
+    directories: list[str],
+    points: list[str],
+    of_administrator: set[str],
+    unmounted: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = {f"/var/lib/kubelet/{name}": f"/srv/kubelet/{name}" for name in ("pods", "plugins")}
+    monkeypatch.setattr(os.path, "realpath", lambda path: real.get(path, path))
+    monkeypatch.setattr(mounts, "read_mount_points", lambda: ["/", "/run", *points])
+    monkeypatch.setattr(mounts, "of_administrator", lambda: of_administrator)
+    installed = Installation(Role.AGENT, "v1.36.4+rke2r1", "/data", tuple(directories))
+    wanted = [points[index] for index in unmounted]
+    assert killall._mounts(installed) == list(reversed(wanted))
+
+
+def test_a_purge_removes_what_the_kubelet_has_in_another_folder_and_not_what_others_have_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (f"kubelet/{VOLUME}", "kubelet/my-files", "rke2/server/db", "rke2/my-files"):
+        (tmp_path / path).mkdir(parents=True)
+    here = Installation(Role.SERVER, "v1.36.4+rke2r1", f"{tmp_path}/rke2", (f"{tmp_path}/kubelet",))
+    monkeypatch.setattr(installation, "read", lambda root="/": here)
+    monkeypatch.setattr(installation, "written_files", lambda root="/": ())
+    monkeypatch.setattr(uninstall, "_DATA", ())
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    assert uninstall.removals(purge_data=True) == [f"{tmp_path}/rke2/server", f"{tmp_path}/kubelet/pods"]
+
+
+UNITS = """\
+Where=/proc/sys/fs/binfmt_misc
+FragmentPath=/usr/lib/systemd/system/proc-sys-fs-binfmt_misc.mount
+
+Where=/var/lib/kubelet/pods/0a/volumes/x
+FragmentPath=
+
+Where=/var/lib/kubelet/pods/0b/volumes/x
+
+Where=/var/lib/kubelet/pods
+FragmentPath=/run/systemd/generator/var-lib-kubelet-pods.mount
+"""
+FSTAB = """\
+# <file system> <mount point>
+UUID=0 / ext4 defaults 0 1
+/dev/sdb none swap sw 0 0
+/dev/sdc\t/mnt/with\\040space xfs noauto 0 0
+  # /dev/sdd /mnt/not ext4
+broken
+"""
+
+
+def test_an_administrators_mounts_are_known_by_fstab_and_by_units_with_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mounts, "run", lambda command, check: Completed(0, UNITS, ""))
+    monkeypatch.setattr(files, "read_text", {"/etc/fstab": FSTAB}.get)
+    assert mounts.of_administrator() == {
+        "/proc/sys/fs/binfmt_misc", "/var/lib/kubelet/pods", "/", "/mnt/with space",
+    }  # fmt: skip

@@ -36,6 +36,21 @@ def arguments(
     return kubelet.arguments(make_config(Role.SERVER, values or {}), facts, of)
 
 
+@pytest.mark.parametrize(
+    ("extra", "directory"),
+    [
+        ([], "/var/lib/kubelet"),
+        (["root-dir=/opt/rancher/kubelet"], "/opt/rancher/kubelet"),
+        (["--root-dir=/srv/a/", "max-pods=9", "root-dir=/srv/b//c"], "/srv/b/c"),
+        (["root-dir+=/srv/a"], "/srv/a"),
+        (["root-dir=srv/kubelet"], "/srv/kubelet"),
+    ],
+)
+def test_its_folder_is_the_one_that_it_is_started_with(extra: list[str], directory: str) -> None:
+    values: dict[str, object] = {"kubelet-arg": extra}
+    assert kubelet.root_directory(make_config(Role.AGENT, values)) == directory
+
+
 @pytest.mark.parametrize("of", [OLD, NEW])
 def test_the_configuration_says_what_it_is_and_is_kept_from_others(of: Release) -> None:
     found = read(of=of)
