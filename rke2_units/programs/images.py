@@ -15,11 +15,12 @@ from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs import archive_files, console, image_store
 from rke2_units.programs.containers import ctr
-from rke2_units.programs.references import normalise, spellings
+from rke2_units.programs.references import listed, normalise, spellings
 from rke2_units.programs.settings import Settings
 
 _MEMORY = f"{names.STATE_DIRECTORY}/image-archives.json"
 _IMPORT_TIMEOUT = 3600.0
+_SHOWN = 10
 
 
 def program(settings: Settings, arguments: list[str]) -> None:
@@ -28,6 +29,15 @@ def program(settings: Settings, arguments: list[str]) -> None:
     # Those who wait for an image wait for what is found now, not for what an earlier run found.
     image_store.forget_present()
     began = time.monotonic()
+    if others := archive_files.passed_over(settings.image_archives):
+        shown = ", ".join(others[:_SHOWN]) + (
+            f" and {more} more" if (more := len(others) - _SHOWN) > 0 else ""
+        )
+        console.say(
+            f"in {settings.image_archives} these are passed over, as their names do not end in"
+            f" {archive_files.endings()}: {shown}",
+            console.WARNING,
+        )
     memory = Memory(_MEMORY)
     failures: list[str] = []
     reasons: dict[str, str] = {}
@@ -46,8 +56,8 @@ def program(settings: Settings, arguments: list[str]) -> None:
     pending = [(path, images) for path, images in wanted if not memory.are_stored(images, store.images)]
     pending.sort(key=lambda item: _rank(settings, [name for image in item[1] for name in image.names]))
     store.outdated = {name for _, images in pending for image in images for name in image.names}
-    listed = _listed(settings)
-    store.settle(pending=store.outdated | {name for name in listed if name not in store.images})
+    wanted_by_lists = _listed(settings)
+    store.settle(pending=store.outdated | {name for name in wanted_by_lists if name not in store.images})
     for number, (path, images) in enumerate(pending, 1):
         archived = {name for image in images for name in image.names}
         try:
@@ -55,6 +65,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
             if not memory.are_stored(images, store.images):
                 _import(settings, path, f"{number} of {len(pending)}")
                 store.look()
+                store.name_in_full(images)
                 memory.remember(images, store.images)
             store.outdated -= archived
         except UserError as error:
@@ -63,14 +74,14 @@ def program(settings: Settings, arguments: list[str]) -> None:
             console.say(str(error), console.ERROR)
         store.settle(pending=store.pending - archived)
     memory.save()
-    missing = [name for name in listed if name not in store.images]
-    failures += _pull(settings, store, missing, listed)
+    missing = [name for name in wanted_by_lists if name not in store.images]
+    failures += _pull(settings, store, missing, wanted_by_lists)
     if failures:
         raise UserError(
             f"images could not be brought into containerd from: {', '.join(dict.fromkeys(failures))}",
             hint="each has its reason above; the others are there",
         )
-    store.unpin_others({*listed, *(normalise(reference) for reference in settings.images_first)})
+    store.unpin_others({*wanted_by_lists, *(normalise(reference) for reference in settings.images_first)})
     took = time.monotonic() - began
     done = f"{len(pending)} archives imported" + (f", {len(missing)} images pulled" if missing else "")
     console.say(f"{done}, the others were there ({took:.1f} s)")
@@ -119,6 +130,14 @@ class _Store:
                 self.images[other] = image_store.StoredImage(image.digest, "")
             self._keep(other)
 
+    def name_in_full(self, images: Iterable["Wanted"]) -> None:
+        """Gives images that were just imported the names that a kubelet asks for: docker.io/rancher/x."""
+        for image in images:
+            for written, name in zip(image.stored_names, image.names, strict=True):
+                if written != name and written in self.images:
+                    image_store.tag(self._settings, written, name)
+                    self.images[name] = image_store.StoredImage(self.images[written].digest, "")
+
     def unpin_others(self, wanted: set[str]) -> None:
         """Leaves to collection what neither an archive that is there nor anything in `wanted` names."""
         wanted = wanted | self.archived
@@ -135,11 +154,12 @@ def _names_elsewhere(settings: Settings, name: str) -> list[str]:
 
 
 class Wanted:
-    """An image that an archive has: its configuration (by whose digest it is known) and names."""
+    """An image that an archive has: what it is known by (archives.SavedImage.config), and its names."""
 
-    def __init__(self, config: str, *names_: str) -> None:
+    def __init__(self, config: str, *stored_names: str) -> None:
         self.config = config
-        self.names = names_
+        self.stored_names = stored_names
+        self.names = tuple(normalise(name) for name in stored_names)
 
 
 class Memory:
@@ -180,7 +200,7 @@ class Memory:
             # Slow to import, and needed for new archives only.
             from rke2_units.programs.archives import saved_images
 
-            images = [[saved.config, *saved.names] for saved in saved_images(path)]
+            images = [[saved.config, *saved.stored_names] for saved in saved_images(path)]
         self._seen[path] = [identity, images]
         wanted = [Wanted(*image) for image in images]
         self._configs.update(image.config for image in wanted)
@@ -192,7 +212,8 @@ class Memory:
         containerd's CRI plugin keeps a second name for each image, the digest of its configuration: that
         serves when nothing is remembered.
         """
-        digests = {self._digests.get(image.config, "")}
+        # What an index leads to is known by the digest that containerd knows it by.
+        digests = {self._digests.get(image.config, ""), f"sha256:{_hex(image.config)}"}
         if (by_configuration := stored.get(f"sha256:{_hex(image.config)}")) is not None:
             digests.add(by_configuration.digest)
         return all(name in stored and stored[name].digest in digests for name in image.names)
@@ -259,10 +280,10 @@ def _listed(settings: Settings) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in archive_files.lists(settings.image_archives):
         with open(path, encoding="utf-8", errors="replace") as file:
-            lines = [line.strip() for line in file]
-        for line in lines:
-            if line and not line.startswith("#") and not _is_content(settings, Wanted("", normalise(line))):
-                found.setdefault(normalise(line), []).append(path)
+            images = [image for line in file if (image := listed(line))]
+        for image in images:
+            if not _is_content(settings, Wanted("", image)):
+                found.setdefault(normalise(image), []).append(path)
     return found
 
 

@@ -28,6 +28,11 @@ def normalise(reference: str) -> str:
     return f"{registry}/{path}{digest_mark}{digest}"
 
 
+def listed(line: str) -> str:
+    """A list's line as a reference, "" for none; byte order marks and what follows a # are none of it."""
+    return line.partition("#")[0].strip("\ufeff \t\r\n")
+
+
 def spellings(reference: str) -> tuple[str, ...]:
     """Under which names archives may have the image: the Docker Hub's first, then its own registry's.
 

@@ -7,7 +7,6 @@ import shutil
 
 from rke2_units.errors import UserError
 from rke2_units.programs import architectures, archive_files, archives, console
-from rke2_units.programs.archive_files import is_plain
 from rke2_units.programs.references import spellings
 from rke2_units.programs.settings import Settings
 
@@ -39,10 +38,13 @@ def find(settings: Settings, image: str, reference: str, work: str, pulled: str)
         for path in found:
             try:
                 candidates = [saved for saved in archives.saved_images(path) if name in saved.names]
+                with archives.damage_named(path):
+                    candidates = [each for saved in candidates for each in archives.in_full(path, saved)]
                 for saved in candidates:
-                    architecture, digests = _archived_configuration(path, saved)
+                    layers = saved.layers or []
+                    architecture, digests = _archived_configuration(path, saved.config, len(layers))
                     if architecture == wanted:
-                        return _archived(path, saved.layers, digests, work)
+                        return _archived(path, layers, digests, work)
                     others.append(f"{path} has it for {architecture}")
             except UserError as error:
                 if path not in unreadable:
@@ -80,21 +82,21 @@ def _pull(settings: Settings, reference: str, wanted: str, directory: str) -> La
     )
 
 
-def _archived_configuration(path: str, image: archives.SavedImage) -> tuple[str, list[str]]:
+def _archived_configuration(path: str, config: str, layers: int) -> tuple[str, list[str]]:
     """The image's architecture and the digests of its layers, out of its checked configuration."""
     with archives.damage_named(path), archives.members(path) as archive:
         for member in archive:
-            if os.path.normpath(member.name) == image.config:
-                return _checked(image, archives.content(archive, member))
-    raise UserError(f"{path} is damaged: {image.config} is missing in it", hint="fetch it again")
+            if os.path.normpath(member.name) == config:
+                return _checked(config, archives.content(archive, member), layers)
+    raise UserError(f"{path} is damaged: {config} is missing in it", hint="fetch it again")
 
 
-def _checked(image: archives.SavedImage, content: bytes) -> tuple[str, list[str]]:
+def _checked(path: str, content: bytes, layers: int) -> tuple[str, list[str]]:
     # The file's name is its digest: HEX.json, sha256:HEX or blobs/sha256/HEX.
-    name = os.path.basename(image.config).removesuffix(".json").removeprefix("sha256:")
+    name = os.path.basename(path).removesuffix(".json").removeprefix("sha256:")
     if hashlib.sha256(content).hexdigest() != name:
         raise ValueError("the image's configuration does not match its digest")
-    return _parse(content, len(image.layers))
+    return _parse(content, layers)
 
 
 def _parse(configuration: bytes, layers: int) -> tuple[str, list[str]]:
@@ -121,6 +123,7 @@ def _places(path: str, wanted: list[str], directory: str) -> dict[str, Place]:
     found: dict[str, Place] = {}
     links: dict[str, str] = {}
     missing = set(wanted)
+    is_plain = not archive_files.unpacker(path)
     while missing:
         before = len(found) + len(links)
         with archives.members(path) as archive:
@@ -133,7 +136,7 @@ def _places(path: str, wanted: list[str], directory: str) -> dict[str, Place]:
                     links[name] = os.path.normpath(os.path.join(base, member.linkname))
                 elif member.isreg():
                     found[name] = (path, member.offset_data, member.size)
-                    if not is_plain(path):
+                    if not is_plain:
                         copy = f"{directory}/layer-{len(found)}"
                         with open(copy, "wb") as file:
                             shutil.copyfileobj(archives.reader(archive, member), file, 1 << 20)

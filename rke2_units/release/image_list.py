@@ -61,13 +61,13 @@ def list_name(file: str, architecture: str | None = None) -> str | None:
 def parse(text: str, source: str) -> tuple[str, ...]:
     """The images of a list, qualified (docker.io/rancher/...), each once, sorted.
 
-    Empty lines and those that begin with # are passed over. ConfigurationError, with source and line, for
-    anything else that is no reference.
+    Empty lines, what follows a # and byte order marks are passed over. ConfigurationError, with source and
+    line, for anything else that is no reference.
     """
     found = set()
     for number, line in enumerate(text.splitlines(), 1):
-        written = line.strip()
-        if not written or written.startswith("#"):
+        written = line.partition("#")[0].strip("\ufeff \t")
+        if not written:
             continue
         try:
             found.add(canonical(written))

@@ -1,7 +1,9 @@
 import bz2
 import fcntl
 import gzip
+import lzma
 import os
+import re
 import subprocess
 import tarfile
 import threading
@@ -24,6 +26,7 @@ from tests.unit.programs.values import (
     image_files,
     layer,
     make_settings,
+    oci_archive,
     pulled_files,
     runtime_archive,
 )
@@ -105,6 +108,55 @@ def test_programs_and_charts_come_out_of_every_kind_of_archive(
     assert (version / "bin/containerd").stat().st_mode & 0o777 == 0o755
     assert (version / "charts/rke2-coredns.yaml").read_text() == "chart"
     assert (tmp_path / "bin").readlink() == version / "bin"
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.zst"])
+@pytest.mark.parametrize(
+    "compress", [bytes, gzip.compress, with_program("zstd", "-cq", "--long=27"), with_program("lz4", "-c")]
+)
+def test_what_an_archive_is_compressed_with_is_not_told_by_its_name(
+    tmp_path: Path, settings: Settings, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    add_archive(tmp_path, compress(runtime_archive()), f"x{suffix}")
+    content.program(settings, [])
+    assert (tmp_path / "bin/containerd").exists()
+
+
+def test_an_archive_with_xz_is_named_for_what_it_is(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = add_archive(tmp_path, lzma.compress(runtime_archive()), "x.tar")
+    with pytest.raises(UserError):
+        content.program(settings, [])
+    assert (
+        f"{path} is compressed with xz, which is not read here (unpack it: xz -d)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("architectures", [(), ("amd64",), ("arm64", "amd64"), ("s390x", "amd64")])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_the_image_may_be_in_an_oci_layout(
+    tmp_path: Path, settings: Settings, architectures: tuple[str, ...], compress: Callable[[bytes], bytes]
+) -> None:
+    layers = [gzip.compress(RUNTIME_LAYER)]
+    names = {"org.opencontainers.image.ref.name": f"docker.io/{IMAGE}"}
+    add_archive(tmp_path, compress(oci_archive(layers, names, *architectures, lacking="s390x")), "x.tar")
+    content.program(settings, [])
+    assert (tmp_path / "bin/containerd").exists()
+
+
+def test_of_an_oci_layout_what_is_for_another_machine_or_not_as_its_digest_says_is_not_used(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"io.containerd.image.name": f"docker.io/{IMAGE}"}
+    add_archive(tmp_path, oci_archive([RUNTIME_LAYER], names, "arm64"), "a.tar")
+    whole = oci_archive([RUNTIME_LAYER], names)
+    add_archive(
+        tmp_path, whole.replace(b'"schemaVersion": 2, "config"', b'"schemaVersion": 3, "config"'), "b.tar"
+    )
+    with pytest.raises(UserError, match="a.tar has it for arm64"):
+        content.program(settings, [])
+    assert re.search("b.tar is damaged: blobs/sha256/[0-9a-f]+ does not match", capsys.readouterr().err)
 
 
 def test_nothing_is_read_when_the_content_is_there(
@@ -314,7 +366,7 @@ def test_a_layer_that_is_a_link_to_another_is_followed(tmp_path: Path, settings:
 def test_a_missing_decompressor_is_named_with_its_package(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add_archive(tmp_path, b"", "x.tar.zst")
+    add_archive(tmp_path, with_program("zstd", "-cq")(runtime_archive()), "x.tar.zst")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=IMAGE):
         content.program(settings, [])

@@ -24,6 +24,7 @@ from tests.unit.programs.values import (
     image_files,
     layer,
     make_settings,
+    oci_archive,
     pulled_files,
 )
 
@@ -50,7 +51,9 @@ elif arguments[:2] == ["images", "import"]:
     archive = tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()))
     pulled = "index.json" in archive.getnames()
     for entry in json.load(archive.extractfile("index.json"))["manifests"] if pulled else ():
-        images[entry["annotations"]["io.containerd.image.name"]] = [entry["digest"], []]
+        notes = entry["annotations"]
+        name = notes.get("io.containerd.image.name") or notes["org.opencontainers.image.ref.name"]
+        images[name] = [entry["digest"], []]
     for entry in () if pulled else json.load(archive.extractfile("manifest.json")):
         content = b"".join(archive.extractfile(path).read() for path in [entry["Config"], *entry["Layers"]])
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
@@ -279,6 +282,82 @@ def test_a_list_is_pulled_and_what_cannot_be_had_is_named(
     registry.images.add(OTHER)
     images.program(settings, [])
     assert OTHER in stored(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"io.containerd.image.name": OTHER, "org.opencontainers.image.ref.name": "v1"},  # nerdctl, Docker
+        {"org.opencontainers.image.ref.name": OTHER},  # podman, skopeo
+        {"org.opencontainers.image.ref.name": "rancher/other:v1"},  # as it was typed
+    ],
+)
+def test_an_oci_layout_is_imported_under_the_names_of_its_index(
+    tmp_path: Path, settings: Settings, name: str, annotations: dict[str, str]
+) -> None:
+    archive = oci_archive([layer(Member("file", "x"))], annotations)
+    (tmp_path / "agent/images" / name).write_bytes(gzip.compress(archive))
+    images.program(settings, [])
+    assert "io.cri-containerd.pinned=pinned" in str(stored(tmp_path)[OTHER])
+    assert OTHER in present()
+    calls(tmp_path, "")
+    (tmp_path / "state/image-archives.json").unlink()
+    images.program(settings, [])
+    # What the index leads to is what containerd knows it by, remembered or not.
+    assert calls(tmp_path, "import") == []
+    (tmp_path / "agent/images" / name).unlink()
+    other = oci_archive([layer(Member("file", "new"))], annotations)
+    (tmp_path / "agent/images/b.tar").write_bytes(other)
+    before = stored(tmp_path)[OTHER][0]
+    images.program(settings, [])
+    assert stored(tmp_path)[OTHER][0] != before
+
+
+@pytest.mark.parametrize("annotations", [{}, {"org.opencontainers.image.ref.name": "v1"}, {"x": OTHER}])
+def test_an_oci_layout_without_a_name_is_told_with_what_it_lacks(
+    tmp_path: Path, settings: Settings, annotations: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent/images/a.tar"
+    path.write_bytes(oci_archive([layer(Member("file"))], annotations))
+    with pytest.raises(UserError, match="could not be brought"):
+        images.program(settings, [])
+    assert f"{path} has no image with a name" in capsys.readouterr().err
+
+
+def test_what_is_passed_over_is_named_in_one_warning(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.TAR.ZST", "b.tar.xz", "c.tar.zstd", ".hidden", "d.tar.zst.sha256"):
+        (tmp_path / "agent/images" / name).write_bytes(b"")
+    add(tmp_path, "b.tar", ETCD)
+    (tmp_path / "agent/images/list.txt").write_text("")
+    images.program(settings, [])
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("<4>")]
+    assert len(warnings) == 1
+    assert warnings[0].endswith(": a.TAR.ZST, b.tar.xz, c.tar.zstd, d.tar.zst.sha256")
+    for number in range(20):
+        (tmp_path / f"agent/images/e{number:02}").write_bytes(b"")
+    images.program(settings, [])
+    assert capsys.readouterr().err.splitlines()[0].endswith("e05 and 14 more")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"\ufeff{OTHER}\r\n",
+        f"# old\n{OTHER} # a note\n",
+        f"{OTHER}\t#note",
+        f"#\n\ufeff{OTHER}\n\ufeff# x\n",  # two files put together
+    ],
+)
+def test_byte_order_marks_and_notes_are_no_part_of_a_name(
+    tmp_path: Path, settings: Settings, registry: Registry, text: str
+) -> None:
+    (tmp_path / "agent/images/list.txt").write_bytes(text.encode())
+    registry.images.add(OTHER)
+    images.program(settings, [])
+    assert registry.asked == [OTHER]
 
 
 def test_what_a_static_pod_waits_for_is_pulled_before_the_rest_of_a_list(

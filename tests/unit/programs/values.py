@@ -112,10 +112,58 @@ def archive_bytes(
     """An archive as `docker save` makes it, or (with the manifest first) as RKE2 ships it."""
     manifest = {"manifest.json": json.dumps([entry for entry, _ in images]).encode()}
     files = {name: content for _, contents in images for name, content in contents.items()}
-    ordered = manifest | files if manifest_first else files | manifest
+    return tar(manifest | files if manifest_first else files | manifest)
+
+
+def oci_archive(
+    layers: Sequence[bytes],
+    annotations: Mapping[str, str],
+    *architectures: str,
+    lacking: str = "",
+) -> bytes:
+    """An OCI image layout, as skopeo and podman write it; with architectures, an index of an index.
+
+    Of the architecture `lacking`, only the name in the index is there.
+    """
+    blobs: dict[str, bytes] = {}
+
+    def blob(content: bytes, kind: str, **more: object) -> dict[str, object]:
+        digest = hashlib.sha256(content).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = content
+        media_type = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content), **more}
+
+    def manifest(architecture: str) -> bytes:
+        value = {
+            "schemaVersion": 2,
+            "config": blob(configuration(layers, architecture), "config.v1+json"),
+            "layers": [blob(item, "layer.v1.tar+gzip") for item in layers],
+        }
+        return json.dumps(value).encode()
+
+    def entry(content: bytes, architecture: str) -> dict[str, object]:
+        platform = {"architecture": architecture, "os": "linux"}
+        return blob(content, "manifest.v1+json", platform=platform)
+
+    kind = "index.v1+json" if architectures else "manifest.v1+json"
+    if architectures:
+        entries = [entry(manifest(each), each) for each in architectures]
+        entries.append(entry(b"notes, and no JSON", "unknown"))
+        for each in entries:
+            if lacking and f"'{lacking}'" in str(each["platform"]):
+                del blobs[f"blobs/sha256/{str(each['digest']).removeprefix('sha256:')}"]
+        top = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+    else:
+        top = manifest("amd64")
+    index_json = {"schemaVersion": 2, "manifests": [blob(top, kind, annotations=dict(annotations))]}
+    index = {"index.json": json.dumps(index_json).encode()}
+    return tar({"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', **blobs, **index})
+
+
+def tar(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in ordered.items():
+        for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))

@@ -162,7 +162,10 @@ def test_a_lists_name_is_in_its_files_name(file: str, name: str | None) -> None:
 
 
 def test_empty_lines_and_comments_are_passed_over_and_images_told_once() -> None:
-    text = "# core\n\n  rancher/a:1  \r\ndocker.io/rancher/a:1\nexample.com:5000/b@sha256:" + "0" * 64
+    text = (
+        "\ufeff# core\n\n  rancher/a:1 # note \r\n\ufeffdocker.io/rancher/a:1\nexample.com:5000/b@sha256:"
+        + "0" * 64
+    )
     assert image_list.parse(text, "list") == (
         "docker.io/rancher/a:1",
         "example.com:5000/b@sha256:" + "0" * 64,
