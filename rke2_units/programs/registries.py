@@ -14,6 +14,7 @@ A mirror's endpoints are in the order to try; the empty url is the image's own r
 """
 
 import os
+import posixpath
 import re
 from functools import partial
 
@@ -110,9 +111,9 @@ class Registries:
     def _endpoint(self, mirror: _Mirror, registry: str, image: str) -> Endpoint:
         url = mirror.url or default_url(registry)
         scheme, _, rest = url.partition("://")
-        address, slash, path = rest.partition("/")
+        address, _, path = rest.partition("/")
         host = self._host(address)
-        path = f"{slash}{path}".rstrip("/")
+        path = posixpath.normpath(f"/{path.strip('/')}").rstrip("/")
         if scheme not in ("http", "https") or not address:
             return Endpoint(url, host, address, image, "it is neither http:// nor https://")
         if path != _API and not path.startswith(f"{_API}/"):
@@ -121,10 +122,12 @@ class Registries:
             )
         separator = "@" if "@" in image else ":"
         repository, _, version = image.rpartition(separator)
-        parts = [path.removeprefix(_API).strip("/"), mirror.repository(repository)]
-        image = "/".join(part for part in parts if part) + separator + version
+        # containerd joins and cleans the paths: a rewrite may begin with a slash.
+        asked = posixpath.normpath(f"{path}/{mirror.repository(repository)}")
+        image = asked.removeprefix(f"{_API}/") + separator + version
+        problem = "" if asked.startswith(f"{_API}/") else f"a rewrite leads to {asked}, out of {_API}/"
         server = _DOCKER_HUB if address in _DOCKER_HUB_HOSTS else address
-        return Endpoint(url, host, server, image)
+        return Endpoint(url, host, server, image, problem)
 
     def _host(self, address: str) -> Host:
         names = _DOCKER_HUB_HOSTS if address in _DOCKER_HUB_HOSTS else ()

@@ -1,9 +1,13 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from rke2_units.errors import ConfigurationError
+from rke2_units.programs.json_table import Table
 from rke2_units.programs.registries import Endpoint, Registries, read
 
 DIGEST = "sha256:" + "0" * 64
@@ -116,8 +120,8 @@ def test_an_endpoint_that_skopeo_cannot_ask_says_so(tmp_path: Path, url: str, pr
         ([["^(?P<who>[^/]+)/(.*)", "$who/$2"]], "rancher/x"),
         ([["^rancher/(.*)", "a$$b/$1"]], "a$b/x"),
         # As Go reads it: a group named 1y, which there is not.
-        ([["^rancher/(.*)", "mirror/$1y"]], "mirror/"),
-        ([["^rancher/(.*)", "mirror/$7"]], "mirror/"),
+        ([["^rancher/(.*)", "mirror/$1y"]], "mirror"),
+        ([["^rancher/(.*)", "mirror/$7"]], "mirror"),
         ([["^other/", "no"], ["^rancher/", "yes/"], ["^yes/", "both/"]], "yes/x"),
         ([["^other/(.*)", "no/$1"]], "rancher/x"),
     ],
@@ -128,6 +132,41 @@ def test_the_first_rewrite_that_acts_changes_the_repository(
     known = registries(tmp_path, {"docker.io": mirror("https://m.local/v2/hub", rewrites=rewrites)})
     assert only(known.endpoints("rancher/x:v1")).source == f"docker://m.local/hub/{path}:v1"
     assert only(known.endpoints(f"rancher/x@{DIGEST}")).source == f"docker://m.local/hub/{path}@{DIGEST}"
+
+
+def joined_by_go(*parts: str) -> str:
+    """Go's path.Join, by which containerd makes a request's path: joined, then cleaned (path.Clean)."""
+    kept: list[str] = []
+    for part in "/".join(parts).split("/"):
+        if part == "..":
+            kept = kept[:-1]
+        elif part not in ("", "."):
+            kept.append(part)
+    return "/" + "/".join(kept)
+
+
+PATHS = st.text(st.sampled_from("a/."), max_size=9)
+
+
+@given(PATHS, PATHS, PATHS, st.sampled_from(["v1", DIGEST]))
+@example("", "/mycompany/proxy/", "", "v1")
+@example("", "../", "", "v1")
+@example("", "/", "", "v1")
+@settings(deadline=None)
+def test_own_pulls_ask_for_the_path_that_containerd_asks_for(
+    path: str, before: str, after: str, version: str
+) -> None:
+    separator = "@" if version == DIGEST else ":"
+    table = {"url": f"https://m.local/v2/{path}", "rewrites": [["^rancher/(.*)$", f"{before}${{1}}{after}"]]}
+    values = {"mirrors": {"docker.io": [table]}, "hosts": {}}
+    endpoint = only(Registries(Table("", values)).endpoints(f"rancher/x{separator}{version}"))
+    asked = joined_by_go("/", f"/v2/{path}", f"{before}x{after}", "manifests", version)
+    if endpoint.problem:
+        # skopeo cannot ask elsewhere.
+        assert not re.match("/v2/.+/manifests/", asked) or not joined_by_go(f"/v2/{path}/").startswith("/v2")
+        return
+    image = endpoint.source.removeprefix("docker://m.local/").removesuffix(f"{separator}{version}")
+    assert f"/v2/{image}/manifests/{version}" == asked
 
 
 @pytest.mark.parametrize(
