@@ -42,7 +42,10 @@ def _is_there(directory: str) -> bool:
 @contextmanager
 def _lock(settings: Settings) -> Iterator[None]:
     os.makedirs(f"{settings.data_directory}/data", mode=0o755, exist_ok=True)
-    with open(f"{settings.data_directory}/data/.lock", "wb") as file:
+    path = f"{settings.data_directory}/data/.lock"
+    # Who may read it can lock it, for as long as they like.
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -303,6 +303,22 @@ def test_two_starts_at_once_stage_once(
     assert (tmp_path / "bin/containerd").exists()
 
 
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_nobody_else_can_hold_the_lock(tmp_path: Path, settings: Settings, before: int | None) -> None:
+    add_archive(tmp_path, runtime_archive())
+    lock = tmp_path / "data/.lock"
+    if before is not None:
+        lock.parent.mkdir()
+        lock.touch()
+        lock.chmod(before)
+    mask = os.umask(0o022)
+    try:
+        content.program(settings, [])
+    finally:
+        os.umask(mask)
+    assert lock.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_lock_is_free_afterwards(tmp_path: Path, settings: Settings) -> None:
     add_archive(tmp_path, runtime_archive())
     content.program(settings, [])
