@@ -1,28 +1,10 @@
 """Changes as people read them: a unified diff that shows no secret."""
 
 import difflib
-import re
 from collections.abc import Iterable
 
 from rke2_units.node.apply import Change, Kind
-
-# Values of keys that name a secret, in YAML, TOML, JSON, environment files and arguments.
-_SECRET = re.compile(
-    r"""(?ix)
-    ( (?: password | passwd | token | secret | auth | key-data | secret[-_]?key ) ["']? \s* [:=] \s* )
-    ( "[^"]*" | '[^']*' | (?! / | true\b | false\b ) [^\s,}"']+ )
-    """
-)
-# A static pod's environment: but for the hash of the mounted files, anything in it may be a secret.
-_ENVIRONMENT = re.compile(r'(- name: (?!"FILE_HASH").*\n +value: ).*')
-_USER_IN_ADDRESS = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/\s@\"']+@")
-_MASK = "********"
-
-
-def mask(text: str) -> str:
-    """The text with ******** for values of secret keys and of a pod's variables, and users in addresses."""
-    masked = _ENVIRONMENT.sub(rf"\1{_MASK}", text)
-    return _USER_IN_ADDRESS.sub(rf"\1{_MASK}@", _SECRET.sub(rf"\1{_MASK}", masked))
+from rke2_units.node.masking import mask
 
 
 def unified(changes: Iterable[Change]) -> str:
