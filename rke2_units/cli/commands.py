@@ -127,10 +127,12 @@ def render(role: str | None, release: str | None, root: str, config_file: str | 
     from rke2_units.cli.planning import make_plan_here
     from rke2_units.errors import UserError
     from rke2_units.node.apply import write
+    from rke2_units.node.render_root import refuse_others
 
     if os.path.realpath(root) == "/":
         raise UserError("render does not write to /", hint="use rke2-units install, or give another --root")
     prepared = make_plan_here(Role(role) if role else None, release, config_file)
+    refuse_others(root, prepared.plan)
     write(prepared.plan, os.path.abspath(root))
     click.echo(f"{len(prepared.plan.files)} files of {prepared.release} ({prepared.plan.role}) in {root}")
     return 0

@@ -140,6 +140,15 @@ def test_render_writes_the_whole_node_and_the_second_time_the_same(
     assert first == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
 
+def test_render_follows_no_link_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out/var/lib/rancher").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "out/var/lib/rancher/rke2").symlink_to(tmp_path / "other")
+    assert invoke(["render", "--root", f"{tmp_path}/out", "--config", config(tmp_path)]) == ExitCode.FAILURE
+    assert "out/var/lib/rancher/rke2 is a link" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "other") == []
+
+
 def test_render_follows_the_installed_role_and_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
