@@ -382,16 +382,28 @@ def uninstall(yes: bool, purge_data: bool) -> int:
 
     What goes is listed first. Data and configuration stay unless --purge-data is given.
     """
-    from rke2_units.node.uninstall import removals, uninstall
+    from rke2_units.errors import UserError
+    from rke2_units.node import installation
+    from rke2_units.node.uninstall import losses, removals, uninstall
 
     found = removals(purge_data)
+    installed = installation.read() is not None
+    if purge_data and not installed:
+        click.echo("no node of rke2-units is installed here: whoever's data there is, it stays")
     if not found:
         click.echo("nothing of rke2-units is installed here")
         return 0
-    click.echo("This ends all pods of this node and removes:")
+    click.echo(f"This {'ends all pods of this node and ' if installed else ''}removes:")
     for path in found:
         click.echo(f"  {path}")
-    if not yes and not click.confirm("Go on?"):
+    for line in losses() if purge_data else ():
+        click.echo(line)
+    try:
+        confirmed = yes or click.confirm("Go on?")
+    except click.Abort:
+        click.echo()
+        raise UserError("nothing was changed: there was no answer", hint="--yes answers") from None
+    if not confirmed:
         click.echo("nothing was changed")
         return 1
     for line in uninstall(purge_data):

@@ -1,5 +1,6 @@
 """Takes a node away: what runs, what install wrote and, only when told, the cluster's data."""
 
+import glob
 import os
 from collections.abc import Collection, Iterator
 
@@ -7,9 +8,11 @@ from rke2_units import names
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
-from rke2_units.node import installation, mounts
+from rke2_units.names import Paths
+from rke2_units.node import cluster_status, installation, mounts, pods
 from rke2_units.node.installation import Installation
 from rke2_units.node.killall import kill_all, refuse_another_kubernetes
+from rke2_units.programs.archive_files import archives, lists
 
 # Data beside the data directory. /etc/cni and /opt/cni may serve other runtimes of the machine, and stay.
 _DATA = (
@@ -22,6 +25,8 @@ _DATA = (
 )
 # What we know of the data directory: it may be a folder that holds other things as well.
 _DATA_SUBFOLDERS = ("server", "agent", "data", "bin")
+# Seconds, for each answer.
+_API_PATIENCE = 3.0
 # What the kubelet makes where root-dir of kubelet-arg says, which may be such a folder too.
 _KUBELET_ENTRIES = (
     *("pods", "plugins", "plugins_registry", "pod-resources", "device-plugins", "checkpoints"),
@@ -42,6 +47,42 @@ def removals(purge_data: bool) -> list[str]:
             path for path in written if not path.startswith(tuple(f"{f}/" for f in folders))
         ] + folders
     return [*written, *(path for path in (names.STATE_DIRECTORY,) if os.path.isdir(path))]
+
+
+def losses() -> list[str]:
+    """What somebody may not expect to lose with --purge-data, a line each: the cluster, archives, snapshots."""
+    installed = installation.read()
+    if installed is None:
+        return []
+    paths = Paths(installed.data_directory)
+    lines = [_end_of_cluster(paths)] if os.path.exists(paths.etcd_data) else []
+    kept = {
+        "archives and lists of images": [*archives(paths.images), *lists(paths.images)],
+        "snapshots of etcd": glob.glob(f"{glob.escape(paths.snapshots)}/*"),
+    }
+    lines += [
+        f"{len(found)} {what} in {os.path.dirname(found[0])} go as well."
+        for what, found in kept.items()
+        if found
+    ]
+    return [line for line in lines if line]
+
+
+def _end_of_cluster(paths: Paths) -> str:
+    """Whether other servers keep the cluster, as far as its API tells; "" when one with etcd does."""
+    cluster = cluster_status.ask(paths, _API_PATIENCE)
+    settings = pods.planned_settings(paths)
+    if cluster is None or cluster.problem or settings is None:
+        return (
+            "This server has data of etcd: unless another one has it too, the cluster ends with it"
+            " (its API does not answer, and cannot tell)."
+        )
+    others = [node for node in cluster.nodes if node.name != settings.node_name]
+    if any("etcd" in node.roles or node.etcd for node in others):
+        return ""
+    if any("control-plane" in node.roles for node in others):
+        return "No other server has etcd: the cluster and all its data end with this one."
+    return "This is the only server of its cluster: the cluster and all its data end with it."
 
 
 def uninstall(purge_data: bool) -> Iterator[str]:

@@ -183,10 +183,38 @@ def test_an_uninstall_that_is_not_confirmed_does_nothing(
     )
     monkeypatch.setattr(uninstall, "uninstall", lambda purge: pytest.fail("it was not confirmed"))
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
-    assert invoke(["uninstall"]) != 0
+    assert invoke(["uninstall"]) == ExitCode.FAILURE
     printed = capsys.readouterr()
     assert "rke2-kubelet.service" in printed.out
-    assert "Traceback" not in printed.err
+    said = printed.out + printed.err
+    assert "nothing was changed" in said
+    assert "interrupted" not in said
+    assert ("--yes answers" in printed.err) is (answer == "")
+
+
+def test_a_purge_says_what_is_lost_with_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rke2_units.node import uninstall
+
+    monkeypatch.setattr(uninstall, "removals", lambda purge: ["/var/lib/rancher/rke2/server"])
+    monkeypatch.setattr(uninstall, "losses", lambda: ["This is the only server."])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert invoke(["uninstall", "--purge-data"]) == ExitCode.FAILURE
+    assert "This is the only server." in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    invoke(["uninstall"])
+    assert "This is the only server." not in capsys.readouterr().out
+
+
+def test_without_an_installation_a_purge_says_that_data_stays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rke2_units.node import uninstall
+
+    monkeypatch.setattr(uninstall, "removals", lambda purge: [])
+    assert invoke(["uninstall", "--purge-data", "--yes"]) == 0
+    assert "whoever's data there is, it stays" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -11,7 +11,8 @@ from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import installation, killall, mounts, uninstall
+from rke2_units.node import cluster_status, installation, killall, mounts, pods, uninstall
+from rke2_units.node.cluster_status import Cluster, ClusterNode
 from rke2_units.node.installation import Installation
 from rke2_units.node.processes import Process
 
@@ -220,6 +221,56 @@ def test_a_purge_removes_what_the_kubelet_has_in_another_folder_and_not_what_oth
     monkeypatch.setattr(uninstall, "_DATA", ())
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
     assert uninstall.removals(purge_data=True) == [f"{tmp_path}/rke2/server", f"{tmp_path}/kubelet/pods"]
+
+
+def server(name: str, *roles: str) -> ClusterNode:
+    return ClusterNode(name, "192.0.2.1", roles, "v1", ready=True, since=0)
+
+
+HERE_IS, AGENT = server("one", "control-plane", "etcd"), server("three")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        (Cluster((HERE_IS,)), "This is the only server of its cluster"),
+        (Cluster((HERE_IS, AGENT)), "This is the only server of its cluster"),
+        (Cluster((HERE_IS, AGENT, server("two", "control-plane"))), "No other server has etcd"),
+        (Cluster((HERE_IS, server("two", "etcd"))), ""),
+        (Cluster(problem="no answer"), "This server has data of etcd: unless another one has it too"),
+        (None, "This server has data of etcd: unless another one has it too"),
+    ],
+)
+def test_who_purges_the_last_data_of_etcd_is_told(
+    cluster: Cluster | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Planned:
+        node_name = "one"
+
+    paths = Paths(str(tmp_path))
+    here = Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data)
+    monkeypatch.setattr(installation, "read", lambda root="/": here)
+    monkeypatch.setattr(cluster_status, "ask", lambda paths, timeout: cluster)
+    monkeypatch.setattr(pods, "planned_settings", lambda paths: Planned())
+    assert uninstall.losses() == []  # no data of etcd: an agent, or not started yet
+    os.makedirs(paths.etcd_data)
+    assert " ".join(uninstall.losses()).startswith(said)
+    assert len(uninstall.losses()) == (said != "")
+
+
+def test_archives_and_snapshots_that_a_purge_removes_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = Paths(str(tmp_path))
+    here = Installation(Role.AGENT, "v1.36.4+rke2r1", paths.data)
+    monkeypatch.setattr(installation, "read", lambda root="/": here)
+    for name in (f"{paths.images}/a.tar.zst", f"{paths.images}/b.txt", f"{paths.snapshots}/s"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert uninstall.losses() == [
+        f"2 archives and lists of images in {paths.images} go as well.",
+        f"1 snapshots of etcd in {paths.snapshots} go as well.",
+    ]
 
 
 UNITS = """\
