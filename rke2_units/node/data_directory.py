@@ -14,7 +14,8 @@ def refuse_others(path: str) -> None:
     """
     try:
         found, entries = os.stat(path), set(os.listdir(path))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # Nothing is there yet; or a dry run may not look, and root will.
         return
     as_planned = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o755)
     unused = found.st_uid == 0 and not entries - {"lost+found"}

@@ -9,6 +9,7 @@ _KEY = re.compile(
     r"""(?ix)
     (?<![\w.-]) (?P<name> [\w.-]*? (?:
         password | passwd | passphrase | secret | token | auth | authorization | credential | key-data | psk
+        | (?<! [a-z] ) (?: pass | pwd )
         | (?: access | account | api | encryption | private | secret | shared | signing ) [-_.]? key
           (?: [-_.]? id )?
     ) s? ) (?P<quote> ["']? ) [ \t]* [:=] [ \t]*
@@ -17,7 +18,7 @@ _KEY = re.compile(
 # systemd's, whose values are names and paths.
 _NO_SECRETS = ("loadcredential", "loadcredentialencrypted", "importcredential")
 # Of these not even what looks like a path is shown.
-_NEVER_A_PATH = re.compile(r"(?i).*(?:pass\w+|secret|key-data|psk)s?")
+_NEVER_A_PATH = re.compile(r"(?i).*(?:pass\w*|pwd|secret|key-data|psk)s?")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""")
 _WORD = re.compile(r"""[^\s"',}\]]+""")
 # Within quotes that were opened before; doubled single quotes stand for one.
@@ -28,11 +29,13 @@ _AFTER = re.compile(r"[,;)}\]]|\s*(?:#|\\?$)")
 _MAPPING = re.compile(r"""\s*(?:- )?(?:"[^"]*"|'[^']*'|[\w./-]+)\s*:(?:\s|$)""")
 # A static pod's environment: but for the hash of the mounted files, anything in it may be a secret.
 _ENVIRONMENT = re.compile(r'(- name: (?!"FILE_HASH").*\n +value: ).*')
-# Known by themselves: users in addresses up to the last @, HTTP's credentials, tokens, private keys.
+# Known by themselves: users in addresses up to the last @, HTTP's credentials, tokens, private keys. TOML's
+# texts of several lines are rare enough to be masked whatever they are.
 _BY_THEMSELVES = (
     (re.compile(r"(?i)([a-z][a-z0-9+.-]*://)\S+@"), rf"\1{_MASK}@"),
     (re.compile(r"""(?i)(authorization["']?,?[ \t]+)(?:basic|bearer)\b.*"""), rf"\1{_MASK}"),
     (re.compile(r"K10[0-9a-f]*::\S+"), _MASK),
+    (re.compile(r"(?s)(=[ \t]*)(\"{3}|'{3}).*?(\2|\Z)"), rf"\1{_MASK}"),
     (re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)"), rf"\1{_MASK}\2"),
 )
 

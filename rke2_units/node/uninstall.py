@@ -50,7 +50,7 @@ def removals(purge_data: bool) -> list[str]:
 
 
 def losses() -> list[str]:
-    """What somebody may not expect to lose with --purge-data, a line each: the cluster, archives, snapshots."""
+    """What goes unexpectedly with --purge-data, a line each: the cluster itself, archives, snapshots."""
     installed = installation.read()
     if installed is None:
         return []

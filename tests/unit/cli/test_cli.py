@@ -140,6 +140,17 @@ def test_render_writes_the_whole_node_and_the_second_time_the_same(
     assert first == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
 
+def test_the_folder_that_the_kubelet_gets_is_recorded_with_the_installation(tmp_path: Path) -> None:
+    from rke2_units.cli.planning import make_plan_here
+
+    file = config(tmp_path, "kubelet-arg: [root-dir=/opt/rancher/kubelet]\n")
+    planned = make_plan_here(Role.SERVER, None, file)
+    assert planned.installation.kubelet_directories == ("/opt/rancher/kubelet",)
+    assert "--root-dir=/opt/rancher/kubelet" in planned.plan.file(
+        "/usr/local/lib/systemd/system/rke2-kubelet.service"
+    ).content  # fmt: skip
+
+
 def test_render_follows_no_link_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out/var/lib/rancher").mkdir(parents=True)
     (tmp_path / "other").mkdir()

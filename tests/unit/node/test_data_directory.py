@@ -40,5 +40,13 @@ def test_only_a_folder_of_its_own_becomes_the_nodes(
         data_directory.refuse_others("/srv/x")
 
 
+def test_a_dry_run_that_may_not_look_leaves_it_to_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> list[str]:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    data_directory.refuse_others("/")
+
+
 def test_one_that_is_not_there_yet_will_do(tmp_path: Path) -> None:
     data_directory.refuse_others(f"{tmp_path}/new")

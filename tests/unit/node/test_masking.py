@@ -32,6 +32,8 @@ from rke2_units.plan import toml
         ("AWS_ACCESS_KEY_ID=hunter2", "AWS_ACCESS_KEY_ID=********"),
         ("credential: hunter2", "credential: ********"),
         ("passphrase: two words", "passphrase: ********"),
+        ("DB_PASS: hunter2", "DB_PASS: ********"),
+        ("bypass: no", None),
         ('password: "a\\"hunter2"', "password: ********"),
         ("password: 'it''s hunter2'", "password: ********"),
         ('password: "a" hunter2', "password: ********"),
@@ -50,6 +52,9 @@ from rke2_units.plan import toml
         ('{\n "tokens": [\n  "one",\n  "two"\n ],\n "x": 1\n}',
          '{\n "tokens": ********\n  ********\n  ********\n ],\n "x": 1\n}'),
         ("-----BEGIN EC PRIVATE KEY-----\nx\n-----END", "-----BEGIN EC PRIVATE KEY-----********-----END"),
+        ('password = """\none\ntwo"""\nb = 1', "password = ********\nb = 1"),
+        ('Environment="A_TOKEN=one two" "B=3"', 'Environment="A_TOKEN=********'),
+        ("a: https://x.example.com/?token=one&b=two", "a: https://x.example.com/?token=********"),
         # no secrets
         ("--service-account-signing-key-file=/x/service.key", None),
         ("token-file: /etc/token", None),
