@@ -174,6 +174,7 @@ class Paths:
         self.server_etc = f"{self.server}/etc"
         self.manifests = f"{self.server}/manifests"
         self.server_logs = f"{self.server}/logs"
+        self.admin_kubeconfig = f"{self.credentials}/admin.kubeconfig"
         self.token = f"{self.server}/token"
         self.node_token = f"{self.server}/node-token"
         self.agent_token = f"{self.server}/agent-token"

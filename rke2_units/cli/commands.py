@@ -149,12 +149,15 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     it: one that is due, or that tls-san changes, is made anew by the start, which replaces what reads it.
     """
     from rke2_units.cli.planning import make_plan_here
+    from rke2_units.node import installation
     from rke2_units.node.apply import changes
     from rke2_units.node.diff import unified
 
     prepared = make_plan_here(Role(role) if role else None, release, config_file)
     for warning in prepared.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if installation.read() is None:
+        click.echo("this machine is not a node yet; rke2-units install would write all of this:", err=True)
     text = unified(changes(prepared.plan))
     click.echo(text, nl=False)
     return 1 if text else 0

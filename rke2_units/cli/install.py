@@ -63,12 +63,12 @@ def install(
     before = read_installation()
     for each in fetched:
         releases.keep(each)
-    join_options.keep(to_keep)
+    kept = join_options.keep(to_keep)
     changed = apply(plan, installation=installation)
     for problem in set_kernel_parameters(plan):
         click.echo(f"warning: {problem}", err=True)
     _enable(plan.enabled)
-    click.echo(_summary(changed))
+    click.echo(_summary(len(kept), changed))
     click.echo(_what_next(before.release if before else None, installation.release, plan.enabled))
     return 0
 
@@ -113,8 +113,9 @@ def _enable(unit: str) -> None:
         systemd.enable(unit)
 
 
-def _summary(changed: list[Change]) -> str:
-    if not changed:
+def _summary(kept: int, changed: list[Change]) -> str:
+    """`kept` counts the files, token and join URL, that are no part of the plan."""
+    if not kept and not changed:
         return "nothing had to be changed"
     removed = sum(change.kind is Kind.REMOVE for change in changed)
-    return f"{len(changed) - removed} files and folders written, {removed} removed"
+    return f"{kept + len(changed) - removed} files and folders written, {removed} removed"

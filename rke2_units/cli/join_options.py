@@ -90,8 +90,9 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
     return [*kept, *([File(path, _WRITTEN + lines, 0o600)] if lines else [])]
 
 
-def keep(made: list[File]) -> None:
-    files.write_all(made)
+def keep(made: list[File]) -> list[str]:
+    """Writes them; returns the paths of those that were not so yet."""
+    return files.write_all(made)
 
 
 def _named(config_file: str) -> str | None:

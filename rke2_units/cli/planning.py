@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rke2_units.config.config import Config
-from rke2_units.config.derived import data_directory
+from rke2_units.config.derived import data_directory, lacks_backups
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import cluster_config
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
-from rke2_units.node import installation, releases
+from rke2_units.node import installation, releases, remarks
 from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
@@ -98,7 +98,8 @@ def make_plan_here(
     to_record = installation.planned(
         chosen.role, release.name, data_directory(config), kubelet.root_directory(config)
     )
-    return Prepared(plan, to_record, (*config.warnings, *plan.warnings))
+    told = remarks.of_configuration(Paths(to_record.data_directory), lacks_backups=lacks_backups(config))
+    return Prepared(plan, to_record, (*config.warnings, *plan.warnings, *told))
 
 
 def refuse_other_role(role: Role) -> None:

@@ -6,11 +6,48 @@ from dataclasses import asdict
 from rke2_units.node.charts import Chart
 from rke2_units.node.cluster_status import Cluster, ClusterNode
 from rke2_units.node.status import Pod, Status, Unit
+from rke2_units.node.workloads import WorkloadState
 from rke2_units.printable import visible
 
 _MIB = 1024 * 1024
 # Longer than what the daemon and the programs say about a cause; the journal and JSON have what is cut off.
 _LONGEST = 600
+# So many characters that two causes have in common are printed once.
+_FOLDED, _MOST_COMPARED = 80, 8
+
+
+class _Told:
+    """The causes that were printed, and where: what one repeats of another is not printed again."""
+
+    def __init__(self) -> None:
+        self._whole: list[tuple[str, str]] = []
+
+    def cause(self, where: str, text: str) -> str:
+        """The text as it is to be printed for `where`."""
+        if len(text) >= _FOLDED:
+            for place, earlier in self._whole[:_MOST_COMPARED]:
+                if same := _in_common(earlier, text):
+                    return _shortened(text.replace(same, f"(as {place} says)"))
+            self._whole.append((where, text))
+        return _shortened(text)
+
+
+def _in_common(one: str, other: str) -> str:
+    """The longest words that both have, "" when they are short."""
+    # Loaded by those who have several things to complain of.
+    from difflib import SequenceMatcher
+
+    found = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
+    start, end = found.b, found.b + found.size
+    if start and other[start - 1] != " ":
+        start = other.find(" ", start, end) + 1 or end
+    if other[end : end + 1] not in ("", " "):
+        end = other.rfind(" ", start, end)
+    return other[start:end].strip() if end - start >= _FOLDED else ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def as_json(status: Status) -> str:
@@ -21,25 +58,31 @@ def as_json(status: Status) -> str:
 def as_tree(status: Status, now: float) -> str:
     """The tree, for a terminal; `now` is in seconds since the epoch. Its lines are of printable characters,
     whatever units, charts, the API and logs said."""
+    told = _Told()
     summary = "all is well" if status.well else f"{len(status.problems)} not fine"
+    if status.next_release:
+        summary += f"; {status.next_release} is installed and comes with the next restart"
     nodes = status.cluster.nodes if status.cluster else ()
     titles = [_title(chart) for chart in status.charts] + [f"node {node.name}" for node in nodes]
     width = max(len(name) for name in [*(unit.name for unit in status.units), *titles]) + 4
     role, *rest = status.units
-    lines = [f"{status.role} {status.release}: {summary}", *_unit(role, "", "│ ", width, now)]
+    lines = [f"{status.role} {status.release}: {summary}", *_unit(role, "", "│ ", width, now, told)]
     for unit in rest:
         last = unit is rest[-1]
-        lines += _unit(unit, "└─" if last else "├─", "  " if last else "│ ", width, now)
+        lines += _unit(unit, "└─" if last else "├─", "  " if last else "│ ", width, now, told)
     for chart in status.charts:
-        lines += _chart(chart, width, now)
+        lines += _chart(chart, width, now, told)
     if status.cluster:
         lines.append(_summary(status.cluster))
     for node in nodes:
-        lines += _node(node, width, now)
+        lines += _node(node, width, now, told)
+    if status.node_problem:
+        lines.append(f"× this node: {told.cause('this node', status.node_problem)}")
+    lines += [f"note: {remark}" for remark in status.remarks]
     return "\n".join(map(visible, lines))
 
 
-def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[str]:
+def _unit(unit: Unit, branch: str, stem: str, width: int, now: float, told: _Told) -> list[str]:
     mark = "×" if unit.problem else "○" if unit.active == "inactive" else "●"
     readiness = {None: "", True: "ready", False: "not ready"}[unit.ready]
     columns = [
@@ -47,13 +90,13 @@ def _unit(unit: Unit, branch: str, stem: str, width: int, now: float) -> list[st
         f"{unit.active} ({unit.sub})".ljust(22),
         _age(unit.since, now).rjust(8),
         _process(unit.pid, unit.memory).ljust(22),
-        readiness or ("done" if unit.sub == "exited" else unit.text),
+        readiness or ("done" if unit.sub == "exited" else "" if unit.text in unit.problem else unit.text),
     ]
     lines = ["  ".join(columns).rstrip()]
     if unit.pod:
         lines.append(_pod(unit.pod, stem, width, now))
     if unit.problem:
-        lines.append(f"{stem}  {_shortened(unit.problem)}")
+        lines.append(f"{stem}  {told.cause(unit.name, unit.problem)}")
     return lines
 
 
@@ -61,8 +104,8 @@ def _title(chart: Chart) -> str:
     return f"chart {chart.namespace}/{chart.name}"
 
 
-def _chart(chart: Chart, width: int, now: float) -> list[str]:
-    mark = "×" if chart.problem else "●" if chart.state == "deployed" else "○"
+def _chart(chart: Chart, width: int, now: float, told: _Told) -> list[str]:
+    mark = "×" if chart.problems else "●" if chart.state == "deployed" else "○"
     version = f"{chart.deployed}, revision {chart.revision}" if chart.deployed else ""
     is_there = chart.deployed and chart.wanted in ("", chart.deployed)
     wanted = "" if is_there else f"wanted: {chart.wanted or 'the newest'}"
@@ -74,8 +117,17 @@ def _chart(chart: Chart, width: int, now: float) -> list[str]:
     ]
     lines = ["  ".join(columns).rstrip()]
     if chart.problem:
-        lines.append(f"    {_shortened(chart.problem)}")
-    return lines
+        lines.append(f"    {told.cause(_title(chart), chart.problem)}")
+    return lines + [f"    {_workload(workload, told)}" for workload in chart.workloads]
+
+
+def _workload(workload: WorkloadState, told: _Told) -> str:
+    name = f"{workload.kind} {workload.namespace}/{workload.name}"
+    if workload.problem:
+        return f"× {name}: {told.cause(name, workload.problem)}"
+    if not workload.wanted:
+        return f"○ {name}: no node is to have it"
+    return f"○ {name}: {workload.ready} of {workload.wanted} ready, under way"
 
 
 def _summary(cluster: Cluster) -> str:
@@ -87,7 +139,7 @@ def _summary(cluster: Cluster) -> str:
     return f"{text}, {voters} etcd voters" if voters else text
 
 
-def _node(node: ClusterNode, width: int, now: float) -> list[str]:
+def _node(node: ClusterNode, width: int, now: float, told: _Told) -> list[str]:
     mark = "×" if node.problem else "●"
     etcd = f"etcd {node.etcd}" if node.etcd else ""
     columns = [
@@ -100,12 +152,8 @@ def _node(node: ClusterNode, width: int, now: float) -> list[str]:
     ]
     lines = ["  ".join(columns).rstrip()]
     if node.problem:
-        lines.append(f"    {_shortened(node.problem)}")
+        lines.append(f"    {told.cause(f'node {node.name}', node.problem)}")
     return lines
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _pod(pod: Pod, stem: str, width: int, now: float) -> str:

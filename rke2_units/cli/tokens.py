@@ -116,7 +116,7 @@ def _server() -> Paths:
 
 @contextmanager
 def _admin(paths: Paths) -> Iterator[Client]:
-    client = kubernetes_api.client(f"{paths.credentials}/admin.kubeconfig", _PATIENCE)
+    client = kubernetes_api.client(paths.admin_kubeconfig, _PATIENCE)
     if client is None:
         raise UserError("this server was never started", hint="systemctl start rke2-server")
     try:

@@ -311,6 +311,11 @@ def server_roles(config: Config) -> ServerRoles:
     return roles
 
 
+def lacks_backups(config: Config) -> bool:
+    """Whether this node has etcd that its user, who did not ask for none, may believe to be backed up."""
+    return server_roles(config).etcd and not config.boolean("etcd-disable-snapshots")
+
+
 def supervisor_proxy_port(config: Config) -> int:
     """The port on an agent's loopback address that leads to every server's supervisor."""
     return config.number("lb-server-port")

@@ -419,7 +419,8 @@ def _datastore() -> tuple[Setting, ...]:
             "etcd-disable-snapshots",
             Kind.BOOLEAN,
             "etcd",
-            "Take no snapshots by schedule. No snapshots are taken yet, with either value.",
+            "Take no snapshots by schedule. None are taken yet, with either value; true ends the warnings "
+            "that say so.",
             default="false",
             roles=SERVER,
         ),

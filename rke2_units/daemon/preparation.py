@@ -22,7 +22,15 @@ from rke2_units.join import server_list
 from rke2_units.join.server_list import ServerList
 from rke2_units.model import File, NodeFacts, Plan
 from rke2_units.names import Paths, Role
-from rke2_units.node import apply, data_directory, facts, foreign_containerd, installation, releases
+from rke2_units.node import (
+    apply,
+    data_directory,
+    facts,
+    foreign_containerd,
+    installation,
+    releases,
+    remarks,
+)
 from rke2_units.node.certificate_request import certificate_request
 from rke2_units.plan import (
     api_proxy,
@@ -102,7 +110,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
     data_directory.refuse_others(paths.data)
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
-    warnings = list(config.warnings)
+    lacks_backups = derived.lacks_backups(config)
+    warnings = [*config.warnings, *remarks.of_configuration(paths, lacks_backups=lacks_backups)]
     if role is Role.AGENT:
         config, warning = joining.join_agent(config, gathered, ask)
         warnings += [warning] if warning else []

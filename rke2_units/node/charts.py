@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rke2_units import names
 from rke2_units.doors import files
+from rke2_units.node.workloads import Release, WorkloadState
 from rke2_units.printable import line
 
 _FILE = f"{names.APPLIER_WORK}/charts.json"
@@ -19,7 +20,8 @@ class Chart:
     """One HelmChart and its release; `since` is in seconds since the epoch, 0 for what is not known.
 
     `wanted` is "" for the newest version, `deployed` for none. `remarks` is what this helm cannot do of what
-    the chart asks for, `problem` is "" when all is well, else helm's own words.
+    the chart asks for, `problem` is "" when helm has done its work, else its own words. `workloads` are
+    those of what it installed that are not (yet) as they should be.
     """
 
     namespace: str
@@ -31,6 +33,17 @@ class Chart:
     since: float
     remarks: str = ""
     problem: str = ""
+    release_namespace: str = ""
+    workloads: tuple[WorkloadState, ...] = ()
+
+    @property
+    def release(self) -> Release:
+        return self.release_namespace or self.namespace, self.name
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        every = (self.problem, *(workload.problem for workload in self.workloads))
+        return tuple(problem for problem in every if problem)
 
 
 def charts(path: str = _FILE) -> tuple[Chart, ...]:
@@ -61,4 +74,5 @@ def _chart(values: dict[str, object]) -> Chart:
         since=figure("since"),
         remarks=said("remarks"),
         problem=said("words") if said("state") in _NOT_FINE else "",
+        release_namespace=said("release_namespace"),
     )

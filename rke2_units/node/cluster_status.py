@@ -7,6 +7,7 @@ from typing import Any
 from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.names import Paths
+from rke2_units.node.api_time import seconds
 from rke2_units.printable import line
 
 _ROLE_LABEL = "node-role.kubernetes.io/"
@@ -91,17 +92,8 @@ def node_from(obj: Mapping[str, Any]) -> ClusterNode:
         ),
         version=line((status.get("nodeInfo") or {}).get("kubeletVersion", "")),
         ready=is_ready,
-        since=_seconds(ready.get("lastTransitionTime")),
+        since=seconds(ready.get("lastTransitionTime")),
         etcd={"True": "voter", "False": "learner"}.get(str(voter), ""),
         remarks=", ".join(remark for remark in remarks if remark),
         problem="" if is_ready else f"it is not ready: {line(ready.get('message') or _SILENT)}",
     )
-
-
-def _seconds(moment: object) -> float:
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return 0.0

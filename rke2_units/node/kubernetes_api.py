@@ -13,12 +13,17 @@ _FIELDS = re.compile(
 )
 
 
-def client(kubeconfig: str, timeout: float) -> Client | None:
-    """A client with this identity; None when the file is not there (yet). `timeout`: s, for each answer."""
+def way(kubeconfig: str) -> tuple[str, Identity] | None:
+    """The API's URL and who asks, from this file; None when it is not there (yet)."""
     fields = {name: json.loads(text) for name, text in _FIELDS.findall(files.read_text(kubeconfig) or "")}
     if "server" not in fields:
         return None
-    identity = Identity(
+    return fields["server"], Identity(
         fields.get("certificate-authority"), fields.get("client-certificate"), fields.get("client-key")
     )
-    return Client(fields["server"], identity, timeout=timeout)
+
+
+def client(kubeconfig: str, timeout: float) -> Client | None:
+    """A client with this identity; None when the file is not there (yet). `timeout`: s, for each answer."""
+    found = way(kubeconfig)
+    return Client(*found, timeout=timeout) if found else None

@@ -5,14 +5,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rke2_units import names
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Paths
-from rke2_units.node import causes, cluster_status, installation, pods
+from rke2_units.node import causes, cluster_status, installation, pods, remarks
 from rke2_units.node.charts import Chart, charts
 from rke2_units.node.cluster_status import Cluster
+from rke2_units.node.workloads import Workloads
 from rke2_units.programs.containers import Containers
 from rke2_units.programs.pod_logs import PodLog, most_telling
 from rke2_units.programs.probe import Probe
@@ -28,6 +30,7 @@ _PATIENCE = 2.0
 _UNKNOWN = 2**64 - 1
 # Units that static pods come before.
 _LAST = (names.CONTROLLERS_UNIT, names.HELM_UNIT, names.APPLIER_UNIT)
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,10 @@ class Unit:
 class Status:
     """The whole node; `units` begins with the role's own. `charts` and `cluster` are the cluster's.
 
-    `cluster` is None for a node that is in none yet. What is wrong with other nodes is shown there, and is
-    no problem of this one.
+    `release` is the one that runs, `next_release` another one that the next start brings, "" without one.
+    `node_problem` is what the cluster has against this node itself. `cluster` is None for a node that is in
+    none yet; what is wrong with other nodes is shown there, and is no problem of this one. `remarks` are
+    worth knowing, and no problems.
     """
 
     role: str
@@ -79,10 +84,17 @@ class Status:
     units: tuple[Unit, ...]
     charts: tuple[Chart, ...] = ()
     cluster: Cluster | None = None
+    next_release: str = ""
+    node_problem: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
-        every = (*(unit.problem for unit in self.units), *(chart.problem for chart in self.charts))
+        every = (
+            *(unit.problem for unit in self.units),
+            *(problem for chart in self.charts for problem in chart.problems),
+            self.node_problem,
+        )
         return tuple(problem for problem in every if problem)
 
     @property
@@ -103,10 +115,15 @@ def gather() -> Status:
             hint="sudo rke2-units status; systemctl status",
         )
     paths = Paths(installed.data_directory)
-    cluster = _cluster_meanwhile(paths)
+    planned = _planned_units()
+    found_charts = charts() if names.APPLIER_UNIT in planned else ()
+    cluster = _meanwhile(
+        lambda: cluster_status.ask(paths, _PATIENCE),
+        lambda silent: Cluster(problem=silent),
+    )
+    with_workloads = _charts_meanwhile(paths, found_charts, cluster)
     settings = pods.planned_settings(paths)
     components = tuple(settings.static_pods) if settings else ()
-    planned = _planned_units()
     wanted = (
         installed.role.unit,
         *(unit for unit in planned if unit not in _LAST),
@@ -122,30 +139,94 @@ def gather() -> Status:
     if units[0].active != "active":
         # What is not started then waits for it, and one reason is enough.
         units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
+    every_chart, unknown = with_workloads()
+    running = running_release(paths, units) or installed.release
     return Status(
-        installed.role.value,
-        installed.release,
-        tuple(units),
-        charts() if names.APPLIER_UNIT in planned else (),
-        cluster(),
+        role=installed.role.value,
+        release=running,
+        units=tuple(units),
+        charts=every_chart,
+        cluster=cluster(),
+        next_release="" if running == installed.release else installed.release,
+        node_problem=_node_problem(units[0], settings, cluster(), paths),
+        remarks=(*unknown, *remarks.of_node(paths, settings, _since(units, names.IMAGES_UNIT))),
     )
 
 
-def _cluster_meanwhile(paths: Paths) -> Callable[[], Cluster | None]:
-    """Begins to ask for the cluster; what it returns waits for the answer, and not for long."""
+def _charts_meanwhile(
+    paths: Paths, found: tuple[Chart, ...], cluster: Callable[[], Cluster | None]
+) -> Callable[[], tuple[tuple[Chart, ...], tuple[str, ...]]]:
+    """Begins to ask for the charts' workloads; what it returns has them, and why they are not known."""
+    if not found:
+        return lambda: ((), ())
+
+    def away() -> set[str]:
+        known = cluster()
+        return {node.name for node in known.nodes if not node.ready} if known else set()
+
+    def ask() -> Workloads:
+        # Not needed before a node's first start.
+        from rke2_units.node import chart_workloads
+
+        releases = {chart.release for chart in found}
+        return chart_workloads.ask(paths.admin_kubeconfig, releases, away, patience=_PATIENCE)
+
+    answer = _meanwhile(ask, lambda silent: Workloads(problem=silent))
+
+    def complete() -> tuple[tuple[Chart, ...], tuple[str, ...]]:
+        workloads = answer()
+        unknown = workloads.problem and f"how the charts' workloads are is not known: {workloads.problem}"
+        return tuple(
+            replace(chart, workloads=workloads.states.get(chart.release, ())) for chart in found
+        ), tuple(filter(None, [unknown]))
+
+    return complete
+
+
+def _meanwhile(ask: Callable[[], _Answer], late: Callable[[str], _Answer]) -> Callable[[], _Answer]:
+    """Begins to ask; what it returns waits for the answer, but not for long: `late` makes one then."""
     deadline = time.monotonic() + 2 * _PATIENCE
-    answers: list[Cluster | None] = []
-    thread = threading.Thread(
-        target=lambda: answers.append(cluster_status.ask(paths, _PATIENCE)), daemon=True
-    )
+    answers: list[_Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
     thread.start()
 
-    def answer() -> Cluster | None:
+    def answer() -> _Answer:
         thread.join(max(0.0, deadline - time.monotonic()))
-        late = Cluster(problem=f"the Kubernetes API has not answered within {2 * _PATIENCE:.0f} s")
-        return answers[0] if answers else late
+        silent = f"the Kubernetes API has not answered within {2 * _PATIENCE:.0f} s"
+        return answers[0] if answers else late(silent)
 
     return answer
+
+
+def running_release(paths: Paths, units: list[Unit]) -> str:
+    """The release whose programs run, by the folder that DATA/bin leads to; "" where that is not known."""
+    if not any(unit.name == names.KUBELET_UNIT and unit.active == "active" for unit in units):
+        return ""
+    try:
+        folder = os.path.basename(os.path.dirname(os.readlink(paths.bin)))
+    except OSError:
+        return ""
+    tag, _, digest = folder.rpartition("-")
+    # A runtime image that is named by its digest tells no release.
+    return tag.replace("-", "+", 1) if tag.startswith("v") and digest else ""
+
+
+def _since(units: list[Unit], name: str) -> float:
+    return next((unit.since for unit in units if unit.name == name and unit.active == "active"), 0.0)
+
+
+def _node_problem(role: Unit, settings: Settings | None, cluster: Cluster | None, paths: Paths) -> str:
+    """What the cluster says of this node when it is not ready, once the daemon is through with its start."""
+    if role.active != "active" or settings is None or cluster is None or cluster.problem:
+        return ""
+    own = next((node for node in cluster.nodes if node.name == settings.node_name), None)
+    if own is None:
+        restart = f"systemctl restart {names.KUBELET_UNIT}"
+        return f"the cluster has no Node {settings.node_name} (deleted?): {restart} registers it"
+    if own.ready:
+        return ""
+    lacking = remarks.lacking_charts(paths)
+    return f"{own.problem}; {lacking}" if lacking else own.problem
 
 
 def _planned_units() -> tuple[str, ...]:

@@ -104,6 +104,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 proxied=api_proxy.apiserver_url(config) if api_proxy.leads_to_apiservers(config) else "",
                 member=etcd.member_name(config, facts),
                 registered={name: config.items(name) for name in soundness.ONLY_WHEN_IT_REGISTERS},
+                lacks_backups=derived.lacks_backups(config),
             ),
         )
     )

@@ -79,6 +79,7 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         "staging": {
             "charts": f"{content}/charts" if has_content else "",
             "values": charts.cluster_values(config, facts),
+            "network": charts.network(config),
             "ingress": chosen,
             "default_ingress": features.default_ingress(release),
         },

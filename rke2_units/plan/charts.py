@@ -60,6 +60,13 @@ def disabled(config: Config, release: Release) -> tuple[str, ...]:
     return tuple(dict.fromkeys(every))
 
 
+def network(config: Config) -> tuple[str, ...]:
+    """The charts, by base name, without which pods have no network; one that is disabled is the user's."""
+    return tuple(
+        name for plugin in derived.cni(config) if (name := f"rke2-{plugin}") not in config.items("disable")
+    )
+
+
 def cluster_values(config: Config, facts: NodeFacts) -> dict[str, str]:
     """What charts that ask for it get in `spec.set`, but for the class of the ingress controller."""
     ranges = derived.cluster_cidrs(config, facts)

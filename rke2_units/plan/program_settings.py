@@ -108,6 +108,7 @@ def text(
     proxied: str = "",
     member: str = "",
     registered: Mapping[str, Sequence[str]] | None = None,
+    lacks_backups: bool = False,
 ) -> str:
     """The settings file's content. `proxied`, `member`: as in facts().
 
@@ -124,6 +125,7 @@ def text(
         "data_directory": paths.data,
         "node_name": node_name,
         "release": release.name,
+        **({"lacks_backups": True} if lacks_backups else {}),
         "containerd_socket": containerd_socket,
         "ctr": ctr,
         "namespace": "k8s.io",

@@ -4,6 +4,7 @@ ExecStartPre= of rke2-helm-applier.service; FILE is the applier's own settings f
 
 {"manifests": "DATA/server/manifests", "disabled": ["rke2-calico", ...], "kubernetes": {"url": ..., ...},
  "staging": {"charts": "DATA/data/VERSION/charts",     ("" where there is no content)
+             "network": ["rke2-canal"],                (what `cni` asks for)
              "values": {"global.clusterDNS": "10.43.0.10", ...},
              "ingress": ["traefik"],                   (empty: that of a chart that is installed already,
              "default_ingress": "traefik"}}             else the default one)
@@ -46,6 +47,7 @@ class Staging:
         self.charts = staging.text("charts")
         values = staging.table("values")
         self.values = {name: values.text(name) for name in values.values}
+        self.network = staging.texts("network")
         self.ingress = staging.texts("ingress")
         self.default_ingress = staging.text("default_ingress")
 
@@ -58,6 +60,8 @@ def read(path: str) -> Staging:
 def program(staging: Staging, arguments: list[str]) -> None:
     if arguments:
         raise UserError("charts takes no arguments", hint="charts --settings FILE")
+    if lacking := lacking_network(staging):
+        console.say(lacking, console.WARNING)
     controllers = staging.ingress or (_installed_ingress(staging) or staging.default_ingress,)
     unwanted = tuple(name for name in INGRESS_CONTROLLERS if name not in controllers)
     values = staging.values | {_INGRESS_CLASS: controllers[0]}
@@ -87,6 +91,22 @@ def _stage(target: str, packaged: bytes | None, values: dict[str, str]) -> None:
     if text != present:
         _write(target, text)
         console.say(f"{target} {'is updated' if present else 'is new'}")
+
+
+def lacking_network(staging: Staging) -> str:
+    """What to say of a network plugin without a chart, packaged or the user's own; "" when there is none."""
+    if not staging.charts:
+        return ""
+    there = {
+        os.path.basename(path).rpartition(".")[0]
+        for folder in (staging.charts, staging.manifests)
+        for path in _files(folder)
+    }
+    lacking = ", ".join(name for name in staging.network if name not in there)
+    return lacking and (
+        f"the runtime image has no chart {lacking}, which cni asks for: take an image that has it, put one "
+        f"into {staging.manifests}, or set cni: none"
+    )
 
 
 def is_disabled(path: str, disabled: tuple[str, ...]) -> bool:

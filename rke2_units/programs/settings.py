@@ -1,6 +1,7 @@
 """The settings file that the plan writes for the programs (JSON, `names.Paths.program_settings`).
 
 {"data_directory": "/var/lib/rancher/rke2", "node_name": "node1",
+ "lacks_backups": true,                                            (optional; nothing saves this node's etcd)
  "containerd_socket": "/run/k3s/containerd/containerd.sock", "namespace": "k8s.io",
  "ctr": "/var/lib/rancher/rke2/bin/ctr",                           (optional)
  "snapshotter": "overlayfs",                                       (optional)
@@ -99,6 +100,7 @@ class Settings:
         self.file = table.where
         self.data_directory = table.text("data_directory")
         self.node_name = table.text("node_name")
+        self.lacks_backups = table.boolean("lacks_backups")
         self.containerd_socket = table.text("containerd_socket", CONTAINERD_SOCKET)
         self.ctr = table.text("ctr", f"{self.data_directory}/bin/ctr")
         self.namespace = table.text("namespace", "k8s.io")
