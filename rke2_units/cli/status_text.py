@@ -76,7 +76,7 @@ def as_tree(status: Status, now: float) -> str:
         lines.append(_summary(status.cluster))
     for node in nodes:
         lines += _node(node, width, now, told)
-    if status.node_problem:
+    if status.node_problem not in ("", *(node.problem for node in nodes)):
         lines.append(f"× this node: {told.cause('this node', status.node_problem)}")
     lines += [f"note: {remark}" for remark in status.remarks]
     return "\n".join(map(visible, lines))

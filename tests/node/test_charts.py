@@ -378,6 +378,26 @@ def test_a_chart_that_takes_too_long_fails_by_its_timeout_and_blocks_no_other(no
     uninstall(node, "slow", "never-ready", "beside")
 
 
+def test_a_chart_whose_image_cannot_be_pulled_makes_the_status_not_well(node: Node) -> None:
+    image = "127.0.0.1:5999/no/such:1"
+
+    def told() -> str:
+        """What the status has against the chart, once it has the registry's words."""
+        done = node.run("rke2-units", "status", "--json", check=False)
+        found = json.loads(done.stdout)
+        [each] = [each for each in found["charts"] if each["name"] == "unpullable"] or [{"workloads": []}]
+        problems = [workload["problem"] for workload in each["workloads"]]
+        assert (done.returncode, found["well"]) == ((1, False) if any(problems) else (0, True))
+        return next((problem for problem in problems if "refused" in problem), "")
+
+    create(node, chart("unpullable", chartContent=WEB, set={"image": image}))
+    wait_for_release(node, "unpullable")
+    problem = node.wait_for("the status to tell of the image", told, timeout=60)
+    assert str(problem).startswith(f"0 of 1 ready: image {image} cannot be had: ")
+    uninstall(node, "unpullable")
+    assert "all is well" in node.run("rke2-units", "status").stdout
+
+
 def test_values_are_on_no_command_line_and_in_no_file_that_others_read(node: Node) -> None:
     secret = "correct-horse-battery-staple"
     create(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rke2_units import __version__, cli
 from rke2_units.cli.commands import command
 from rke2_units.cli.invoke import invoke
+from rke2_units.cli.planning import make_plan_here
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
-from rke2_units.names import Role
+from rke2_units.names import Paths, Role
 from rke2_units.node import facts, installation
 from rke2_units.node.installation import Installation
 
@@ -172,6 +173,30 @@ def test_render_follows_the_installed_role_and_release(
         invoke(["render", "--root", f"{tmp_path}/new", "--config", file, "--release", "v1.36.4+rke2r1"]) == 0
     )
     assert "v1.36.4+rke2r1 (server)" in capsys.readouterr().out
+
+
+def test_a_diff_on_a_machine_that_is_no_node_says_so_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["diff", "--config", config(tmp_path)]
+    assert invoke(arguments) == 1
+    assert capsys.readouterr().err.startswith("this machine is not a node yet; rke2-units install would")
+    pinned = Installation(Role.SERVER, "v1.20.2+rke2r1", "/var/lib/rancher/rke2")
+    monkeypatch.setattr(installation, "read", lambda root="/": pinned)
+    assert invoke(arguments) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", True), ("etcd-disable-snapshots: true\n", False), ("disable-etcd: true\n", False)],
+)
+def test_who_has_etcd_is_told_that_nothing_backs_it_up(tmp_path: Path, text: str, told: bool) -> None:
+    joins = "server: https://192.0.2.7:9345\ntoken: secret\n" if "disable-etcd" in text else ""
+    prepared = make_plan_here(Role.SERVER, None, config(tmp_path, text + joins))
+    assert any("nothing backs up etcd" in warning for warning in prepared.warnings) == told
+    settings = json.loads(prepared.plan.file(Paths().program_settings).content)
+    assert settings.get("lacks_backups", False) == told
 
 
 def test_a_node_of_the_other_role_is_not_installed_over(

@@ -187,3 +187,24 @@ def test_a_setting_that_only_this_shell_has_is_refused(
     said = capsys.readouterr().err
     assert f"{name} is set in this environment, and rke2-server.service would start without it" in said
     assert "/etc/default/rke2-server" in said
+
+
+@pytest.mark.usefixtures("installs")
+def test_another_token_is_something_that_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rke2_units.cli.install.apply", lambda plan, installation: [])
+    monkeypatch.setattr("rke2_units.cli.install.set_kernel_parameters", lambda plan: [])
+    monkeypatch.setattr("rke2_units.cli.install._enable", lambda unit: None)
+    (tmp_path / "given").write_text("first secret")
+    install = ["install", "--role", "agent", "--server", URL, "--token-file", f"{tmp_path}/given"]
+
+    def said() -> str:
+        assert invoke(install) == 0
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert said() == "2 files and folders written, 0 removed"
+    assert said() == "nothing had to be changed"
+    (tmp_path / "given").write_text("another secret")
+    assert said() == "1 files and folders written, 0 removed"
+    assert (tmp_path / "token").read_text() == "another secret\n"

@@ -17,10 +17,14 @@ from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import UNIT_DIRECTORY, Paths, Role
-from rke2_units.node import causes, cluster_status, installation, status
+from rke2_units.node import causes, chart_workloads, cluster_status, installation, status
+from rke2_units.node import charts as node_charts
 from rke2_units.node.charts import Chart, charts
+from rke2_units.node.cluster_status import Cluster, ClusterNode
 from rke2_units.node.installation import Installation
+from rke2_units.node.remarks import of_configuration
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
+from rke2_units.node.workloads import Workloads, WorkloadState
 from rke2_units.programs.pod_logs import PodLog
 
 SHOWN = """\
@@ -311,6 +315,200 @@ def test_a_machine_that_is_no_node_says_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(installation, "read", lambda: None)
     with pytest.raises(ConfigurationError, match="not a node yet.*rke2-units install"):
         gather()
+
+
+NOT_READY = "it is not ready: cni plugin not initialized"
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (ClusterNode("node1", "", (), "", True, 0), ""),
+        (ClusterNode("node1", "", (), "", False, 0, problem=NOT_READY), NOT_READY),
+        (
+            ClusterNode("node2", "", (), "", True, 0),
+            "the cluster has no Node node1 (deleted?): systemctl restart rke2-kubelet.service registers it",
+        ),
+    ],
+)
+def test_this_very_node_has_to_be_ready(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch, found: ClusterNode, problem: str
+) -> None:
+    away = ClusterNode("node3", "", (), "", False, 0, problem="it is not ready: another's matter")
+    monkeypatch.setattr(cluster_status, "ask", lambda paths, timeout: Cluster((found, away)))
+    told = gather()
+    assert (told.node_problem, told.well) == (problem, not problem)
+    assert (problem in as_tree(told, time.time())) and json.loads(as_json(told))["node_problem"] == problem
+    # What is not through with its start has other reasons.
+    node["rke2-server.service"].update({"ActiveState": "activating", "SubState": "start"})
+    assert gather().node_problem == ""
+
+
+def test_a_network_plugin_without_a_chart_is_named_with_the_node_that_waits_for_it(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = Paths(os.fspath(tmp_path / "data"))
+    staging = {"charts": paths.content, "network": ["rke2-canal"], "default_ingress": "traefik"}
+    kubernetes = dict.fromkeys(("url", "authority", "certificate", "key"), "")
+    settings = {"manifests": paths.manifests, "kubernetes": kubernetes, "staging": staging}
+    files.write_atomic(paths.applier_settings, json.dumps(settings), 0o600)
+    found = ClusterNode("node1", "", (), "", False, 0, problem=NOT_READY)
+    monkeypatch.setattr(cluster_status, "ask", lambda paths, timeout: Cluster((found,)))
+    assert gather().node_problem.startswith(f"{NOT_READY}; the runtime image has no chart rke2-canal, ")
+    files.write_atomic(f"{paths.manifests}/rke2-canal.yaml", "", 0o600)
+    assert gather().node_problem == NOT_READY
+
+
+BROKEN = WorkloadState("Deployment", "kube-system", "dns", 1, 0, "0 of 1 ready: image x cannot be had")
+UNDER_WAY = WorkloadState("DaemonSet", "kube-system", "net", 3, 2)
+NOWHERE = WorkloadState("DaemonSet", "kube-system", "windows", 0, 0)
+
+
+@pytest.fixture
+def dns(node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Chart:
+    """The node has a helm-applier, and this chart."""
+    node["rke2-helm-applier.service"] = {**node["rke2-server.service"], "Id": "rke2-helm-applier.service"}
+    monkeypatch.setattr(installation, "written_files", lambda: [f"{UNIT_DIRECTORY}/{name}" for name in node])
+    chart = Chart("kube-system", "dns", "1", "1", 1, "deployed", 1.0)
+    monkeypatch.setattr(status, "charts", lambda: (chart,))
+    return chart
+
+
+@pytest.mark.parametrize(
+    ("workloads", "problems"),
+    [((), ()), ((UNDER_WAY, NOWHERE), ()), ((BROKEN, UNDER_WAY), (BROKEN.problem,))],
+)
+def test_a_chart_is_well_when_its_workloads_are(
+    dns: Chart,
+    monkeypatch: pytest.MonkeyPatch,
+    workloads: tuple[WorkloadState, ...],
+    problems: tuple[str, ...],
+) -> None:
+    def ask(*given: object, **more: object) -> Workloads:
+        assert given[1] == {("kube-system", "dns")}
+        return Workloads({("kube-system", "dns"): workloads})
+
+    monkeypatch.setattr(chart_workloads, "ask", ask)
+    found = gather()
+    assert (found.problems, found.well) == (problems, not problems)
+    assert found.charts == (replace(dns, workloads=workloads),)
+    shown = as_tree(found, time.time())
+    mark = "×" if problems else "●"
+    assert f"{mark} chart kube-system/dns" in shown
+    assert [line.strip() for line in shown.splitlines() if "    ○" in line or "    ×" in line] == [
+        line
+        for state, line in (
+            (BROKEN, "× Deployment kube-system/dns: 0 of 1 ready: image x cannot be had"),
+            (UNDER_WAY, "○ DaemonSet kube-system/net: 2 of 3 ready, under way"),
+            (NOWHERE, "○ DaemonSet kube-system/windows: no node is to have it"),
+        )
+        if state in workloads
+    ]
+
+
+@pytest.mark.usefixtures("dns")
+def test_workloads_that_are_not_known_hold_up_nobody_and_are_said_not_to_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(status, "_PATIENCE", 0.3)
+    monkeypatch.setattr(chart_workloads, "ask", lambda *given, **more: answered.wait(20))
+    began = time.monotonic()
+    found = gather()
+    answered.set()
+    assert time.monotonic() - began < 10
+    assert found.well
+    (remark,) = found.remarks
+    assert remark.startswith("how the charts' workloads are is not known: the Kubernetes API has not ans")
+    assert f"note: {remark}" in as_tree(found, time.time())
+
+
+def test_a_release_in_another_namespace_is_its_own() -> None:
+    chart = Chart("kube-system", "dns", "", "", 0, "deployed", 0)
+    assert chart.release == ("kube-system", "dns")
+    assert replace(chart, release_namespace="dns").release == ("dns", "dns")
+    assert node_charts._chart({"namespace": "a", "name": "b", "release_namespace": "c"}).release == (
+        "c",
+        "b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("link", "kubelet", "running", "coming"),
+    [
+        ("v1.35.1-rke2r2-0123456789ab", "active", "v1.35.1+rke2r2", "v1.36.4+rke2r1"),
+        ("v1.36.4-rke2r1-0123456789ab", "active", "v1.36.4+rke2r1", ""),
+        ("v1.35.1-rke2r2-0123456789ab", "inactive", "v1.36.4+rke2r1", ""),
+        ("0123456789abcdef", "active", "v1.36.4+rke2r1", ""),
+        (None, "active", "v1.36.4+rke2r1", ""),
+    ],
+)
+def test_the_release_is_the_one_whose_programs_run(
+    node: dict[str, dict[str, str]],
+    tmp_path: Path,
+    link: str | None,
+    kubelet: str,
+    running: str,
+    coming: str,
+) -> None:
+    paths = Paths(os.fspath(tmp_path / "data"))
+    if link:
+        os.symlink(f"{paths.content}/{link}/bin", paths.bin)
+    node["rke2-kubelet.service"]["ActiveState"] = kubelet
+    found = gather()
+    assert (found.release, found.next_release) == (running, coming)
+    first = as_tree(found, time.time()).splitlines()[0]
+    assert first.startswith(f"server {running}: ")
+    assert first.endswith(f"; {coming} is installed and comes with the next restart") or not coming
+
+
+def test_what_rke2_would_do_and_is_not_done_is_noted_and_is_no_problem(
+    node: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    paths = Paths(os.fspath(tmp_path / "data"))
+    assert gather().remarks == ()
+    settings = json.loads(Path(paths.program_settings).read_text())
+    files.write_atomic(paths.program_settings, json.dumps({**settings, "lacks_backups": True}), 0o644)
+    os.makedirs(paths.containerd_etc)
+    Path(f"{paths.containerd_etc}/config-v3.toml.tmpl").touch()
+    os.makedirs(paths.images)
+    for name in ("new.tar.zst", "list.txt", "notes.md"):
+        Path(f"{paths.images}/{name}").touch()
+    found = gather()
+    backups, template, images = found.remarks
+    assert found.well
+    assert backups.startswith("nothing backs up etcd")
+    assert "config-v3.toml.tmpl is not read" in template and template.endswith("/config-v3.toml.d")
+    assert images == (
+        f"new.tar.zst and 1 more in {paths.images} came after the import: "
+        "systemctl restart rke2-images.service"
+    )
+    node["rke2-images.service"]["ActiveEnterTimestamp"] = f"@{int(time.time()) + 5}"
+    assert gather().remarks == (backups, template)
+    assert of_configuration(paths, lacks_backups=False) == (template,)
+
+
+CAUSE = "image docker.io/rancher/rke2-runtime:v1 is in no archive of /var/lib/images and no registry has it"
+
+
+def test_a_long_cause_stands_once_and_the_others_refer_to_it() -> None:
+    shown = Status(
+        "server",
+        "v1",
+        (
+            unit("rke2-server.service", text=f"failed: {CAUSE}", problem=f"it is failed: {CAUSE}"),
+            unit("rke2-content.service", problem=f"it is failed: result exit-code: {CAUSE}"),
+            unit(ETCD, problem=f"it waits for {CAUSE}; its container says: nothing"),
+            unit("rke2-kubelet.service", problem="it is stopped"),
+        ),
+    )
+    lines = [line.strip(" │") for line in as_tree(shown, 1300.0).splitlines()]
+    assert sum(CAUSE in line for line in lines) == 1
+    assert f"it is failed: {CAUSE}" in lines
+    assert "it is failed: result exit-code: (as rke2-server.service says)" in lines
+    assert "it waits for (as rke2-server.service says); its container says: nothing" not in lines
+    assert any(line.startswith("it waits for (as rke2-server.service says)") for line in lines)
+    assert json.loads(as_json(shown))["units"][1]["problem"].endswith(CAUSE)
 
 
 def unit(name: str, **changed: object) -> Unit:

@@ -43,6 +43,7 @@ def settings(root: Path, **changes: object) -> charts.Staging:
     staging: dict[str, object] = {
         "charts": str(root / "charts"),
         "values": {"global.clusterDNS": "10.43.0.10"},
+        "network": ["rke2-canal"],
         "ingress": ["traefik"],
         "default_ingress": "traefik",
     }
@@ -232,3 +233,26 @@ def test_a_file_that_may_not_be_read_keeps_no_other_chart_away(
     }
     said = "".join(capsys.readouterr())
     assert f"own.yaml is left as it is: Permission denied (chown root:root {manifests}/own.yaml)" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ""),
+        (
+            {"network": ["rke2-multus", "rke2-canal"]},
+            "the runtime image has no chart rke2-multus, which cni",
+        ),
+        ({"network": ["rke2-multus"], "charts": ""}, ""),
+        ({"network": ["rke2-flannel"]}, ""),
+    ],
+)
+def test_a_network_plugin_without_a_chart_is_warned_of(
+    manifests: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], told: str
+) -> None:
+    (manifests / "rke2-flannel.yaml").write_text("# the user's own\n")
+    found = charts.lacking_network(settings(manifests.parent, **changes))
+    assert found.startswith(told) if told else found == ""
+    stage(manifests.parent, **changes)
+    printed = "".join(capsys.readouterr())
+    assert (told in printed) if told else ("has no chart" not in printed)
