@@ -105,6 +105,10 @@ SCHEDULER_PORT = 10259  # LOOPBACK
 CONTAINERD_STREAM_PORT = 10010  # LOOPBACK
 
 
+# How a HelmChart says that it is ours (RKE2's annotation and its value).
+CHART_OWNER_ANNOTATION, CHART_OWNER = "helmcharts.cattle.io/managed-by", "helm-controller"
+
+
 def static_pod_unit(component: str) -> str:
     return f"rke2-static-pod@{component}.service"
 

@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 from rke2_units.doors import http
 from rke2_units.doors.http import Identity
-from rke2_units.doors.kubernetes import Client, Resource, path_of
+from rke2_units.doors.kubernetes import ApiError, Client, Resource, path_of
 from rke2_units.errors import UserError
-from rke2_units.node import kubernetes_api, workloads
+from rke2_units.node import charts, kubernetes_api, workloads
+from rke2_units.node.charts import Chart
 from rke2_units.node.workloads import Ailment, Object, Release, Trouble, Workload, Workloads, WorkloadState
 from rke2_units.programs.pod_logs import most_telling
 
@@ -21,6 +22,7 @@ _COLLECTIONS = (
     *(f"/apis/apps/v1/{plural}" for plural in ("deployments", "daemonsets", "statefulsets")),
     "/apis/batch/v1/jobs",
 )
+_CHARTS = "/apis/helm.cattle.io/v1/helmcharts"
 _PODS, _EVENTS = Resource("", "v1", "pods", True), Resource("", "v1", "events", True)
 # Objects to a page, and workloads of a kind that are looked at: others than those of charts are among them.
 _PAGE, _MOST = 250, 2000
@@ -53,6 +55,22 @@ def ask(
         return Workloads(states)
     except UserError as error:
         return Workloads(problem=error.message)
+    finally:
+        client.close()
+
+
+def charts_of_cluster(kubeconfig: str, *, patience: float) -> tuple[Chart, ...]:
+    """The cluster's charts, on a server that does not see to them itself. UserError when nobody can say."""
+    client = kubernetes_api.client(kubeconfig, patience)
+    if client is None:
+        return ()
+    try:
+        listed = islice(client.list(_CHARTS, limit=_PAGE), _MOST)
+        return tuple(filter(None, map(charts.of_object, listed)))
+    except ApiError as error:
+        if error.status == 404:  # There never was one.
+            return ()
+        raise
     finally:
         client.close()
 

@@ -1,7 +1,9 @@
-"""How the charts of the cluster are, out of what the helm-applier of this server notes of each."""
+"""How the cluster's charts are: what this server's helm-applier notes of each, or what their objects say."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rke2_units import names
 from rke2_units.doors import files
@@ -13,6 +15,8 @@ _FILE = f"{names.APPLIER_WORK}/charts.json"
 _NOT_FINE = ("failed", "given up", "invalid", "waiting")
 # Of a chart's own words, such as its version; helm's are not longer.
 _LONGEST = 1000
+# The state of one that another server sees to: more of it is not in the cluster.
+IN_CLUSTER = "in the cluster"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,27 @@ def charts(path: str = _FILE) -> tuple[Chart, ...]:
     except ValueError:
         return ()
     return tuple(_chart(values) for values in found)
+
+
+def of_object(obj: Mapping[str, Any]) -> Chart | None:
+    """What a HelmChart (the API's JSON) tells of itself; None for one that no helm-applier sees to."""
+    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    if (metadata.get("annotations") or {}).get(names.CHART_OWNER_ANNOTATION) != names.CHART_OWNER:
+        return None
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    failed = conditions.get("Failed", {})
+    is_failed = failed.get("status") == "True"
+    return Chart(
+        namespace=str(metadata["namespace"]),
+        name=str(metadata["name"]),
+        wanted=line(spec.get("version") or ""),
+        deployed="",
+        revision=0,
+        state="failed" if is_failed else IN_CLUSTER,
+        since=0,
+        problem=line(failed.get("message") or failed.get("reason") or "it has failed") if is_failed else "",
+        release_namespace=str(spec.get("targetNamespace") or ""),
+    )
 
 
 def _chart(values: dict[str, object]) -> Chart:

@@ -116,12 +116,12 @@ def gather() -> Status:
         )
     paths = Paths(installed.data_directory)
     planned = _planned_units()
-    found_charts = charts() if names.APPLIER_UNIT in planned else ()
+    has_charts = names.APPLIER_UNIT in planned
     cluster = _meanwhile(
         lambda: cluster_status.ask(paths, _PATIENCE),
         lambda silent: Cluster(problem=silent),
     )
-    with_workloads = _charts_meanwhile(paths, found_charts, cluster)
+    chart_states = _charts_meanwhile(paths, charts(), cluster) if has_charts else lambda: ((), Workloads())
     settings = pods.planned_settings(paths)
     components = tuple(settings.static_pods) if settings else ()
     wanted = (
@@ -139,7 +139,8 @@ def gather() -> Status:
     if units[0].active != "active":
         # What is not started then waits for it, and one reason is enough.
         units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
-    every_chart, unknown = with_workloads()
+    every_chart, workloads = chart_states()
+    unknown = workloads.problem and f"how the charts' workloads are is not known: {workloads.problem}"
     running = running_release(paths, units) or installed.release
     return Status(
         role=installed.role.value,
@@ -149,38 +150,40 @@ def gather() -> Status:
         cluster=cluster(),
         next_release="" if running == installed.release else installed.release,
         node_problem=_node_problem(units[0], settings, cluster(), paths),
-        remarks=(*unknown, *remarks.of_node(paths, settings, _since(units, names.IMAGES_UNIT))),
+        remarks=(
+            *filter(None, [unknown]),
+            *remarks.of_node(paths, settings, _since(units, names.IMAGES_UNIT)),
+        ),
     )
 
 
 def _charts_meanwhile(
-    paths: Paths, found: tuple[Chart, ...], cluster: Callable[[], Cluster | None]
-) -> Callable[[], tuple[tuple[Chart, ...], tuple[str, ...]]]:
-    """Begins to ask for the charts' workloads; what it returns has them, and why they are not known."""
-    if not found:
-        return lambda: ((), ())
+    paths: Paths, noted: tuple[Chart, ...], cluster: Callable[[], Cluster | None]
+) -> Callable[[], tuple[tuple[Chart, ...], Workloads]]:
+    """Begins to ask for the workloads of the charts that this server's applier has noted, else of all."""
 
     def away() -> set[str]:
         known = cluster()
         return {node.name for node in known.nodes if not node.ready} if known else set()
 
-    def ask() -> Workloads:
+    def ask() -> tuple[tuple[Chart, ...], Workloads]:
         # Not needed before a node's first start.
         from rke2_units.node import chart_workloads
 
+        admin = paths.admin_kubeconfig
+        try:
+            found = noted or chart_workloads.charts_of_cluster(admin, patience=_PATIENCE)
+        except UserError as error:
+            return (), Workloads(problem=error.message)
+        if not found:
+            return (), Workloads()
         releases = {chart.release for chart in found}
-        return chart_workloads.ask(paths.admin_kubeconfig, releases, away, patience=_PATIENCE)
-
-    answer = _meanwhile(ask, lambda silent: Workloads(problem=silent))
-
-    def complete() -> tuple[tuple[Chart, ...], tuple[str, ...]]:
-        workloads = answer()
-        unknown = workloads.problem and f"how the charts' workloads are is not known: {workloads.problem}"
+        workloads = chart_workloads.ask(admin, releases, away, patience=_PATIENCE)
         return tuple(
             replace(chart, workloads=workloads.states.get(chart.release, ())) for chart in found
-        ), tuple(filter(None, [unknown]))
+        ), workloads
 
-    return complete
+    return _meanwhile(ask, lambda silent: (noted, Workloads(problem=silent)))
 
 
 def _meanwhile(ask: Callable[[], _Answer], late: Callable[[str], _Answer]) -> Callable[[], _Answer]:

@@ -26,3 +26,12 @@ def test_a_snapshot_that_was_saved_by_hand_is_put_back(saved: Node) -> None:
     saved.kubectl("delete", "configmap", "before")
     assert saved.exists("/var/lib/rancher/rke2/server/db/member.old")
     saved.run("rm", "-r", "/var/lib/rancher/rke2/server/db/member.old")
+
+
+def test_a_server_with_etcd_says_that_nothing_backs_it_up_and_is_well_all_the_same(server: Node) -> None:
+    server.wait_for("all to be well", ["rke2-units", "status"], timeout=60)
+    assert "note: nothing backs up etcd" in server.run("rke2-units", "status").stdout
+    since = server.now()
+    server.systemctl("restart", product.SERVER)
+    product.wait_until_running(server)
+    assert "nothing backs up etcd" in server.journal(product.SERVER, since=since)

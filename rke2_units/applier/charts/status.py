@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from rke2_units import names
+
 Object = Mapping[str, Any]
 
-MANAGED_BY = "helmcharts.cattle.io/managed-by"
+MANAGED_BY, CONTROLLER = names.CHART_OWNER_ANNOTATION, names.CHART_OWNER
 UNMANAGED = "helmcharts.helm.cattle.io/unmanaged"
-CONTROLLER = "helm-controller"
 FINALIZER = "wrangler.cattle.io/on-helm-chart-remove"
 # The hash of the configuration that failed more often than backOffLimit; without it, it is tried again.
 GIVEN_UP = "rke2-units/given-up"

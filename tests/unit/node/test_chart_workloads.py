@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from rke2_units.certificates import kubeconfig
+from rke2_units.errors import UserError
 from rke2_units.node import chart_workloads
+from rke2_units.node.charts import IN_CLUSTER, Chart
 from rke2_units.node.workloads import MANAGED_BY_HELM, Workloads, WorkloadState
 from tests.unit.kubernetes_api import ApiServer, Reply, Request, refused, served, unused_port
 
@@ -156,6 +158,35 @@ def test_what_is_refused_about_one_keeps_nothing_back_of_the_others(api: Api) ->
         refused(403, "Forbidden") if request.query.get("labelSelector") == "app=gone" else whole(request)
     )
     assert [bool(state.problem) for state in api.ask().states[RELEASE]] == [False, True]
+
+
+def helm_chart(name: str, owner: str = "helm-controller", **more: Any) -> dict[str, Any]:
+    metadata = {"namespace": "apps", "name": name, "resourceVersion": "1",
+                "annotations": {"helmcharts.cattle.io/managed-by": owner}}  # fmt: skip
+    return {"metadata": metadata, "spec": {}, **more}
+
+
+def test_a_server_that_does_not_see_to_the_charts_is_told_of_them_by_the_api(api: Api) -> None:
+    failed = {"type": "Failed", "status": "True", "message": "timed\nout"}
+    charts = [
+        helm_chart("web", spec={"version": "1.2", "targetNamespace": "elsewhere"}),
+        helm_chart("broken", status={"conditions": [failed]}),
+        helm_chart("theirs", owner="another-controller"),
+    ]
+    body = {"kind": "HelmChartList", "metadata": {"resourceVersion": "1"}, "items": charts}
+    api.server.answer = lambda request: Reply(body=body)
+    assert chart_workloads.charts_of_cluster(api.kubeconfig, patience=5) == (
+        Chart("apps", "web", "1.2", "", 0, IN_CLUSTER, 0, release_namespace="elsewhere"),
+        Chart("apps", "broken", "", "", 0, "failed", 0, problem="timed out"),
+    )
+    assert api.paths == ["/apis/helm.cattle.io/v1/helmcharts"]
+    api.server.answer = lambda request: refused(404, "NotFound")
+    assert chart_workloads.charts_of_cluster(api.kubeconfig, patience=5) == ()
+    api.server.answer = lambda request: refused(403, "Forbidden")
+    with pytest.raises(UserError):
+        chart_workloads.charts_of_cluster(api.kubeconfig, patience=5)
+    os.unlink(api.kubeconfig)
+    assert chart_workloads.charts_of_cluster(api.kubeconfig, patience=5) == ()
 
 
 def test_an_api_that_refuses_or_is_silent_leaves_the_workloads_unknown(api: Api, tmp_path: Path) -> None:

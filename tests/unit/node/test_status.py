@@ -406,13 +406,32 @@ def test_a_chart_is_well_when_its_workloads_are(
     ]
 
 
+def test_every_server_tells_of_the_charts_whoever_sees_to_them(
+    dns: Chart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "charts", lambda: ())
+    monkeypatch.setattr(chart_workloads, "charts_of_cluster", lambda kubeconfig, patience: (dns,))
+    states = Workloads({dns.release: (BROKEN,)})
+    monkeypatch.setattr(chart_workloads, "ask", lambda *given, **more: states)
+    found = gather()
+    assert found.charts == (replace(dns, workloads=(BROKEN,)),) and not found.well
+
+    def refuse(kubeconfig: str, patience: float) -> tuple[Chart, ...]:
+        raise UserError("helmcharts is forbidden")
+
+    monkeypatch.setattr(chart_workloads, "charts_of_cluster", refuse)
+    found = gather()
+    assert found.well
+    assert found.remarks == ("how the charts' workloads are is not known: helmcharts is forbidden",)
+
+
 @pytest.mark.usefixtures("dns")
 def test_workloads_that_are_not_known_hold_up_nobody_and_are_said_not_to_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answered = threading.Event()
     monkeypatch.setattr(status, "_PATIENCE", 0.3)
-    monkeypatch.setattr(chart_workloads, "ask", lambda *given, **more: answered.wait(20))
+    monkeypatch.setattr(chart_workloads, "ask", lambda *given, **more: answered.wait(20) and Workloads())
     began = time.monotonic()
     found = gather()
     answered.set()
