@@ -265,7 +265,9 @@ def _container_ailment(container: Object, pod: str, uid: str) -> Ailment | None:
     name, image = str(container["name"]), str(container.get("image") or "")
     if "Image" in reason:
         return Ailment(Trouble.IMAGE, pod, uid, said, name, image, reason)
-    crashes = not container.get("ready") and starts > _MANY_STARTS and _exit_code(before)
+    # A machine that has rebooted leaves containers whose end nobody has seen.
+    failed = _exit_code(before) and before.get("reason") != "Unknown"
+    crashes = failed and not container.get("ready") and starts > _MANY_STARTS
     if reason == "CrashLoopBackOff" or _exit_code(ended) or crashes:
         last = ended if _exit_code(ended) else before
         why = f"exit code {last.get('exitCode')}"

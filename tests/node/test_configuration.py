@@ -64,8 +64,8 @@ def test_a_server_lives_in_another_data_directory(elsewhere: Node) -> None:
     assert f"{elsewhere.name} " in elsewhere.kubectl("get", "nodes", "--no-headers").stdout
     assert elsewhere.exists(f"{DATA}/server/db/etcd/member")
     assert not elsewhere.exists("/var/lib/rancher")
-    status = elsewhere.run("rke2-units", "status")
-    assert "all is well" in status.stdout
+    # Its kubelet reports some seconds after the start that it is ready.
+    elsewhere.wait_for("all to be well", ["rke2-units", "status"], timeout=60)
 
 
 def test_a_server_in_another_data_directory_is_stopped_and_started_as_any_other(elsewhere: Node) -> None:

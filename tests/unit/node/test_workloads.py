@@ -187,6 +187,7 @@ KILLED = waiting("CrashLoopBackOff", "back-off 5m0s", 4, {"exitCode": 137, "reas
             "",
         ),
         (containers(container(1, {"exitCode": 1}, running={})), "", ""),
+        (containers(container(9, {"exitCode": 255, "reason": "Unknown"}, running={})), "", ""),
         (
             containers(container(3, {"exitCode": 2}, running={})),
             "",
