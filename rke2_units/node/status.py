@@ -140,7 +140,9 @@ def gather() -> Status:
         # What is not started then waits for it, and one reason is enough.
         units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
     every_chart, workloads = chart_states()
-    unknown = workloads.problem and f"how the charts' workloads are is not known: {workloads.problem}"
+    unknown: tuple[str, ...] = ()
+    if workloads.problem and units[0].active == "active":
+        unknown = (f"how the charts' workloads are is not known: {workloads.problem}",)
     running = running_release(paths, units) or installed.release
     return Status(
         role=installed.role.value,
@@ -150,10 +152,7 @@ def gather() -> Status:
         cluster=cluster(),
         next_release="" if running == installed.release else installed.release,
         node_problem=_node_problem(units[0], settings, cluster(), paths),
-        remarks=(
-            *filter(None, [unknown]),
-            *remarks.of_node(paths, settings, _since(units, names.IMAGES_UNIT)),
-        ),
+        remarks=(*unknown, *remarks.of_node(paths, settings, _since(units, names.IMAGES_UNIT))),
     )
 
 

@@ -407,7 +407,7 @@ def test_a_chart_is_well_when_its_workloads_are(
 
 
 def test_every_server_tells_of_the_charts_whoever_sees_to_them(
-    dns: Chart, monkeypatch: pytest.MonkeyPatch
+    node: dict[str, dict[str, str]], dns: Chart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "charts", lambda: ())
     monkeypatch.setattr(chart_workloads, "charts_of_cluster", lambda kubeconfig, patience: (dns,))
@@ -423,6 +423,10 @@ def test_every_server_tells_of_the_charts_whoever_sees_to_them(
     found = gather()
     assert found.well
     assert found.remarks == ("how the charts' workloads are is not known: helmcharts is forbidden",)
+    for properties in node.values():
+        properties.update({"ActiveState": "inactive", "SubState": "dead"})
+    # Of a node that is stopped nobody expects to know.
+    assert gather().remarks == ()
 
 
 @pytest.mark.usefixtures("dns")
