@@ -154,10 +154,10 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     from rke2_units.node.diff import unified
 
     prepared = make_plan_here(Role(role) if role else None, release, config_file)
-    for warning in prepared.warnings:
-        click.echo(f"warning: {warning}", err=True)
     if installation.read() is None:
         click.echo("this machine is not a node yet; rke2-units install would write all of this:", err=True)
+    for warning in prepared.warnings:
+        click.echo(f"warning: {warning}", err=True)
     text = unified(changes(prepared.plan))
     click.echo(text, nl=False)
     return 1 if text else 0

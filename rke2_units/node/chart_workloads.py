@@ -19,7 +19,9 @@ from rke2_units.node.workloads import Ailment, Object, Release, Trouble, Workloa
 from rke2_units.programs.pod_logs import most_telling
 
 _COLLECTIONS = (
-    *(f"/apis/apps/v1/{plural}" for plural in ("deployments", "daemonsets", "statefulsets")),
+    "/apis/apps/v1/deployments",
+    "/apis/apps/v1/daemonsets",
+    "/apis/apps/v1/statefulsets",
     "/apis/batch/v1/jobs",
 )
 _CHARTS = "/apis/helm.cattle.io/v1/helmcharts"
@@ -116,7 +118,7 @@ def _words(
 
 def _events(client: Client, namespace: str, uid: str, ailment: Ailment | None) -> str:
     query = urlencode({"fieldSelector": f"involvedObject.uid={uid},type=Warning"})
-    events = client.list(f"{path_of(_EVENTS, namespace)}?{query}", limit=_MOST_EVENTS)
+    events = client.list(path_of(_EVENTS, namespace) + "?" + query, limit=_MOST_EVENTS)
     return workloads.event_words(ailment, list(islice(events, _MOST_EVENTS)))
 
 
