@@ -12,7 +12,7 @@ from rke2_units.join import cluster_config
 from rke2_units.model import Plan
 from rke2_units.names import Paths, Role
 from rke2_units.node import installation, releases, remarks
-from rke2_units.node.environment import command_environment
+from rke2_units.node.environment import command_environment, ignored_lines
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
 from rke2_units.plan import kubelet, make_plan
@@ -99,7 +99,8 @@ def make_plan_here(
         chosen.role, release.name, data_directory(config), kubelet.root_directory(config)
     )
     told = remarks.of_configuration(Paths(to_record.data_directory), lacks_backups=lacks_backups(config))
-    return Prepared(plan, to_record, (*config.warnings, *plan.warnings, *told))
+    warnings = (*config.warnings, *ignored_lines(chosen.role), *plan.warnings, *told)
+    return Prepared(plan, to_record, warnings)
 
 
 def refuse_other_role(role: Role) -> None:

@@ -32,6 +32,7 @@ from rke2_units.node import (
     remarks,
 )
 from rke2_units.node.certificate_request import certificate_request
+from rke2_units.node.environment import ignored_lines
 from rke2_units.plan import (
     api_proxy,
     kubelet,
@@ -111,7 +112,11 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     data_directory.refuse_others(paths.data)
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
     lacks_backups = derived.lacks_backups(config)
-    warnings = [*config.warnings, *remarks.of_configuration(paths, lacks_backups=lacks_backups)]
+    warnings = [
+        *config.warnings,
+        *ignored_lines(role),
+        *remarks.of_configuration(paths, lacks_backups=lacks_backups),
+    ]
     if role is Role.AGENT:
         config, warning = joining.join_agent(config, gathered, ask)
         warnings += [warning] if warning else []

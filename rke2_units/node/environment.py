@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from rke2_units.doors import files
 from rke2_units.names import UNIT_DIRECTORY, Role
 
+_BYTE_ORDER_MARK = "\ufeff"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # In double quotes a backslash is taken away before these only (systemd.exec(5), EnvironmentFile=).
 _ESCAPED_IN_QUOTES = '"\\`$'
@@ -24,6 +26,31 @@ def read_environment_files(role: Role, root: str = "/") -> dict[str, str]:
     for path in environment_files(role):
         variables.update(parse(files.read_text(files.below(root, path)) or ""))
     return variables
+
+
+def ignored_lines(role: Role, root: str = "/") -> list[str]:
+    """What systemd leaves out of the role's environment files, one line each, without any value.
+
+    A line that is not there for systemd looks well to whoever wrote it, like `export HTTPS_PROXY=...`.
+    """
+    found = []
+    for path in environment_files(role):
+        read = _read(files.read_text(files.below(root, path)) or "")
+        found += [f"{path}:{line}: {_complaint(text)}" for line, text in read.ignored]
+    return found
+
+
+def _complaint(text: str) -> str:
+    # Of what stands there no more is said than a name: all else may be a password.
+    name, equals, _ = text.partition("=")
+    words = name.split()
+    if name.startswith(_BYTE_ORDER_MARK):
+        return (
+            "systemd ignores this line for the byte order mark at its beginning: save the file without one"
+        )
+    if equals and words[:1] == ["export"] and len(words) == 2 and _NAME.fullmatch(words[1]):
+        return f"systemd ignores this line: write {words[1]}=... without export"
+    return "systemd ignores this line, which is no NAME=VALUE: mend it, or begin it with #"
 
 
 def command_environment(role: Role, process: Mapping[str, str], root: str = "/") -> dict[str, str]:
@@ -62,7 +89,19 @@ def parse(text: str) -> dict[str, str]:
     backslash quotes the next character, and at the end of a line continues it. What systemd ignores is
     ignored: lines without `=`, and names that are no shell variables.
     """
-    variables: dict[str, str] = {}
+    return _read(text).variables
+
+
+@dataclass
+class _Read:
+    variables: dict[str, str] = field(default_factory=dict)
+    # What systemd ignores: the line's number, and the text up to its `=` or end.
+    ignored: list[tuple[int, str]] = field(default_factory=list)
+
+
+def _read(text: str) -> _Read:
+    found = _Read()
+    begin = 0
     name = value = ""
     # White space at the end of a bare word is cut off down to this length.
     keep = 0
@@ -70,20 +109,27 @@ def parse(text: str) -> dict[str, str]:
 
     def end() -> None:
         if _NAME.fullmatch(name.strip()):
-            variables[name.strip()] = value[:keep] if reading is _Reading.WORD else value
+            found.variables[name.strip()] = value[:keep] if reading is _Reading.WORD else value
+        else:
+            ignore(f"{name}=")
 
-    characters = iter(text)
-    for character in characters:
+    def ignore(what: str) -> None:
+        found.ignored.append((text.count("\n", 0, begin) + 1, what))
+
+    characters = iter(enumerate(text))
+    for position, character in characters:
         if reading is _Reading.BEFORE_NAME:
             if character in "#;":
                 reading = _Reading.COMMENT
             elif not character.isspace():
                 reading, name, value, keep = _Reading.NAME, character, "", 0
+                begin = position
         elif reading is _Reading.COMMENT:
             if character == "\n":
                 reading = _Reading.BEFORE_NAME
         elif reading is _Reading.NAME:
             if character == "\n":
+                ignore(name)
                 reading = _Reading.BEFORE_NAME
             elif character == "=":
                 reading = _Reading.BEFORE_VALUE
@@ -98,7 +144,7 @@ def parse(text: str) -> dict[str, str]:
             if character == '"':
                 reading = _Reading.BEFORE_VALUE
             elif character == "\\":
-                escaped = next(characters, "")
+                escaped = next(characters, (0, ""))[1]
                 if escaped != "\n":
                     value += escaped if escaped in _ESCAPED_IN_QUOTES else character + escaped
             else:
@@ -108,7 +154,7 @@ def parse(text: str) -> dict[str, str]:
             reading = _Reading.BEFORE_NAME
         elif character == "\\":
             reading = _Reading.WORD
-            escaped = next(characters, "")
+            escaped = next(characters, (0, ""))[1]
             value += escaped if escaped != "\n" else ""
             keep = len(value)
         elif reading is _Reading.BEFORE_VALUE and character in _QUOTES:
@@ -117,9 +163,11 @@ def parse(text: str) -> dict[str, str]:
             reading = _Reading.WORD
             value += character
             keep = keep if character.isspace() else len(value)
-    if reading not in (_Reading.BEFORE_NAME, _Reading.COMMENT, _Reading.NAME):
+    if reading is _Reading.NAME:
+        ignore(name)
+    elif reading not in (_Reading.BEFORE_NAME, _Reading.COMMENT):
         end()
-    return variables
+    return found
 
 
 _QUOTES = {"'": _Reading.SINGLE_QUOTES, '"': _Reading.DOUBLE_QUOTES}

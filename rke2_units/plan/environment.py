@@ -15,34 +15,49 @@ LOG_LEVEL = "CONTAINERD_LOG_LEVEL"
 
 def proxies(config: Config, facts: NodeFacts) -> dict[str, str]:
     """Variables with "proxy" in their name, by name; what is inside the cluster is never proxied."""
-    found = {
-        name: value
-        for name, value in sorted(facts.environment.items())
-        if "proxy" in name.lower() and not name.startswith(_CONTAINERD) and _NAME.fullmatch(name)
-    }
-    if not found:
-        return {}
-    inside = [
-        *derived.cluster_cidrs(config, facts),
-        *derived.service_cidrs(config, facts),
-        ".svc",
-        f".{config.text('cluster-domain')}",
-    ]
-    for name in [name for name in _NO_PROXY if name in found] or ["NO_PROXY"]:
-        given = [entry for entry in found.get(name, "").split(",") if entry]
-        found[name] = ",".join([*given, *(entry for entry in inside if entry not in given)])
-    return dict(sorted(found.items()))
+    return _with_cluster_inside(_proxies(facts), config, facts)
 
 
 def containerd(config: Config, facts: NodeFacts) -> dict[str, str]:
-    """containerd's own: proxies, and each CONTAINERD_<X> as <X>, which wins."""
+    """containerd's own: proxies, and each CONTAINERD_<X> as <X>, which wins.
+
+    What is inside the cluster is never proxied: containerd's children, network plugins, ask the apiserver.
+    """
     own = {
         name.removeprefix(_CONTAINERD): value
         for name, value in facts.environment.items()
         if name.startswith(_CONTAINERD) and name != LOG_LEVEL
     }
     named = {name: value for name, value in own.items() if _NAME.fullmatch(name)}
-    return dict(sorted((proxies(config, facts) | named).items()))
+    return _with_cluster_inside(_proxies(facts) | named, config, facts)
+
+
+def _proxies(facts: NodeFacts) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in facts.environment.items()
+        if _is_of_a_proxy(name) and not name.startswith(_CONTAINERD) and _NAME.fullmatch(name)
+    }
+
+
+def _is_of_a_proxy(name: str) -> bool:
+    return "proxy" in name.lower()
+
+
+def _with_cluster_inside(variables: dict[str, str], config: Config, facts: NodeFacts) -> dict[str, str]:
+    if not any(_is_of_a_proxy(name) for name in variables):
+        return dict(sorted(variables.items()))
+    inside = [
+        *derived.cluster_cidrs(config, facts),
+        *derived.service_cidrs(config, facts),
+        ".svc",
+        f".{config.text('cluster-domain')}",
+    ]
+    lists = {}
+    for name in [name for name in _NO_PROXY if name in variables] or ["NO_PROXY"]:
+        given = [entry for entry in variables.get(name, "").split(",") if entry]
+        lists[name] = ",".join([*given, *(entry for entry in inside if entry not in given)])
+    return dict(sorted((variables | lists).items()))
 
 
 def file_text(variables: Mapping[str, str]) -> str:

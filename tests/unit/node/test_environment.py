@@ -73,6 +73,47 @@ def test_later_files_win_and_missing_ones_do_not_matter(tmp_path: Path) -> None:
     assert environment.read_environment_files(Role.AGENT, root) == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("A=1\n# A\n\nB='1\n2'\n", []),
+        (
+            "export HTTPS_PROXY=http://u:secret@p",
+            ["1: systemd ignores this line: write HTTPS_PROXY=... without"],
+        ),
+        ("A='1\n2'\n  export\tB=1\nC=2", ["3: systemd ignores this line: write B=... without export"]),
+        ("\ufeffHTTP_PROXY=p\nA=1", ["1: systemd ignores this line for the byte order mark"]),
+        ("\ufeff# secret\nA=1", ["1: systemd ignores this line for the byte order mark"]),
+        ("A=1\nno secret assignment\nB=2", ["2: systemd ignores this line, which is no NAME=VALUE"]),
+        ("http://u:secret@p/?a=b", ["1: systemd ignores this line, which is no NAME=VALUE"]),
+        ("export secret", ["1: systemd ignores this line, which is no NAME=VALUE"]),
+        ("export se-cret=1", ["1: systemd ignores this line, which is no NAME=VALUE"]),
+        (
+            "set A=1\nexport A=2",
+            ["1: systemd ignores this line, which", "2: systemd ignores this line: write A="],
+        ),
+    ],
+)
+def test_what_systemd_ignores_is_told_and_no_value_with_it(
+    tmp_path: Path, text: str, said: list[str]
+) -> None:
+    place(tmp_path, "/etc/default/rke2-agent", text)
+    found = environment.ignored_lines(Role.AGENT, str(tmp_path))
+    assert len(found) == len(said)
+    for line, begin in zip(found, said, strict=True):
+        assert line.startswith(f"/etc/default/rke2-agent:{begin}")
+        assert "secret" not in line and "\n" not in line
+
+
+@given(st.text(alphabet="A= \n\t\"'#;\\\ufeffe\0"))
+def test_every_line_of_a_file_counts_or_is_told(text: str) -> None:
+    read = environment._read(text)
+    lines = text.split("\n")
+    assert all(1 <= number <= len(lines) for number, _ in read.ignored)
+    comments = all(line.strip()[:1] in ("", "#", ";") for line in lines)
+    assert read.variables or read.ignored or comments
+
+
 def test_a_commands_own_proxies_are_not_the_nodes(tmp_path: Path) -> None:
     place(tmp_path, "/etc/default/rke2-agent", "HTTPS_PROXY=node\nRKE2_URL=file\nRKE2_TOKEN=file")
     process = {"HTTPS_PROXY": "shell", "RKE2_URL": "shell", "HOME": "/root", "CONTAINERD_LOG_LEVEL": "debug"}

@@ -41,6 +41,40 @@ def test_what_is_inside_the_cluster_is_never_proxied(
     assert proxies(**given_to_us) == handed_on
 
 
+@pytest.mark.parametrize(
+    ("given_to_us", "containerds"),
+    [
+        ({"CONTAINERD_HTTPS_PROXY": "p"}, {"HTTPS_PROXY": "p", "NO_PROXY": INSIDE}),
+        ({"CONTAINERD_https_proxy": "p"}, {"https_proxy": "p", "NO_PROXY": INSIDE}),
+        (
+            {"CONTAINERD_HTTP_PROXY": "p", "CONTAINERD_NO_PROXY": ".example.com"},
+            {"HTTP_PROXY": "p", "NO_PROXY": f".example.com,{INSIDE}"},
+        ),
+        (
+            {"CONTAINERD_https_proxy": "p", "CONTAINERD_no_proxy": ".y,.svc"},
+            {"https_proxy": "p", "no_proxy": ".y,.svc,10.42.0.0/16,10.43.0.0/16,.cluster.local"},
+        ),
+        # CONTAINERD_NO_PROXY takes the place of the other list, and not that of the cluster's ranges.
+        (
+            {"HTTPS_PROXY": "p", "NO_PROXY": "10.0.0.0/8", "CONTAINERD_NO_PROXY": ".y"},
+            {"HTTPS_PROXY": "p", "NO_PROXY": f".y,{INSIDE}"},
+        ),
+        (
+            {"HTTPS_PROXY": "p", "no_proxy": "a", "CONTAINERD_NO_PROXY": "b"},
+            {"HTTPS_PROXY": "p", "NO_PROXY": f"b,{INSIDE}", "no_proxy": f"a,{INSIDE}"},
+        ),
+        ({"HTTP_PROXY": "p", "CONTAINERD_HTTP_PROXY": "q"}, {"HTTP_PROXY": "q", "NO_PROXY": INSIDE}),
+        ({"CONTAINERD_GOGC": "50", "CONTAINERD_LOG_LEVEL": "debug"}, {"GOGC": "50"}),
+        ({"CONTAINERD_MY-PROXY": "p"}, {}),
+    ],
+)
+def test_containerd_never_sends_the_clusters_traffic_to_a_proxy(
+    given_to_us: dict[str, str], containerds: dict[str, str]
+) -> None:
+    facts = replace(MACHINE, environment=given_to_us)
+    assert environment.containerd(make_config(Role.SERVER, {}), facts) == containerds
+
+
 def read_by_systemd(text: str) -> dict[str, str]:
     """What systemd reads: a backslash stands for itself but before one of " \\ ` $."""
     found = re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.DOTALL | re.MULTILINE | re.ASCII)
