@@ -96,10 +96,24 @@ class Directory:
 
 
 @dataclass(frozen=True)
+class KernelParameter:
+    """One that an administrator may have set already, in whatever way, and that is then left as it is.
+
+    It is raised to `value`, never lowered; one with a value of the kernel's own, which tells that nobody has
+    set it (`untouched`), is changed from that one alone.
+    """
+
+    name: str
+    value: int
+    untouched: int | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that this node is to have, in the order in which it is made.
 
     `units` are those that the node daemon starts, in starting order; `enabled` is the role's unit.
+    `kernel_parameters` are those that no file has.
     """
 
     role: Role
@@ -109,6 +123,7 @@ class Plan:
     enabled: str
     # What is allowed but not wise, one line each.
     warnings: tuple[str, ...] = ()
+    kernel_parameters: tuple[KernelParameter, ...] = ()
 
     def file(self, path: str) -> File:
         """The file of this path; KeyError when the plan has none."""

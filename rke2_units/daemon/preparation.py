@@ -139,6 +139,8 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         # install has done so before, but an agent's cluster may have turned out to have IPv6.
         for problem in apply.set_kernel_parameters(plan):
             journal.log(Level.WARNING, problem)
+    for change in apply.tune_kernel(plan):
+        journal.log(Level.INFO, change)
     if systemd.needs_reload(plan.units):
         systemd.reload()
 

@@ -113,6 +113,26 @@ def set_kernel_parameters(plan: Plan) -> list[str]:
     return problems
 
 
+def tune_kernel(plan: Plan, root: str = "/") -> list[str]:
+    """Sets the plan's kernel parameters, those that nobody has set; returns what was changed, one line each.
+
+    One that is not there or may not be set, as in a container, is passed over.
+    """
+    changed = []
+    for wanted in plan.kernel_parameters:
+        path = files.below(root, f"/proc/sys/{wanted.name.replace('.', '/')}")
+        try:
+            now = int(files.read_text(path) or "")
+            is_free = now < wanted.value if wanted.untouched is None else now == wanted.untouched
+            if is_free:
+                with open(path, "w", encoding="ascii") as file:
+                    file.write(f"{wanted.value}\n")
+                changed.append(f"{wanted.name} is {wanted.value} now, it was {now}")
+        except (OSError, UserError, ValueError):
+            continue
+    return changed
+
+
 def _succeeds(*command: str) -> bool:
     return run(command, check=False).status == 0
 

@@ -128,6 +128,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         units=wanted,
         enabled=role.unit,
         warnings=warnings,
+        kernel_parameters=sysctl.conntrack(config, facts),
     )
 
 

@@ -155,7 +155,7 @@ def _kube_scheduler(config: Config, facts: NodeFacts, release: Release, paths: P
 def _kube_proxy(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
     return {
         "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
-        # Zero: the node's sysctls are ours (plan.sysctl), not kube-proxy's.
+        # Zero: the node's sysctls are ours (plan.sysctl). kube-proxy would lower what is larger.
         "conntrack-max-per-core": "0",
         "conntrack-tcp-timeout-close-wait": "0s",
         "conntrack-tcp-timeout-established": "0s",

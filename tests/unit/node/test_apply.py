@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rke2_units.doors.run import Completed
 from rke2_units.errors import UserError
-from rke2_units.model import Directory, File, Plan
+from rke2_units.model import Directory, File, KernelParameter, Plan
 from rke2_units.names import INSTALLATION_FILE, WRITTEN_FILES, Role
 from rke2_units.node import apply as module
 from rke2_units.node import installation
-from rke2_units.node.apply import Kind, apply, changes, set_kernel_parameters, write
+from rke2_units.node.apply import Kind, apply, changes, set_kernel_parameters, tune_kernel, write
 from rke2_units.node.installation import Installation
 
 
@@ -298,3 +300,43 @@ def test_modules_are_loaded_one_by_one_and_failures_are_told(monkeypatch: pytest
     )
     assert set_kernel_parameters(wanted) == [f"kernel modules not loaded: missing, absent ({modules})"]
     assert [command[-1] for command in commands] == ["overlay", "missing", "br_netfilter", "absent", sysctls]
+
+
+@pytest.mark.parametrize(
+    ("now", "untouched", "then"),
+    [
+        # An administrator's larger one, the kernel's own on a large machine, a smaller one.
+        ("1048576", None, "1048576"),
+        ("131072", None, "131072"),
+        ("65536", None, "131072"),
+        # The kernel's own value is changed, whatever else is somebody's wish.
+        ("432000", 432000, "131072"),
+        ("131072", 432000, "131072"),
+        ("300", 432000, "300"),
+        ("500000", 432000, "500000"),
+        # Nothing to be read as a number.
+        ("", None, ""),
+    ],
+)
+def test_a_kernel_parameter_that_somebody_has_set_stays(
+    tmp_path: Path, now: str, untouched: int | None, then: str
+) -> None:
+    file = tmp_path / "proc/sys/net/netfilter/a"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{now}\n")
+    wanted = KernelParameter("net.netfilter.a", 131072, untouched)
+    tuned = replace(plan({}), kernel_parameters=(wanted, KernelParameter("net.missing", 1)))
+    said = tune_kernel(tuned, os.fspath(tmp_path))
+    assert file.read_text().strip() == then
+    assert said == ([] if now == then else [f"net.netfilter.a is {then} now, it was {now}"])
+    assert tune_kernel(tuned, os.fspath(tmp_path)) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(now=st.integers(0, 2**31 - 1), value=st.integers(1, 2**31 - 1))
+def test_no_kernel_parameter_is_ever_lowered(tmp_path: Path, now: int, value: int) -> None:
+    file = tmp_path / "proc/sys/a"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{now}\n")
+    tune_kernel(replace(plan({}), kernel_parameters=(KernelParameter("a", value),)), os.fspath(tmp_path))
+    assert int(file.read_text()) == max(now, value)

@@ -84,11 +84,46 @@ def test_an_audit_policy_is_made_where_it_is_missing_and_is_then_the_administrat
     assert names.AUDIT_POLICY_FILE not in files()
 
 
-def test_connections_are_tracked_for_as_many_as_kube_proxy_would() -> None:
-    config = make_config(Role.SERVER, {})
-    for cpus, connections in ((2, 131072), (64, 64 * 32768)):
-        found = sysctl.settings(config, replace(MACHINE, cpus=cpus))
-        assert found["net.netfilter.nf_conntrack_max"] == connections
+MAX = "net.netfilter.nf_conntrack_max"
+ESTABLISHED = "net.netfilter.nf_conntrack_tcp_timeout_established"
+CLOSE_WAIT = "net.netfilter.nf_conntrack_tcp_timeout_close_wait"
+TIMEOUTS = {ESTABLISHED: 86400, CLOSE_WAIT: 3600}
+
+
+@pytest.mark.parametrize(
+    ("cpus", "given", "wanted"),
+    [
+        (2, [], {MAX: 131072, **TIMEOUTS}),
+        (64, [], {MAX: 64 * 32768, **TIMEOUTS}),
+        (2, ["conntrack-min=1048576"], {MAX: 1048576, **TIMEOUTS}),
+        (64, ["--conntrack-min=5"], {MAX: 64 * 32768, **TIMEOUTS}),
+        (2, ["conntrack-min=many"], {MAX: 131072, **TIMEOUTS}),
+        # kube-proxy sets these itself, or leaves them as they are (0).
+        (2, ["conntrack-max-per-core=65536"], TIMEOUTS),
+        (2, ["conntrack-max-per-core=0", "conntrack-min=1048576"], TIMEOUTS),
+        (2, ["conntrack-tcp-timeout-close-wait=60s"], {MAX: 131072, ESTABLISHED: 86400}),
+        (2, ["conntrack-tcp-timeout-established=0"], {MAX: 131072, CLOSE_WAIT: 3600}),
+    ],
+)
+def test_connections_are_tracked_as_kube_proxy_and_its_arguments_have_it(
+    cpus: int, given: list[str], wanted: dict[str, int]
+) -> None:
+    config = make_config(Role.SERVER, {"kube-proxy-arg": given} if given else {})
+    found = sysctl.conntrack(config, replace(MACHINE, cpus=cpus))
+    assert {parameter.name: parameter.value for parameter in found} == wanted
+
+
+def test_no_file_sets_what_an_administrator_may_have_larger() -> None:
+    config = make_config(Role.SERVER, {"kube-proxy-arg": ["conntrack-min=1048576"]})
+    assert not any("conntrack_" in file.content for file in sysctl.files(config, MACHINE))
+
+
+@pytest.mark.parametrize("cidrs", [["10.42.0.0/16"], ["10.42.0.0/16", "fd00:42::/56"]])
+def test_bridges_are_left_alone_without_kube_proxy(cidrs: list[str]) -> None:
+    values = {"cni": "cilium", "disable-kube-proxy": True, "cluster-cidr": cidrs}
+    content = "".join(file.content for file in sysctl.files(make_config(Role.SERVER, values), MACHINE))
+    assert "bridge" not in content and "br_netfilter" not in content
+    assert "nf_conntrack\n" in content and "net.ipv4.conf.all.forwarding = 1" in content
 
 
 @pytest.mark.parametrize(
