@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from rke2_units.cli import join_options
-from rke2_units.cli.planning import Chosen, make_plan_here, refuse_other_role
+from rke2_units.cli.planning import Chosen, Prepared, make_plan_here, refuse_other_role
 from rke2_units.cli.releases import fetch_release
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import required
@@ -50,7 +50,7 @@ def install(
     data_directory.refuse_others(installation.data_directory)
     for warning in prepared.warnings:
         click.echo(f"warning: {warning}", err=True)
-    failed = _check(role, installation.data_directory)
+    failed = _check(prepared)
     if dry_run:
         everything = replace(plan, files=(*to_keep, *plan.files))
         click.echo(unified(changes(everything, installation=installation)), nl=False)
@@ -95,9 +95,10 @@ def _what_next(before: str | None, release: str, unit: str) -> str:
     return f"{release} is installed in place of {before}; it comes with: systemctl restart {unit}"
 
 
-def _check(role: Role, data_directory: str) -> int:
+def _check(prepared: Prepared) -> int:
     """Prints what the checks of this machine find; returns the number of errors."""
-    found = checks.failures(checks.Node(role, Paths(data_directory)))
+    installed = prepared.installation
+    found = checks.failures(checks.Node(installed.role, Paths(installed.data_directory), prepared.config))
     if found:
         click.echo(checks.table(found), err=True)
     return sum(finding.severity is Severity.ERROR for finding in found)

@@ -27,6 +27,7 @@ class Prepared:
     """A plan, and the installation that goes with it."""
 
     plan: Plan
+    config: Config
     installation: Installation
     # What is allowed in the configuration but not wise, one line each.
     warnings: tuple[str, ...]
@@ -100,7 +101,7 @@ def make_plan_here(
     )
     told = remarks.of_configuration(Paths(to_record.data_directory), lacks_backups=lacks_backups(config))
     warnings = (*config.warnings, *ignored_lines(chosen.role), *plan.warnings, *told)
-    return Prepared(plan, to_record, warnings)
+    return Prepared(plan, config, to_record, warnings)
 
 
 def refuse_other_role(role: Role) -> None:

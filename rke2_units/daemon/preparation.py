@@ -28,6 +28,7 @@ from rke2_units.node import (
     facts,
     foreign_containerd,
     installation,
+    kernel_parameters,
     releases,
     remarks,
 )
@@ -110,6 +111,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     gathered = facts.gather(role, config, environment=os.environ)
     make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
     data_directory.refuse_others(paths.data)
+    kernel_parameters.refuse_wrong(config)
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
     lacks_backups = derived.lacks_backups(config)
     warnings = [

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rke2_units import names, printable
+from rke2_units.config.config import Config
 from rke2_units.doors import files
 from rke2_units.doors.run import PACKAGES, find, run
 from rke2_units.errors import UserError
 from rke2_units.names import Paths, Role
-from rke2_units.node import facts, ports, processes
+from rke2_units.node import conflicts, facts, kernel_parameters, ports, processes
+from rke2_units.plan import sysctl
 
 OLDEST_SYSTEMD = 252
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
-MODULES = ("overlay", "br_netfilter", "nf_conntrack", "iptable_nat")
 # What the kubelet, kube-proxy and CNI plugins call, and what we call.
 PROGRAMS = ("iptables", "ip6tables", "mount", "umount", "modprobe", "sysctl", "ip", "conntrack")
 # Without these mounts, network namespaces, firewall rules or devices cannot be made (linux/capability.h).
@@ -59,10 +60,11 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Node:
-    """What the checks look at: the machine, about to become a node of this role with this data directory."""
+    """What the checks look at: the machine, about to become a node of this role, so configured."""
 
     role: Role
     paths: Paths
+    config: Config
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _cgroup_version(node: Node) -> Iterator[str]:
 def _modules(node: Node) -> Iterator[str]:
     release = os.uname().release
     built_in = files.read_text(f"/lib/modules/{release}/modules.builtin") or ""
-    for module in MODULES:
+    for module in sysctl.modules(node.config):
         if os.path.isdir(f"/sys/module/{module}") or f"/{module}.ko" in built_in:
             continue
         if module == "overlay" and re.search(
@@ -260,6 +262,8 @@ def _clock(node: Node) -> Iterator[str]:
         yield f"the clock says {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"
 
 
+_CONFLICTS = "docs/administration.md, Known conflicts"
+
 CHECKS = (
     Check("root", "Units and network can be changed", _root, "run it as root: sudo rke2-units install ..."),
     Check(
@@ -297,6 +301,33 @@ CHECKS = (
         _modules,
         "install the kernel's module package (linux-image-..., on Ubuntu linux-modules-extra-...)",
         in_container=Severity.WARNING,
+    ),
+    Check(
+        "kernel-parameters",
+        "The kernel is as the kubelet asks it to be (profile cis, protect-kernel-defaults)",
+        lambda node: iter(kernel_parameters.wrong(node.config)),
+        kernel_parameters.ADVICE,
+    ),
+    Check(
+        "firewall",
+        "No firewall drops the traffic of pods and between nodes",
+        lambda node: conflicts.firewalls(),
+        f"disable it, or have it trust pods, services and nodes ({_CONFLICTS})",
+        Severity.WARNING,
+    ),
+    Check(
+        "network-manager",
+        "NetworkManager leaves the interfaces of pods alone",
+        lambda node: conflicts.network_manager(),
+        f"name them in /etc/NetworkManager/conf.d/rke2-canal.conf ({_CONFLICTS})",
+        Severity.WARNING,
+    ),
+    Check(
+        "nm-cloud-setup",
+        "Nothing removes the routes and rules of the network plugin",
+        lambda node: conflicts.cloud_setup(),
+        "systemctl disable --now nm-cloud-setup.service nm-cloud-setup.timer, and reboot",
+        Severity.WARNING,
     ),
     Check("ports", "The node's ports are free", _ports, "stop what uses it, or have it use another port"),
     Check(

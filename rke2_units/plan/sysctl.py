@@ -8,7 +8,7 @@ from rke2_units.model import File, KernelParameter, NodeFacts
 
 MODULES_FILE = "/etc/modules-load.d/rke2-units.conf"
 SYSCTL_FILE = "/etc/sysctl.d/90-rke2-units.conf"
-MODULES = ("overlay", "nf_conntrack", "iptable_nat")
+_MODULES = ("overlay", "nf_conntrack", "iptable_nat")
 _IPV4 = {"net.ipv4.conf.all.forwarding": 1, "net.ipv4.conf.default.forwarding": 1}
 # Only where the cluster has IPv6: a machine that forwards it takes no routes from router advertisements.
 _IPV6_MODULES = ("ip6table_nat",)
@@ -61,17 +61,18 @@ def conntrack(config: Config, facts: NodeFacts) -> tuple[KernelParameter, ...]:
     return tuple(parameter for argument, parameter in found.items() if argument not in given)
 
 
+def modules(config: Config) -> tuple[str, ...]:
+    """The modules that every node of this configuration needs, whatever its cluster's addresses."""
+    return (*_MODULES, *(_BRIDGE_MODULES if _has_kube_proxy(config) else ()))
+
+
 def files(config: Config, facts: NodeFacts) -> list[File]:
     """Files for systemd-modules-load(8) and sysctl.d(5)."""
     # A leading "-": on a machine without IPv6, or in a container, some are not there or not ours to set.
     lines = [f"-{name} = {value}\n" for name, value in settings(config, facts).items()]
-    modules = (
-        *MODULES,
-        *(_BRIDGE_MODULES if _has_kube_proxy(config) else ()),
-        *(_IPV6_MODULES if _has_ipv6(config, facts) else ()),
-    )
+    wanted = (*modules(config), *(_IPV6_MODULES if _has_ipv6(config, facts) else ()))
     return [
-        File(MODULES_FILE, "".join(f"{module}\n" for module in modules)),
+        File(MODULES_FILE, "".join(f"{module}\n" for module in wanted)),
         File(SYSCTL_FILE, "".join(lines)),
     ]
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from rke2_units import names
+from rke2_units.config.load import make_config
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.names import Paths, Role
@@ -18,7 +19,13 @@ from rke2_units.node import checks, facts, ports, processes
 from rke2_units.node.checks import CHECKS, Check, Node, Severity
 from rke2_units.node.processes import Process
 
-SERVER = Node(Role.SERVER, Paths())
+
+def make_node(role: Role = Role.SERVER, paths: Paths | None = None, **values: object) -> Node:
+    given = {name.replace("_", "-"): value for name, value in values.items()}
+    return Node(role, paths or Paths(), make_config(role, given))
+
+
+SERVER = make_node()
 GIB = 1024**3
 
 
@@ -102,6 +109,14 @@ def test_modules_may_be_loaded_built_in_or_loadable(monkeypatch: pytest.MonkeyPa
     assert found[0].startswith("iptable_nat is neither loaded nor to be had")
 
 
+def test_the_module_for_bridges_is_asked_for_where_kube_proxy_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "isdir", always(False))
+    monkeypatch.setattr(checks, "find", always(None))
+    assert any(problem.startswith("br_netfilter ") for problem in problems("kernel-modules"))
+    without = make_node(disable_kube_proxy=True)
+    assert not any(problem.startswith("br_netfilter ") for problem in problems("kernel-modules", without))
+
+
 def test_overlay_counts_when_the_kernel_has_the_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "isdir", always(False))
     files_say(monkeypatch, filesystems="nodev\tproc\nnodev\toverlay\n\text4\n")
@@ -143,7 +158,7 @@ def test_the_supervisors_port_is_its_own_while_systemd_holds_it(
 
 def test_an_agent_does_not_need_a_servers_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with_listeners(monkeypatch, {names.ETCD_CLIENT_PORT: None, names.APISERVER_PORT: None}, ours=set())
-    assert problems("ports", Node(Role.AGENT, Paths())) == []
+    assert problems("ports", make_node(Role.AGENT)) == []
 
 
 def test_a_real_listener_is_found_with_its_process() -> None:
@@ -175,7 +190,7 @@ def test_little_disk_space_is_an_error_and_less_than_wanted_a_warning(
 
 
 def test_disk_space_is_that_of_the_file_system_that_will_hold_the_data(tmp_path: Path) -> None:
-    node = Node(Role.SERVER, Paths(os.fspath(tmp_path / "not" / "yet" / "there")))
+    node = make_node(Role.SERVER, Paths(os.fspath(tmp_path / "not" / "yet" / "there")))
     assert isinstance(problems("disk", node), list)
 
 
@@ -193,7 +208,7 @@ def test_memory_is_judged_by_role(
     monkeypatch: pytest.MonkeyPatch, role: Role, memory: float, failing: list[str]
 ) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else int(memory * GIB))
-    node = Node(role, Paths())
+    node = make_node(role)
     assert [name for name in ("memory", "memory-room") if problems(name, node)] == failing
 
 
@@ -268,7 +283,7 @@ def test_errors_come_first_and_each_with_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 def test_all_checks_run_on_this_machine_without_an_error() -> None:
-    found = checks.failures(Node(Role.SERVER, Paths()))
+    found = checks.failures(SERVER)
     assert all(finding.problem and "\n" not in finding.problem for finding in found)
 
 
