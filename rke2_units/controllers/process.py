@@ -10,6 +10,7 @@ from rke2_units import names
 from rke2_units.controllers import rbac
 from rke2_units.controllers.api_addresses import ApiAddresses
 from rke2_units.controllers.etcd_members import EtcdMembers
+from rke2_units.controllers.hardening import Hardening
 from rke2_units.controllers.nodes import Nodes
 from rke2_units.controllers.own_node import Bootstrap, OwnNode
 from rke2_units.controllers.passwords import NodePasswords
@@ -30,6 +31,18 @@ _IDLE = 10.0
 _BUSY = 2.0
 # What is under way when the process is to end; systemd waits 15.
 _PATIENCE = 5.0
+# What the holder of the lease alone does.
+_HOLDERS = (
+    "roles",
+    "old node passwords",
+    "node passwords",
+    "network policies",
+    "service accounts",
+    "flannel's policy",
+    "finalizers",
+    "etcd",
+    "addresses of API servers",
+)
 
 
 class Work:
@@ -46,6 +59,7 @@ class Work:
         self._members = EtcdMembers(settings.etcd, client, events, known, held)
         self._passwords = NodePasswords(client, known, held)
         self._addresses = ApiAddresses(settings.etcd, client)
+        self._hardening = Hardening(client, known)
         # Whether what is done once with each lease is done.
         self._begun = False
         self._next_members = 0.0
@@ -69,13 +83,8 @@ class Work:
         if not self._held.is_set():
             self._begun = False
             self._addresses.forget()
-            for what in (
-                "roles",
-                "old node passwords",
-                "node passwords",
-                "etcd",
-                "addresses of API servers",
-            ):
+            self._hardening.forget()
+            for what in _HOLDERS:
                 self._problems.pop(what, None)
             return
         if not self._begun:
@@ -85,6 +94,12 @@ class Work:
             ]
             self._begun = all(done)
         self._do("node passwords", self._passwords.step)
+        self._do("finalizers", self._hardening.release_nodes)
+        if self._settings.is_hardened:
+            self._do("network policies", self._hardening.make_policies)
+            self._do("service accounts", self._hardening.restrict_accounts)
+        if self._settings.lets_flannel_in:
+            self._do("flannel's policy", self._hardening.let_hosts_in)
         if changed or time.monotonic() >= self._next_members:
             self._do("etcd", self._see_to_members)
             self._do("addresses of API servers", self._addresses.step)

@@ -4,7 +4,8 @@
  "key": PEM}, "etcd": {"etcdctl": PATH, "endpoints": ["https://127.0.0.1:2379"], "authority": PEM,
  "certificate": PEM, "key": PEM}, "token_file": PATH, "node_password_file": PATH, "rbac": PATH,
  "control_plane": true, "member_name": "node1-01234567", "member_address": "192.0.2.1",
- "node_annotations": {"rke2.io/...": TEXT}, "bootstrap_files": {"ServerCA": PATH, ...}}
+ "is_hardened": false, "lets_flannel_in": false, "node_annotations": {"rke2.io/...": TEXT},
+ "bootstrap_files": {"ServerCA": PATH, ...}}
 """
 
 from rke2_units.doors.http import Identity
@@ -35,6 +36,9 @@ class Settings:
         # "" on a server without etcd.
         self.member_name = table.text("member_name")
         self.member_address = table.text("member_address")
+        # profile: cis, and the same with flannel (canal).
+        self.is_hardened = table.boolean("is_hardened")
+        self.lets_flannel_in = table.boolean("lets_flannel_in")
         # What the node tells of itself, on its Node object.
         annotations = table.table("node_annotations")
         self.node_annotations = {name: annotations.text(name) for name in annotations.values}

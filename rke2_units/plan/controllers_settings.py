@@ -62,6 +62,8 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         # "" where no etcd runs.
         "member_name": etcd.member_name(config, facts) if roles.etcd else "",
         "member_address": addresses.node_ips(config, facts)[0],
+        "is_hardened": config.text("profile") == "cis",
+        "lets_flannel_in": config.text("profile") == "cis" and "canal" in config.items("cni"),
         "node_annotations": annotations(config, facts),
         "bootstrap_files": bootstrap_files(paths),
     }

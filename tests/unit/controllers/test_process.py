@@ -65,6 +65,22 @@ def test_what_fails_is_said_and_does_not_hold_up_the_rest(
     assert work.problems() == []
 
 
+@pytest.mark.parametrize("hardened", [False, True])
+def test_the_cluster_is_hardened_where_the_profile_says_so(
+    tmp_path: Path, cluster: Cluster, work: Work, hardened: bool
+) -> None:
+    settings = work._settings
+    settings.is_hardened = settings.lets_flannel_in = hardened
+    cluster.api.put("/api/v1/namespaces/default", {"metadata": {"name": "default"}})
+    cluster.held.clear()
+    work.step()
+    assert cluster.api.applied == []
+    cluster.held.set()
+    work.step()
+    assert any("networkpolicies" in path for path, _ in cluster.api.applied) is hardened
+    assert work.problems() == []
+
+
 def test_etcd_is_asked_seldom_while_nothing_happens(
     cluster: Cluster, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
