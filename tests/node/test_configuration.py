@@ -1,12 +1,14 @@
-"""Configuration that reaches far: where the data is, the token, proxies, and where secrets are."""
+"""Configuration that reaches far: where the data is, the token, proxies, hardening, where secrets are."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.node import product
+from tests.cis import CONTROLS, Control, Seen
+from tests.node import hardening, product
 from tests.node.product import CONTAINERD, KUBELET
 from tests.nodes.content import content
 from tests.nodes.machine import Node
@@ -20,13 +22,14 @@ data-dir: {DATA}
 token-file: /root/token
 write-kubeconfig-mode: "0640"
 tls-san: [node.example]
-profile: etcd
+profile: cis
 """
 # https://docs.rke2.io/advanced#configuring-an-http-proxy
 ENVIRONMENT = """\
 HTTP_PROXY=http://user:pa$$word@proxy.example:3128
 NO_PROXY=10.199.0.0/24
 CONTAINERD_HTTPS_PROXY=http://images.example:3128
+export CONTAINERD_NO_PROXY=.example
 """
 # What is secret, in files of any kind.
 _SECRETS = rf"PRIVATE KEY|{SECRET}|\"secret\":|client-key-data"
@@ -43,6 +46,7 @@ def elsewhere(deb: Path) -> Iterator[Node]:
         node.run("useradd", "--system", "--user-group", "--no-create-home", "etcd")
         node.write("/root/token", SECRET + "\n", mode=0o600)
         node.write("/etc/default/rke2-server", ENVIRONMENT, mode=0o600)
+        hardening.set_kernel_parameters(node)
         product.install(node, deb, made.release, CONFIG)
         product.start(node)
         product.wait_until_running(node)
@@ -131,6 +135,55 @@ def test_proxies_reach_containerd_the_kubelet_and_the_pods(elsewhere: Node) -> N
         own = "http://images.example:3128" if name == "containerd" else None
         assert found.get("HTTPS_PROXY") == own, name
         assert not any(variable.startswith("CONTAINERD_") for variable in found), name
+
+
+def test_a_line_that_systemd_ignores_is_told(elsewhere: Node) -> None:
+    assert "/etc/default/rke2-server:4: systemd ignores this line" in elsewhere.journal(product.SERVER)
+
+
+@pytest.fixture(scope="module")
+def hardened(elsewhere: Node) -> Seen:
+    """What is to be seen of the node, once its controllers have done their part."""
+    elsewhere.wait_for("the cluster to be hardened", lambda: hardening.is_done(elsewhere), timeout=30)
+    return hardening.look(elsewhere)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.number)
+def test_a_control_of_the_cis_benchmark_passes(hardened: Seen, control: Control) -> None:
+    assert control.look(hardened) == ""
+
+
+def test_wrong_kernel_parameters_are_named_before_anything_changes(elsewhere: Node) -> None:
+    # The host's are all nodes', and stay: the node gets to see other ones.
+    wrong = ("/proc/sys/vm/panic_on_oom", "/proc/sys/kernel/panic")
+    elsewhere.write("/root/wrong", "7\n")
+    for path in wrong:
+        elsewhere.run("mount", "--bind", "/root/wrong", path)
+    try:
+        refused = elsewhere.run("rke2-units", "install", "--role", "server", check=False)
+    finally:
+        for path in wrong:
+            elsewhere.run("umount", path)
+    assert refused.returncode == 1
+    assert "vm.panic_on_oom is 7" in refused.stderr and "kernel.panic is 7" in refused.stderr
+    assert "kernel.panic_on_oops" not in refused.stderr
+    assert "60-rke2-cis.conf" in refused.stderr and "nothing was changed" in refused.stderr
+
+
+def test_policies_are_made_once(elsewhere: Node) -> None:
+    elsewhere.kubectl("delete", "networkpolicy", "default-network-policy", "--namespace=default")
+    path = "/api/v1/namespaces/kube-public"
+    elsewhere.kubectl("annotate", "namespace", "kube-public", "np.rke2.io-")
+    elsewhere.systemctl("restart", "rke2-controllers")
+    elsewhere.wait_for(
+        "the annotation to be back",
+        lambda: "np.rke2.io" in elsewhere.kubectl("get", "--raw", path).stdout,
+        timeout=30,
+    )
+    found = json.loads(elsewhere.kubectl("get", "networkpolicies", "-A", "-o", "json").stdout)["items"]
+    names = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found}
+    assert ("kube-public", "default-network-policy") in names
+    assert ("default", "default-network-policy") not in names
 
 
 def test_secrets_are_encrypted_in_etcd_from_the_first_start(elsewhere: Node) -> None:
