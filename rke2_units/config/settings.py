@@ -753,8 +753,8 @@ def _images_and_security() -> tuple[Setting, ...]:
         Setting(
             "profile",
             Kind.TEXT,
-            "checks, static pods, kubelet",
-            "Hardening: cis, or etcd for running etcd as its own user.",
+            "checks, static pods, kubelet, controllers",
+            "Hardening: cis, or etcd for running etcd as its own user (docs/hardening.md).",
             environment="RKE2_CIS_PROFILE",
             choices=("", "cis", "etcd"),
         ),
