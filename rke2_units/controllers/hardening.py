@@ -15,12 +15,13 @@ from rke2_units.controllers import nodes
 from rke2_units.controllers.nodes import MANAGER, Nodes
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
-from rke2_units.doors.kubernetes import ApiError, Client, Object, Resource, path_of
+from rke2_units.doors.kubernetes import ApiError, Client, Object, Resource, path_of, path_to
 
 _SYSTEM = "kube-system"
 NAMESPACES = (_SYSTEM, "kube-public", "default")
 ACCOUNT_NAMESPACES = (*NAMESPACES, "kube-node-lease")
 DONE = "resolved"
+_NAMESPACES = "/api/v1/namespaces"
 _POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", namespaced=True)
 # What flannel writes on the nodes that it works on, and the policy for them.
 FLANNEL = "flannel.alpha.coreos.com/public-ip"
@@ -102,7 +103,7 @@ class Hardening:
     def make_policies(self) -> None:
         for namespace in NAMESPACES:
             if namespace not in self._with_policies:
-                path = f"/api/v1/namespaces/{namespace}"
+                path = path_to(_NAMESPACES, namespace)
                 found = _found(self._client, path)
                 if found is not None:
                     self._make_policies_of(namespace, path, found)
@@ -120,7 +121,7 @@ class Hardening:
     def restrict_accounts(self) -> None:
         """The controller manager makes these accounts: they may come a little later than the API."""
         for namespace in ACCOUNT_NAMESPACES:
-            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+            path = path_to(_NAMESPACES, namespace, "serviceaccounts", "default")
             if namespace not in self._with_account and _found(self._client, path) is not None:
                 self._client.merge_patch(path, {"automountServiceAccountToken": False})
                 self._with_account.add(namespace)
