@@ -1,5 +1,6 @@
 """`python3 -Im rke2_units.daemon ROLE`: what rke2-server.service and rke2-agent.service execute."""
 
+import os
 import sys
 import traceback
 
@@ -17,11 +18,17 @@ def main() -> int:
     # The rest is imported here, so that STATUS= tells of the start before the libraries are read.
     journal.notify(STATUS="reading the configuration")
     try:
+        from rke2_units.daemon.inputs import Mended
         from rke2_units.daemon.node_daemon import NodeDaemon
         from rke2_units.doors.dbus import Systemd
 
-        with Systemd() as systemd:
-            NodeDaemon(Role(sys.argv[1]), systemd).run()
+        try:
+            with Systemd() as systemd:
+                NodeDaemon(Role(sys.argv[1]), systemd).run()
+        except Mended:
+            journal.log(Level.NOTICE, "the configuration has changed: the start begins anew with it")
+            # The same process to systemd, whose job goes on; nothing is left of the attempt before.
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     except UserError as error:
         journal.notify(STATUS=str(error))
         for each in error.each():

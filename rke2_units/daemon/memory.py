@@ -1,14 +1,17 @@
 """What the daemon remembers from one of its processes to the next, below /run: no longer than a boot."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
 
 from rke2_units import names
+from rke2_units.daemon.inputs import Marks
 from rke2_units.doors import files
 
 _FAILED_ATTEMPTS = f"{names.RUNTIME_DIRECTORY}/failed-attempts.json"
 _STOPPED_BY_HAND = f"{names.RUNTIME_DIRECTORY}/stopped-by-hand.json"
+_HANDED_ON = f"{names.RUNTIME_DIRECTORY}/handed-on.json"
 
 
 def _read(path: str) -> object:
@@ -24,17 +27,17 @@ def _write(path: str, value: object) -> None:
     files.write_atomic(path, json.dumps(value) + "\n", 0o600)
 
 
-def failed_attempts() -> tuple[int, str]:
-    """How many starts have failed in a row, and what was wrong with the last one."""
+def failed_attempts(marks: Marks) -> tuple[int, str]:
+    """How many starts in a row have failed with the configuration of these marks, and why the last did."""
     value = _read(_FAILED_ATTEMPTS)
-    if isinstance(value, dict) and isinstance(value.get("count"), int):
+    if isinstance(value, dict) and isinstance(value.get("count"), int) and value.get("marks") == marks:
         return value["count"], str(value.get("reason", ""))
     return 0, ""
 
 
-def remember_failed_attempt(reason: str) -> None:
-    count, _ = failed_attempts()
-    _write(_FAILED_ATTEMPTS, {"count": count + 1, "reason": reason})
+def remember_failed_attempt(reason: str, marks: Marks) -> None:
+    count, _ = failed_attempts(marks)
+    _write(_FAILED_ATTEMPTS, {"count": count + 1, "reason": reason, "marks": marks})
 
 
 def forget_failed_attempts() -> None:
@@ -53,6 +56,28 @@ def remember_stopped_by_hand(units: Iterable[str]) -> None:
 
 def forget_stopped_by_hand() -> None:
     _forget(_STOPPED_BY_HAND)
+
+
+def is_news(path: str) -> bool:
+    """Whether what this file says now has not been handed on yet (remember_handed_on).
+
+    For what carries no digest: `install` may have written the file, or a daemon that was killed then.
+    """
+    return _handed_on().get(path) != _digest(path)
+
+
+def remember_handed_on(path: str) -> None:
+    """Whoever goes by this file has been told to."""
+    _write(_HANDED_ON, _handed_on() | {path: _digest(path)})
+
+
+def _handed_on() -> dict[str, str]:
+    value = _read(_HANDED_ON)
+    return value if isinstance(value, dict) else {}
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(files.read_bytes(path) or b"").hexdigest()
 
 
 def _forget(path: str) -> None:

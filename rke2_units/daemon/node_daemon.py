@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from rke2_units import names
 from rke2_units.daemon import judgement, memory, questions, units
+from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import Events, StopRequested
 from rke2_units.daemon.judgement import Failure
 from rke2_units.daemon.preparation import Prepared, prepare
@@ -17,7 +18,7 @@ from rke2_units.daemon.servers import ServerWatch
 from rke2_units.doors import files, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
-from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.errors import UserError
 from rke2_units.model import UnitState
 from rke2_units.names import Role
 from rke2_units.node import causes, foreign_containerd
@@ -47,9 +48,13 @@ class NodeDaemon:
         self._status = ""
         self._began = time.time()
         self._starting = "starting"
+        self._attempt = Attempt(role)
 
     def run(self) -> None:
-        """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError)."""
+        """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError).
+
+        Raises Mended when this process shall begin once more.
+        """
         try:
             self._pause()
             self._watch(self._start())
@@ -59,8 +64,7 @@ class NodeDaemon:
     # -- starting -------------------------------------------------------------------------------------
 
     def _start(self) -> Prepared:
-        """One attempt. What fails is remembered, so that the next one is made after a longer pause."""
-        try:
+        with self._attempt.remembered():
             prepared = self._prepare()
             for warning in prepared.warnings:
                 journal.log(Level.WARNING, warning)
@@ -69,12 +73,6 @@ class NodeDaemon:
                 # Now the plan is the whole one: etcd's own values are known.
                 prepared = self._prepare(taken_in=True)
             self._bring_up(prepared)
-        except (StopRequested, ConfigurationError):
-            # The one is no failure, the other is not tried again.
-            raise
-        except Exception as error:
-            memory.remember_failed_attempt(error.message if isinstance(error, UserError) else str(error))
-            raise
         return prepared
 
     def _prepare(self, *, taken_in: bool = False) -> Prepared:
@@ -82,7 +80,12 @@ class NodeDaemon:
         return prepare(self._role, self._systemd, self._ask_servers, taken_in=taken_in)
 
     def _ask_servers(self, question: Callable[[], _Answer]) -> _Answer:
-        return questions.ask(self._events, question, lambda text: self._say(f"{self._starting}: {text}"))
+        return questions.ask(self._events, question, self._wait_for_others)
+
+    def _wait_for_others(self, text: str) -> None:
+        """Say what is waited for, perhaps for ever; what is waited for may be a mistake that is mended."""
+        self._say(f"{self._starting}: {text}")
+        self._attempt.begin_anew_if_mended()
 
     def _pause(self) -> None:
         """Wait before another attempt; a start by hand is a first attempt."""
@@ -90,15 +93,9 @@ class NodeDaemon:
             memory.forget_failed_attempts()
             memory.forget_stopped_by_hand()
             return
-        count, reason = memory.failed_attempts()
-        if not count:
-            return
-        self._starting = f"starting, attempt {count + 1}"
-        pause = judgement.pause_before(count)
-        due = time.strftime("%H:%M:%S", time.localtime(time.time() + pause))
-        self._say(f"attempt {count + 1} at {due}; the last one failed: {reason}")
-        self._events.rest(pause)
-        self._began = time.time()
+        if (number := self._attempt.pause(self._events.rest, self._say)) > 1:
+            self._starting = f"starting, attempt {number}"
+            self._began = time.time()
 
     def _restarted_by_systemd(self) -> bool:
         return self._systemd.restarts(self._role.unit) > 0
@@ -119,7 +116,7 @@ class NodeDaemon:
             waiting = judgement.waiting_for(states, wanted)
             if states[names.ETCD_JOIN_UNIT].active == "activating":
                 waiting = self._systemd.status_text(names.ETCD_JOIN_UNIT) or waiting
-            self._say(f"{self._starting}: joining: {waiting}")
+            self._wait_for_others(f"joining: {waiting}")
             self._events.wait(1.0)
 
     def _bring_up(self, prepared: Prepared) -> None:
@@ -135,8 +132,10 @@ class NodeDaemon:
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
         if names.SUPERVISOR_SOCKET in wanted:
             # Before all else: the other nodes' questions do not wait for this one's etcd.
-            changed = f"{names.UNIT_DIRECTORY}/{names.SUPERVISOR_SOCKET}" in prepared.changed
+            socket = f"{names.UNIT_DIRECTORY}/{names.SUPERVISOR_SOCKET}"
+            changed = memory.is_news(socket)
             units.start_socket(systemd, names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT, changed)
+            memory.remember_handed_on(socket)
         states = systemd.states(names.ALL_UNITS)
 
         def start(unit: str) -> None:
@@ -148,8 +147,8 @@ class NodeDaemon:
         if names.API_PROXY_UNIT in wanted:
             self._wait_for_ports(prepared)
             start(names.API_PROXY_UNIT)
-            if prepared.paths.api_proxy_config in prepared.changed:
-                self._reload_proxy()
+            if memory.is_news(prepared.paths.api_proxy_config):
+                self._reload_proxy(prepared.paths.api_proxy_config)
         if names.CONTENT_UNIT in wanted:
             units.start_content(systemd, paths, prepared.content_directory, states[names.CONTENT_UNIT])
             self._wait_until_active([names.CONTENT_UNIT])
@@ -172,9 +171,8 @@ class NodeDaemon:
         for unit in (names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT):
             if unit in wanted:
                 systemd.restart(unit)
-        for component in prepared.static_pods:
-            if (unit := names.static_pod_unit(component)) in wanted:
-                units.start_static_pod(systemd, paths, component, states[unit])
+        pods = [pod for pod in prepared.static_pods if names.static_pod_unit(pod) in wanted]
+        units.start_static_pods(systemd, paths, pods)
         if names.HELM_UNIT in wanted:
             # Another image may be wanted than the one that it ran for.
             systemd.restart(names.HELM_UNIT)
@@ -201,13 +199,14 @@ class NodeDaemon:
         if prepared.servers is None or (found := self._servers.take()) is None:
             return
         files.write_all(prepared.servers.files(found))
-        self._reload_proxy()
+        self._reload_proxy(prepared.paths.api_proxy_config)
         journal.log(Level.INFO, f"the cluster's servers are now {', '.join(found.servers or found.members)}")
 
-    def _reload_proxy(self) -> None:
+    def _reload_proxy(self, config: str) -> None:
         """Have the proxy read its configuration again; one that does not run will read it when it starts."""
         if self._systemd.state(names.API_PROXY_UNIT).active == "active":
             self._systemd.reload_unit(names.API_PROXY_UNIT)
+        memory.remember_handed_on(config)
 
     def _wait_for_foreign_containerd(self, prepared: Prepared) -> None:
         """Return when it serves this node: it is no unit of ours whose state would tell."""

@@ -71,8 +71,6 @@ class Prepared:
     static_pods: tuple[str, ...]
     # The planned digest of each process that carries one (containerd, the kubelet, the helm-applier).
     digests: Mapping[str, str]
-    # The files that were not yet as the plan says.
-    changed: frozenset[str]
     # Addresses to ask how components are.
     facts: Mapping[str, Fact]
     # The one of them that tells whether the API is ready.
@@ -174,7 +172,6 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
             for unit in units.PROCESSES
             if unit in plan.units
         },
-        changed=frozenset(change.path for change in changed),
         facts=facts_to_ask,
         api=api,
         node_url=f"{apiserver}/api/v1/nodes/" + derived.node_name(config, gathered),

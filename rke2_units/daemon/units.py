@@ -28,6 +28,8 @@ PROCESSES = (
 _DIGEST = "RKE2_UNITS_DIGEST="
 # How long (s) a service may take to let go of its socket.
 _SERVICE_STOPS = 10.0
+# And a static pod's unit to end its start, which waits for nothing then.
+_START_STOPS = 10.0
 
 
 @contextmanager
@@ -113,13 +115,36 @@ def start_socket(systemd: Systemd, socket: str, service: str, changed: bool) -> 
     systemd.restart(socket)
 
 
-def start_static_pod(systemd: Systemd, paths: Paths, component: str, state: UnitState) -> None:
-    """Start a static pod's unit; a changed manifest replaces the pod."""
-    unit = names.static_pod_unit(component)
-    if state.active == "active" and not manifest_is_placed(paths, component):
-        systemd.restart(unit)
-    elif state.active != "active":
-        systemd.start(unit)
+def start_static_pods(systemd: Systemd, paths: Paths, components: Sequence[str]) -> None:
+    """Start the units of these static pods; a changed manifest replaces its pod."""
+    states = systemd.states([names.static_pod_unit(component) for component in components])
+    outdated = [
+        unit
+        for component in components
+        if _is_starting_outdated(paths, component, states[unit := names.static_pod_unit(component)])
+    ]
+    if outdated:
+        # The pods stay until the new manifests take their place.
+        with pods_stay():
+            for unit in outdated:
+                systemd.stop(unit)
+            systemd.wait_until(outdated, "stopped", _START_STOPS)
+    for component in components:
+        unit = names.static_pod_unit(component)
+        if states[unit].active != "active":
+            systemd.start(unit)
+        elif not manifest_is_placed(paths, component):
+            systemd.restart(unit)
+
+
+def _is_starting_outdated(paths: Paths, component: str, state: UnitState) -> bool:
+    """Whether the unit is in the middle of a start that may go by what is no longer so.
+
+    systemd adds another start to the one that is under way, and that one has read what it waits for: an
+    image, registries, a pod. One that waits for the pod of the manifest that is wanted goes on.
+    """
+    waits_for_pod = state.sub in ("start", "start-post") and manifest_is_placed(paths, component)
+    return state.active == "activating" and not waits_for_pod
 
 
 def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence[str]) -> None:

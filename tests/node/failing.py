@@ -15,7 +15,7 @@ LIMIT = 120
 
 @dataclass(frozen=True)
 class Start:
-    """A `systemctl start rke2-server` that failed, and what tells of it."""
+    """A `systemctl start rke2-server` (or restart) that failed, and what tells of it."""
 
     node: Node
     since: str
@@ -48,10 +48,10 @@ class Start:
         assert not still, (still, self.reports())
 
 
-def failing_start(node: Node) -> Start:
+def failing_start(node: Node, verb: str = "start") -> Start:
     since = node.now()
     began = time.monotonic()
-    done = node.systemctl("start", "rke2-server", check=False, timeout=LIMIT + 30)
+    done = node.systemctl(verb, "rke2-server", check=False, timeout=LIMIT + 30)
     assert done.returncode != 0, f"it started, and says {product.status_text(node)!r}"
     assert time.monotonic() - began < LIMIT
     return Start(node, since)

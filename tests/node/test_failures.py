@@ -1,13 +1,15 @@
 """L9: a component that cannot start is named with its cause, and tried again until that is gone."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.node import faults, product
 from tests.node.failing import failing_start, stopped
 from tests.node.faults import Fault
-from tests.node.product import SERVER, state
+from tests.node.product import BASIC_CONFIG, CONFIG, SERVER, state
 from tests.nodes.machine import Node
 
 
@@ -54,6 +56,34 @@ def test_a_component_that_is_the_last_to_start_is_waited_for_and_named_when_it_c
         )
     # By itself: nobody starts anything.
     product.wait_until_running(stopped_server)
+
+
+@pytest.mark.contract("L9")
+def test_a_restart_in_the_middle_of_another_attempt_goes_by_the_configuration_that_was_mended(
+    server: Node,
+) -> None:
+    node, apiserver = server, product.pod_unit("kube-apiserver")
+    with mistaken_apiserver(node):
+        failing_start(node, "restart").tells("kube-apiserver", "xyz")
+        node.wait_for(
+            "the second attempt to wait for the pod",
+            lambda: node.unit(apiserver)["SubState"] == "start-post",
+            timeout=60,
+        )
+    since, began = node.now(), time.monotonic()
+    node.run("systemctl", "restart", "rke2-server", timeout=150)
+    assert time.monotonic() - began < 60
+    assert "xyz" not in node.journal(SERVER, since=since)
+    product.wait_until_running(node)
+
+
+@contextmanager
+def mistaken_apiserver(node: Node) -> Iterator[None]:
+    node.write(CONFIG, BASIC_CONFIG + "kube-apiserver-arg: [audit-log-maxage=xyz]\n")
+    try:
+        yield
+    finally:
+        node.write(CONFIG, BASIC_CONFIG)
 
 
 # One killall and one cold start for all three.
