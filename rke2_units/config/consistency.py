@@ -92,7 +92,9 @@ def _resources(config: Config) -> None:
 def _static_pods(config: Config) -> None:
     for component in grammar.COMPONENTS:
         name = f"{component}-extra-mount"
-        destinations = [mount.destination for mount in derived.extra_mounts(config, component)]
+        destinations = [
+            grammar.plain_path(mount.destination) for mount in derived.extra_mounts(config, component)
+        ]
         for index, destination in enumerate(destinations):
             if destination in destinations[:index]:
                 raise config.error(

@@ -406,6 +406,11 @@ def mount(text: str) -> Mount:
     return Mount(parts[0], parts[1], len(parts) > 2 and parts[2] == "ro", kind or None)
 
 
+def plain_path(path: str) -> str:
+    """An absolute path without what makes no other place of it: doubled and final slashes, dots."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
 def variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not _match(_VARIABLE, name):

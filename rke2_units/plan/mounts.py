@@ -1,10 +1,11 @@
 """What of the host a static pod sees: RKE2's sockets, folders and files, and the user's extra mounts."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rke2_units import names
-from rke2_units.config import derived
+from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.model import NodeFacts
 from rke2_units.names import Paths
@@ -40,34 +41,60 @@ class Mount:
 def mounts(
     component: str, arguments: Iterable[str], config: Config, facts: NodeFacts, release: Release
 ) -> list[Mount]:
-    """All mounts of a component with this command line: folders, files, then the user's."""
+    """All mounts of a component with this command line: folders, files, then the user's.
+
+    Each place in the container has one: the kubelet refuses a pod with two. ConfigurationError where a mount
+    of the user's would hide what of the data directory a component works with.
+    """
     paths = Paths(derived.data_directory(config))
     given = [argument.removeprefix("--").partition("=")[::2] for argument in arguments]
     defaults = control_plane.default_arguments(component, config, facts, release)
-    named = [
+    files = [
         *_own_files(component, config, paths),
         *sorted(set(_argument_files(given, defaults, facts, paths))),
     ]
-    return [
+    ours = [
         *(
-            Mount(f"dir{number}", path, path, False, _DIRECTORY)
-            for number, path in enumerate(_directories(component, given, facts, paths))
+            Mount("dir", path, path, False, _DIRECTORY)
+            for path in _directories(component, given, facts, paths)
         ),
-        *(
-            Mount(f"file{number}", path, path, True, FILE)
-            for number, path in enumerate(dict.fromkeys(named))
-        ),
-        *(
+        *(Mount("file", path, path, True, FILE) for path in files),
+    ]
+    # Of two at one place the first: a folder before what an argument calls a file.
+    by_place: dict[str, Mount] = {}
+    for mount in ours:
+        by_place.setdefault(grammar.plain_path(mount.destination), mount)
+    theirs = []
+    for number, extra in enumerate(derived.extra_mounts(config, component)):
+        place = grammar.plain_path(extra.destination)
+        own = by_place.pop(place, None)
+        same = own is not None and grammar.plain_path(extra.source) == grammar.plain_path(own.source)
+        if own is not None and not same and place.startswith(f"{grammar.plain_path(paths.data)}/"):
+            raise config.error(
+                f"{component}-extra-mount",
+                f"must leave {place} as it is: {component} has it from the node's own {own.source}",
+                index=number,
+                hint="mount it at another place",
+            )
+        kind = own.type if own is not None and same else FILE if extra.source in facts.digests else None
+        theirs.append(
             Mount(
                 f"extra-mount-{number}",
                 extra.source,
                 extra.destination,
                 extra.read_only,
-                extra.type or (FILE if extra.source in facts.digests else None),
+                extra.type or kind,
             )
-            for number, extra in enumerate(derived.extra_mounts(config, component))
-        ),
-    ]
+        )
+    return [*_numbered(by_place.values()), *theirs]
+
+
+def _numbered(mounts: Iterable[Mount]) -> Iterator[Mount]:
+    """Named as RKE2 does: dir0, dir1, ..., file0, ..."""
+    counts: Counter[str] = Counter()
+    for mount in mounts:
+        yield replace(mount, name=f"{mount.name}{counts[mount.name]}")
+        counts[mount.name] += 1
 
 
 def _directories(

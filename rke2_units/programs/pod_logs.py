@@ -89,6 +89,11 @@ def says_removed(lines: list[str]) -> bool:
     return any(_REMOVED in line for line in lines)
 
 
+def tells_an_error(line: str) -> bool:
+    """Whether the line says, by its severity or in words, that something is wrong."""
+    return _rank(line) <= _ERROR
+
+
 def up_to_most_telling(lines: list[str], count: int) -> list[str]:
     """That line and those before it. Go's programs print usage or the stacks of all threads after it."""
     end = _place(lines) + 1
@@ -127,7 +132,7 @@ def _rank(line: str) -> int:
 
 
 def _readable(line: str) -> str:
-    """A line without time and severity; a JSON line of etcd as "message: error"."""
+    """A line without time and severity; a JSON line (etcd, or logging-format=json) as "message: error"."""
     if not line.startswith("{"):
         header = _HEADER.match(line)
         return line[header.end() if header else 0 :].strip()
@@ -135,5 +140,5 @@ def _readable(line: str) -> str:
         record = json.loads(line)
     except ValueError:
         return line.strip()
-    parts = [str(record[key]) for key in ("msg", "error") if record.get(key)]
+    parts = [str(record[key]) for key in ("msg", "error", "err") if record.get(key)]
     return ": ".join(parts) or line.strip()

@@ -13,7 +13,13 @@ from rke2_units import names
 from rke2_units.errors import UserError
 from rke2_units.programs import console, systemd
 from rke2_units.programs.containers import Containers, Task
-from rke2_units.programs.pod_logs import PodLog, most_telling, says_removed, up_to_most_telling
+from rke2_units.programs.pod_logs import (
+    PodLog,
+    most_telling,
+    says_removed,
+    tells_an_error,
+    up_to_most_telling,
+)
 from rke2_units.programs.probe import Probe
 from rke2_units.programs.settings import Settings, StaticPod
 
@@ -33,6 +39,10 @@ _NO_CONTAINER = 90.0
 # A machine under emulation needs 3 minutes for what takes others 7 seconds.
 _LONGEST = 900.0
 _KUBELET_LOOK = 5.0
+# Between two looks into the kubelet's journal, while it has started no container.
+_REFUSAL_LOOK = 3.0
+_PLACED_JUST_NOW = 10.0
+_KUBELETS_JOURNAL = f"journalctl -u {names.KUBELET_UNIT}"
 _KUBELET_DEAD = 60.0
 _SHOWN = 10
 
@@ -121,6 +131,8 @@ class _Watch:
         self._container_seen = now
         self._kubelet_seen = now
         self._kubelet_looked = now
+        self._refusal_looked = now
+        self._since = _words_count_since(pod)
 
     def look(self) -> str:
         """What is missing, "" when the component is ready; UserError when waiting is of no use."""
@@ -128,6 +140,7 @@ class _Watch:
         starts = self._log.starts()
         if not starts or (starts == self._old and not self._container_runs()):
             reason = "its container has not started"
+            self._check_refusal(now)
         else:
             self._old = []
             if self._first_start is None:
@@ -161,6 +174,15 @@ class _Watch:
         tasks = self._containers.tasks(self._pod.component)
         return any(task.uid == self._pod.uid and not task.is_sandbox for task in tasks)
 
+    def _check_refusal(self, now: float) -> None:
+        """UserError when the kubelet has said that it does not take this manifest."""
+        if now - self._refusal_looked < _REFUSAL_LOOK:
+            return
+        self._refusal_looked = now
+        lines = systemd.journal_errors(names.KUBELET_UNIT, [self._pod.manifest], self._since)
+        if any(tells_an_error(line) for line in lines):
+            raise self._error("is refused by the kubelet", lines, _KUBELETS_JOURNAL)
+
     def _check_kubelet(self, now: float) -> None:
         if now - self._kubelet_looked < _KUBELET_LOOK:
             return
@@ -189,19 +211,33 @@ class _Watch:
 
     def _failure(self, what: str) -> UserError:
         """The error, after the log's last lines have been shown."""
-        lines = self._log.lines()
-        place = self._log.directory
-        if not lines:
-            place = f"the journal of {names.KUBELET_UNIT}"
-            lines = systemd.journal_errors(
-                names.KUBELET_UNIT, f"{self._pod.component}-{self._settings.node_name}"
-            )
+        if lines := self._log.lines():
+            return self._error(what, lines, self._log.directory)
+        # By its name, by its UID, and by its manifest where the kubelet has not come to know it as a pod.
+        words = [f"{self._pod.component}-{self._settings.node_name}", self._pod.uid, self._pod.manifest]
+        lines = systemd.journal_errors(names.KUBELET_UNIT, words, self._since)
+        return self._error(what, lines, _KUBELETS_JOURNAL)
+
+    def _error(self, what: str, lines: list[str], place: str) -> UserError:
         for line in up_to_most_telling(lines, _SHOWN):
             console.say(f"{self._pod.component}| {line}", console.WARNING)
         cause = most_telling(lines)
         return UserError(
             f"{self._pod.component} {what}" + (f": {cause}" if cause else ""), hint=f"its log: {place}"
         )
+
+
+def _words_count_since(pod: StaticPod) -> float:
+    """From when on (s since the epoch) the kubelet's words are about the manifest that is in place.
+
+    It looks at a new one at once, and at all of them every 20 s.
+    """
+    now = time.time()
+    try:
+        placed = os.stat(pod.manifest).st_ctime
+    except FileNotFoundError:
+        return now
+    return placed if now - _PLACED_JUST_NOW < placed else now
 
 
 def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> None:

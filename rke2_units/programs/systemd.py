@@ -3,6 +3,7 @@
 from rke2_units.programs import processes
 
 _TIMEOUT = 10.0
+_READ = 2000
 _HINT = "Debian package systemd"
 
 
@@ -50,16 +51,17 @@ def machine_stops() -> bool:
     )
 
 
-def journal_errors(unit: str, word: str, lines: int = 400) -> list[str]:
-    """The unit's newest messages with this word in them, oldest first."""
+def journal_errors(unit: str, words: list[str], since: float) -> list[str]:
+    """The unit's newest messages since then (s since the epoch) with one of these words, oldest first."""
     command = [
         "journalctl",
         "--quiet",
         "--no-pager",
         "--output=cat",
         "--boot",
-        f"--lines={lines}",
+        f"--since=@{since:.6f}",
+        f"--lines={_READ}",
         f"--unit={unit}",
     ]
     finished = processes.run(command, timeout=_TIMEOUT, hint=_HINT)
-    return [line for line in finished.output.splitlines() if word in line]
+    return [line for line in finished.output.splitlines() if any(word in line for word in words)]

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -143,6 +144,129 @@ def test_extra_mounts_have_the_access_and_the_type_that_they_ask_for() -> None:
     assert found["/b"] == ("/srv/b", None, True)
     assert found["/c"] == ("/srv/c", "Directory", False)
     assert found["/d"] == ("/srv/d", "File", False)
+
+
+@pytest.mark.parametrize("slash", ["", "/", "//", "/."])
+@pytest.mark.parametrize(
+    ("component", "arguments", "mount", "found"),
+    [
+        # As old advice has it: the folder of the audit log, which is there already.
+        (
+            names.KUBE_APISERVER,
+            ["audit-log-path=/var/log/rke2/audit.log"],
+            "/var/log/rke2:/var/log/rke2",
+            ("/var/log/rke2", "DirectoryOrCreate", False),
+        ),
+        (
+            names.KUBE_APISERVER,
+            ["audit-log-path=/var/log/rke2/audit.log"],
+            "/mnt/logs:/var/log/rke2",
+            ("/mnt/logs", None, False),
+        ),
+        (
+            names.KUBE_APISERVER,
+            ["oidc-ca-file=/etc/oidc.crt"],
+            "/etc/oidc.crt:/etc/oidc.crt",
+            ("/etc/oidc.crt", "File", False),
+        ),
+        (
+            names.KUBE_APISERVER,
+            [],
+            "/etc/ssl/certs:/etc/ssl/certs:ro",
+            ("/etc/ssl/certs", "DirectoryOrCreate", True),
+        ),
+        (names.KUBE_APISERVER, [], "/opt/certs:/etc/ssl/certs:ro", ("/opt/certs", None, True)),
+        (
+            names.ETCD,
+            [],
+            f"{PATHS.etcd_data}:{PATHS.etcd_data}:rw:Directory",
+            (PATHS.etcd_data, "Directory", False),
+        ),
+    ],
+)
+def test_an_extra_mount_takes_the_place_of_one_of_ours(
+    component: str, arguments: list[str], mount: str, found: tuple[str, str | None, bool], slash: str
+) -> None:
+    source, destination, *rest = mount.split(":")
+    values: dict[str, object] = {
+        f"{component}-arg": arguments,
+        f"{component}-extra-mount": [":".join([source, destination + slash, *rest])],
+    }
+    machine = replace(MACHINE, digests={"/etc/oidc.crt": "1" * 64}, ssl_directories=("/etc/ssl/certs",))
+    made = mounts(component, values, machine)
+    assert made[destination + slash] == found
+    assert_each_place_has_one_mount(component, values, machine)
+
+
+@pytest.mark.parametrize(
+    ("component", "place"),
+    [
+        (names.ETCD, PATHS.etcd_data),
+        (names.ETCD, f"{PATHS.etcd_data}/"),
+        (names.ETCD, f"{PATHS.etcd_tls}/server-client.key"),
+        (names.KUBE_APISERVER, PATHS.server),
+        (names.KUBE_PROXY, f"{PATHS.agent}//server-ca.crt"),
+    ],
+)
+def test_an_extra_mount_over_what_a_component_works_with_is_refused(component: str, place: str) -> None:
+    values: dict[str, object] = {f"{component}-extra-mount": ["/srv/a:/a", f"/mnt/fast:{place}"]}
+    own = place.rstrip("/").replace("//", "/")
+    with pytest.raises(
+        ConfigurationError, match=f"^test: {component}-extra-mount must leave {own} as it is"
+    ):
+        make(component, values)
+
+
+def assert_each_place_has_one_mount(
+    component: str, values: dict[str, object], facts: NodeFacts = MACHINE
+) -> None:
+    spec = pod(component, values, facts)["spec"]
+    places = [os.path.normpath(mount["mountPath"]) for mount in spec["containers"][0]["volumeMounts"]]
+    assert len(places) == len(set(places))
+    volumes = [volume["name"] for volume in spec["volumes"]]
+    assert len(volumes) == len(set(volumes))
+
+
+_PLACES = st.sampled_from(
+    [
+        "/etc/ssl/certs",
+        "/etc/pki/tls",
+        "/var/log/rke2",
+        "/etc/oidc.crt",
+        PATHS.server,
+        PATHS.etcd_data,
+        f"{PATHS.agent}/server-ca.crt",
+        f"{PATHS.etcd_tls}/peer-ca.crt",
+    ]
+)
+_SLASHES = st.sampled_from(["", "/", "//", "/.", "/./"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    # The cloud-controller-manager takes no arguments of the user's.
+    component=st.sampled_from([pod for pod in names.STATIC_PODS if pod != names.CLOUD_CONTROLLER_MANAGER]),
+    extra=st.lists(st.tuples(_PLACES, _SLASHES, _PLACES, _SLASHES), max_size=4),
+    log=st.tuples(_PLACES, _SLASHES),
+    file=st.tuples(_PLACES, _SLASHES),
+)
+def test_no_static_pod_has_two_mounts_at_one_place(
+    component: str,
+    extra: list[tuple[str, str, str, str]],
+    log: tuple[str, str],
+    file: tuple[str, str],
+) -> None:
+    values: dict[str, object] = {
+        f"{component}-extra-mount": [f"{a}{b}:{c}{d}" for a, b, c, d in extra],
+        f"{component}-arg": [f"audit-log-path={''.join(log)}/audit.log", f"oidc-ca-file={''.join(file)}"],
+    }
+    there = {"/etc/oidc.crt": "1", "".join(file): "2"}
+    machine = replace(MACHINE, digests=there, ssl_directories=("/etc/ssl/certs", "/etc/pki/tls"))
+    try:
+        assert_each_place_has_one_mount(component, values, machine)
+    except ConfigurationError as error:
+        # Refused, with the place named.
+        assert f"{component}-extra-mount must" in error.message
 
 
 # What breaks quoting, and anything else.

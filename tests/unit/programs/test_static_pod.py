@@ -26,7 +26,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(systemd, "machine_stops", lambda: False)
     monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("active", "running"))
     monkeypatch.setattr(
-        systemd, "journal_errors", lambda unit, word: [f"E1 {word} no such file or directory"]
+        systemd,
+        "journal_errors",
+        lambda unit, words, since: [
+            f"E1 {word} no such file or directory" for word in words if "/" not in word
+        ],
     )
     monkeypatch.delenv("SERVICE_RESULT", raising=False)
     real = pod_logs.PodLog
@@ -390,10 +394,92 @@ def test_a_container_that_never_appears_is_given_up_with_the_kubelets_words(
     ready_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.3)
+    with pytest.raises(UserError, match="no running container.*no such file.*journalctl -u rke2-kubelet"):
+        run(ready_settings, "ready")
+
+
+# As Kubernetes 1.20, 1.28 and 1.36 log it, and with logging-format=json.
+REFUSALS = (
+    'E1130 09:00:00.1 1 file.go:187] Can\'t process manifest file "{path}": invalid pod: must be unique',
+    "E1130 09:00:00.1 1 file_linux.go:61] Unable to process watch event: can't process config file"
+    ' "{path}": invalid pod: must be unique',
+    'E1130 09:00:00.1 1 file.go:182] "Could not process manifest file" err="[must be unique]" path="{path}"',
+    '{{"ts":1,"msg":"Could not process manifest file","path":"{path}","err":"invalid pod: must be unique"}}',
+)
+# Said with more verbosity of any manifest, and of another one.
+HARMLESS = (
+    'I1130 09:00:00.1 1 file.go:199] "Reading config file" path="{path}"',
+    'E1130 09:00:00.1 1 file.go:182] "Could not process manifest file" err="must be unique" path="/other"',
+)
+
+
+@pytest.fixture
+def kubelet_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A journalctl that has this line of the kubelet's since a moment ago."""
+    monkeypatch.undo()
+    monkeypatch.setattr(names, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
+    monkeypatch.setattr(static_pod, "_REFUSAL_LOOK", 0.1)
+    monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.6)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    program = tmp_path / "journalctl"
+
+    def write(line: str) -> None:
+        program.write_text(
+            f"""#!/bin/sh
+for word; do case $word in --since=@*) since=${{word#--since=@}} ;; esac; done
+[ "${{since%.*}}" -gt {time.time() + 1:.0f} ] || cat <<'END'
+{line}
+END
+"""
+        )
+        program.chmod(0o755)
+
+    return write
+
+
+@pytest.mark.parametrize("line", REFUSALS)
+def test_a_manifest_that_the_kubelet_refuses_is_given_up_at_once_with_its_words(
+    ready_settings: Settings, kubelet_says: Callable[[str], None], line: str
+) -> None:
+    stage(ready_settings)
+    run(ready_settings, "place")
+    kubelet_says(line.format(path=manifest(ready_settings)))
     with pytest.raises(
-        UserError, match="no running container.*etcd-node1 no such file.*journal of rke2-kubelet"
+        UserError, match="etcd is refused by the kubelet: .*must be unique.*journalctl -u rke2-kubelet"
     ):
         run(ready_settings, "ready")
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_what_the_kubelet_says_besides_is_no_refusal(
+    ready_settings: Settings, kubelet_says: Callable[[str], None], line: str
+) -> None:
+    stage(ready_settings)
+    run(ready_settings, "place")
+    kubelet_says(line.format(path=manifest(ready_settings)))
+    with pytest.raises(UserError, match="etcd has had no running container"):
+        run(ready_settings, "ready")
+
+
+def test_what_the_kubelet_said_of_the_manifest_before_does_not_count(
+    ready_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[float]()
+
+    def journal(unit: str, words: list[str], since: float) -> list[str]:
+        asked.append(since)
+        return []
+
+    monkeypatch.setattr(static_pod, "_REFUSAL_LOOK", 0.1)
+    monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.5)
+    monkeypatch.setattr(systemd, "journal_errors", journal)
+    stage(ready_settings)
+    before = time.time() - 1
+    run(ready_settings, "place")
+    with pytest.raises(UserError):
+        run(ready_settings, "ready")
+    # The kubelet may have looked before `ready` did.
+    assert asked and all(before < since <= os.stat(manifest(ready_settings)).st_ctime for since in asked)
 
 
 def test_a_kubelet_that_is_down_is_named(
