@@ -219,6 +219,12 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, case: str) -> None:
         ("server", names.CONTROLLERS_UNIT),
         ("joining-server", names.ETCD_JOIN_UNIT),
         ("agent", names.API_PROXY_UNIT),
+        # Registries, and what comes from them.
+        ("server", names.CONTENT_UNIT),
+        ("server", names.IMAGES_UNIT),
+        ("server", names.ETCDCTL_UNIT),
+        ("server", names.HELM_UNIT),
+        ("server", names.static_pod_unit("")),
     ],
 )
 def test_what_speaks_with_other_machines_is_hardened(case: str, name: str, tmp_path: Path) -> None:
