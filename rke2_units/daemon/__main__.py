@@ -8,6 +8,7 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ExitCode, UserError
 from rke2_units.names import Role
+from rke2_units.programs.file_systems import name_full
 
 
 def main() -> int:
@@ -30,20 +31,23 @@ def main() -> int:
             # The same process to systemd, whose job goes on; nothing is left of the attempt before.
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     except UserError as error:
-        journal.notify(STATUS=str(error))
-        for each in error.each():
-            journal.log(Level.ERROR, str(each))
-        return error.exit_code
+        return _fail(error.exit_code, str(error), *map(str, error.each()))
     except OSError as error:
         # A full disk, a lost file system: said in one line, and tried again.
-        journal.notify(STATUS=str(error))
-        journal.log(Level.ERROR, f"the node's files cannot be read or written: {error}")
-        return ExitCode.FAILURE
+        text = f"the node's files cannot be read or written: {error}"
+        return _fail(ExitCode.FAILURE, text, text)
     except Exception as error:
         journal.log(Level.ERROR, f"unexpected: {error!r}", TRACEBACK=traceback.format_exc())
         traceback.print_exc()
         return ExitCode.FAILURE
     return 0
+
+
+def _fail(code: ExitCode, status: str, *lines: str) -> ExitCode:
+    journal.notify(STATUS=name_full(status))
+    for line in lines:
+        journal.log(Level.ERROR, name_full(line))
+    return code
 
 
 if __name__ == "__main__":

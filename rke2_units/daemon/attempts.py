@@ -10,6 +10,7 @@ from rke2_units.daemon.events import StopRequested
 from rke2_units.daemon.inputs import Mended
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.names import Role
+from rke2_units.programs.file_systems import name_full
 
 # How often, in a pause between two attempts, it is seen whether the configuration has been mended.
 _LOOK = 1.0
@@ -44,7 +45,7 @@ class Attempt:
             raise
         except Exception as error:
             self.begin_anew_if_mended()
-            reason = error.message if isinstance(error, UserError) else str(error)
+            reason = name_full(error.message if isinstance(error, UserError) else str(error))
             memory.remember_failed_attempt(reason, self._marks)
             raise
 

@@ -24,6 +24,7 @@ from rke2_units.names import Role
 from rke2_units.node import causes, foreign_containerd
 from rke2_units.programs import image_store
 from rke2_units.programs import settings as program_settings
+from rke2_units.programs.file_systems import name_full
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
@@ -301,7 +302,7 @@ class NodeDaemon:
         for line in lines:
             prefix = "" if line.startswith(name) else f"{name}| "
             journal.log(Level.WARNING, prefix + line, COMPONENT=unit)
-        return cause or "it has logged nothing"
+        return name_full(cause) or "it has logged nothing"
 
     # -- watching -------------------------------------------------------------------------------------
 

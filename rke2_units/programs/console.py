@@ -40,22 +40,26 @@ def status(text: str) -> None:
 
 
 class Waiting:
-    """Says what is waited for: at once, when that changes, and every minute for as long as it lasts."""
+    """Says what is waited for: the status at once, whenever that or its reason changes; the journal once for
+    each subject, and every minute for as long as it lasts."""
 
     def __init__(self) -> None:
         self._subject = ""
+        self._text = ""
         self._next = 0.0
 
     def report(self, subject: str, reason: str = "") -> None:
         now = time.monotonic()
+        text = f"waiting for {subject}" + (f" ({reason})" if reason else "")
+        if text != self._text:
+            self._text = text
+            status(text)
         if subject == self._subject and now < self._next:
             return
         # The first reminder tells what became of it after ten seconds, the others come once a minute.
         self._next = now + (10 if subject != self._subject else 60)
         self._subject = subject
-        text = f"waiting for {subject}" + (f" ({reason})" if reason else "")
         say(text)
-        status(text)
 
 
 def main(program: Callable[[Settings, list[str]], None], usage: str) -> None:
@@ -87,6 +91,10 @@ def run(program: Callable[[str, list[str]], None], usage: str) -> None:
 
 
 def _fail(text: str, code: int) -> None:
+    if "o space left" in text:
+        from rke2_units.programs.file_systems import name_full
+
+        text = name_full(text)
     say(text, ERROR)
     status(text)
     sys.exit(int(code))

@@ -121,3 +121,15 @@ def test_a_wait_is_reported_on_change_then_after_ten_seconds_then_every_minute(
             ("etcd", 195),
         )
     ]
+
+
+def test_the_status_follows_the_reason_and_the_journal_does_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = list[str]()
+    monkeypatch.setattr(console, "status", told.append)
+    waiting = console.Waiting()
+    for reason in ("its container has not started", "its container has not started", "HTTP 503"):
+        waiting.report("etcd", reason)
+    assert told == ["waiting for etcd (its container has not started)", "waiting for etcd (HTTP 503)"]
+    assert capsys.readouterr().err == "<6>waiting for etcd (its container has not started)\n"
