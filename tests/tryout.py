@@ -8,7 +8,9 @@ import sys
 import time
 
 from tests.nodes import NodeError, NspawnNode, content, registry
-from tests.nodes.cache import progress
+from tests.nodes.cache import DIRECTORY, progress
+from tests.nodes.content import BUSYBOX_IMAGE
+from tests.nodes.debian_packages import debs
 from tests.package import build_deb
 
 NAME = "try"
@@ -16,6 +18,8 @@ SUITE = "bookworm"
 CONFIG = "/etc/rancher/rke2/config.yaml"
 UNIT = "rke2-server.service"
 PACKAGE = "/root/rke2-units.deb"
+# Every message of ours points to a manual page, and nodes of tests have no `man`. Dependencies come first.
+MANUALS = ("libgdbm6", "libpipeline1", "libuchardet0", "bsdextrautils", "groff-base", "less", "man-db")
 
 
 def up() -> None:
@@ -40,6 +44,8 @@ def up() -> None:
         _say(node, f"apt install ./{package.name}")
         node.run(*install, "/root/rke2-units_new.deb", env={"DEBIAN_FRONTEND": "noninteractive"})
         node.run("mv", "/root/rke2-units_new.deb", PACKAGE)
+    if not node.exists("/usr/bin/man"):
+        _install_manuals(node)
     if not node.exists(CONFIG):
         # The network of this node is a conflist of the standard bridge plugin.
         node.write(CONFIG, "cni: none\n")
@@ -51,29 +57,53 @@ def up() -> None:
     progress(f"{NAME}: rke2-server is ready after {time.monotonic() - started:.0f} s")
     node.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s", timeout=130)
     progress(f"{NAME}: the node is Ready after {time.monotonic() - started:.0f} s")
-    # The kubelet shows static pods to the apiserver some seconds after it has started them.
-    progress(f"{NAME}: waiting until the apiserver knows all pods")
+    _show(node, "systemctl", "list-units", "--all", "--no-pager", "--legend=no", "--plain", "rke2-*")
+    _show(node, "kubectl", "get", "nodes", "-o", "wide")
+    progress(
+        f"{NAME}: it can be used; waiting until `kubectl get pods` shows the control plane: this old "
+        "kubelet tells the apiserver of it up to half a minute later"
+    )
     node.wait_for("the pods of the control plane to be Ready", lambda: _pods_are_ready(node), timeout=120)
-    show(node)
-    print(f"\nDone in {time.monotonic() - began:.0f} s.")
-    print("  get in:  sudo ./try shell            (then: rke2-units status, systemctl, kubectl, journalctl)")
-    print("  one command:  sudo ./try shell rke2-units status")
-    print("  remove:  sudo ./try down")
+    _show(node, "kubectl", "get", "pods", "-A")
+    print(f"\nDone in {time.monotonic() - began:.0f} s.\n{invitation(_images(node))}")
 
 
-def show(node: NspawnNode) -> None:
-    """Print the units, the nodes and the pods."""
-    units = node.systemctl("list-units", "--all", "--no-pager", "--legend=no", "--plain", "rke2-*").stdout
-    for title, text in (
-        ("systemctl list-units 'rke2-*'", units),
-        ("kubectl get nodes -o wide", node.kubectl("get", "nodes", "-o", "wide").stdout),
-        ("kubectl get pods -A", node.kubectl("get", "pods", "-A").stdout),
-    ):
-        print(f"\n$ {title}\n{text.rstrip()}")
+def invitation(images: list[str]) -> str:
+    """What can be done in the node that has these images."""
+    return f"""\
+  get in:       sudo ./try shell    (then: rke2-units status, systemctl, journalctl, kubectl, man rke2-units)
+  one command:  sudo ./try shell rke2-units status
+  a workload:   sudo ./try shell kubectl create deployment web --image={BUSYBOX_IMAGE} -- sleep infinity
+  remove:       sudo ./try down
+The node has no way out to registries. Its images: {", ".join(images)}.
+Its network (cni: none in {CONFIG}) is a bridge: pods and Services have addresses, but there is no DNS,
+and no chart is installed."""
+
+
+def _show(node: NspawnNode, *command: str) -> None:
+    """Print a command and what it says."""
+    done = node.kubectl(*command[1:]) if command[0] == "kubectl" else node.run(*command)
+    print(f"\n$ {' '.join(command)}\n{done.stdout.rstrip()}\n", flush=True)
+
+
+def _images(node: NspawnNode) -> list[str]:
+    """The names of the images that pods can be made of."""
+    ctr = f"{node.data_directory}/bin/ctr --address /run/k3s/containerd/containerd.sock --namespace k8s.io"
+    names = node.sh(f"{ctr} images ls --quiet").stdout.split()
+    return sorted(name for name in names if "@" not in name and not name.startswith("sha256:"))
+
+
+def _install_manuals(node: NspawnNode) -> None:
+    _say(node, "apt install man-db")
+    for package in debs(SUITE, *MANUALS):
+        node.copy_in(package, f"/root/manuals/{package.name}")
+    node.run("sh", "-ec", "dpkg --install /root/manuals/*.deb && rm -r /root/manuals", timeout=120)
 
 
 def shell(words: list[str]) -> int:
     """Run a command in the node, or a shell; its exit code."""
+    if registry.find(NAME) is None:
+        raise NodeError("there is no node: sudo ./try makes one")
     node = NspawnNode.attach(NAME)
     path = f"PATH={node.data_directory}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     command = ["env", path, "KUBECONFIG=/etc/rancher/rke2/rke2.yaml", *(words or ["bash"])]
@@ -83,10 +113,11 @@ def shell(words: list[str]) -> int:
 def down() -> None:
     """Remove the node; nothing happens when there is none."""
     if registry.find(NAME) is None:
-        print(f"there is no node {NAME}")
+        print("there is no node: sudo ./try makes one")
         return
+    progress(f"{NAME}: ending everything in the node, and removing its files")
     NspawnNode.attach(NAME).remove()
-    print(f"{NAME} is gone")
+    print(f"{NAME} is gone; what was built for it stays in {DIRECTORY}")
 
 
 def _start(node: NspawnNode) -> None:

@@ -25,6 +25,10 @@ def main() -> int:
     shell = commands.add_parser("shell", help="run a command in a node, or a shell")
     shell.add_argument("name")
     shell.add_argument("words", nargs=argparse.REMAINDER, metavar="command")
+    copy = commands.add_parser("copy", help="copy a file, or what is in a directory, into a node")
+    copy.add_argument("name")
+    copy.add_argument("source", help="here")
+    copy.add_argument("target", help="in the node")
     commands.add_parser("list", help="the nodes there are")
     remove = commands.add_parser("remove", help="end nodes and everything made for them")
     remove.add_argument("name", nargs="*")
@@ -48,6 +52,8 @@ def _run(arguments: argparse.Namespace) -> int:
         case "shell":
             words = arguments.words or ["bash", "-l"]
             return subprocess.call(_attach(arguments.name).shell_command(*words, terminal=os.isatty(0)))
+        case "copy":
+            _attach(arguments.name).copy_in(arguments.source, arguments.target)
         case "list":
             for record in registry.everything():
                 state = "up" if record.is_running() else "down"
