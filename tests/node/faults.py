@@ -61,7 +61,7 @@ def taken_port(port: int, *tells: str) -> Fault:
 def full_disk(directory: str, size: str, *tells: str) -> Fault:
     """A file system that is too small, in the place of this directory, until it is made larger."""
     return Fault(
-        tells,
+        (*tells, f"the file system at {directory} has "),
         f"""rke2-units killall
         mkdir -p {directory}
         mount -t tmpfs -o size={size},mode=0755 tmpfs {directory}""",

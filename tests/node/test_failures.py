@@ -77,6 +77,23 @@ def test_a_restart_in_the_middle_of_another_attempt_goes_by_the_configuration_th
     product.wait_until_running(node)
 
 
+@pytest.mark.contract("L9")
+def test_a_manifest_that_the_kubelet_refuses_is_named_with_its_words_within_seconds(server: Node) -> None:
+    unit = product.pod_unit("kube-scheduler")
+    staged = f"{faults.DATA}/agent/static-pods/kube-scheduler.yaml"
+    # Nothing that config.yaml may say makes such a pod.
+    server.sh(f"sed -i '0,/mountPath:.*/s//mountPath: /' {staged}")
+    try:
+        began = time.monotonic()
+        done = server.systemctl("restart", unit, check=False, timeout=120)
+        assert done.returncode != 0 and time.monotonic() - began < 45
+        said = server.journal(unit, lines=3)
+        assert "kube-scheduler is refused by the kubelet: " in said and "mountPath: Required value" in said
+    finally:
+        server.systemctl("restart", "rke2-server")
+        product.wait_until_running(server)
+
+
 @contextmanager
 def mistaken_apiserver(node: Node) -> Iterator[None]:
     node.write(CONFIG, BASIC_CONFIG + "kube-apiserver-arg: [audit-log-maxage=xyz]\n")
