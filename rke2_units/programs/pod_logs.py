@@ -23,6 +23,11 @@ _HEADER = re.compile(
 _REMOVED = "permanently removed from the cluster"
 # How telling a line is, best first; of equally telling ones the last counts.
 _FATAL = ("Error: ", "panic: ", "fatal error: ", "invalid argument ", "unknown flag", "command failed")
+# pflag's words, and those of Go's own flags.
+_REFUSED_ARGUMENT = re.compile(
+    r'unknown (?:shorthand )?flag: |invalid argument "[^"]*" for "|flag provided but not defined: |'
+    r'invalid (?:boolean )?value "[^"]*" for (?:flag )?-'
+)
 _REASONS = (
     "address already in use",
     "no space left",
@@ -92,6 +97,11 @@ def says_removed(lines: list[str]) -> bool:
 def tells_an_error(line: str) -> bool:
     """Whether the line says, by its severity or in words, that something is wrong."""
     return _rank(line) <= _ERROR
+
+
+def refuses_arguments(lines: list[str]) -> bool:
+    """Whether the program has ended because of its command line, with which it will end again."""
+    return bool(lines) and _REFUSED_ARGUMENT.search(lines[_place(lines)]) is not None
 
 
 def up_to_most_telling(lines: list[str], count: int) -> list[str]:

@@ -16,6 +16,7 @@ from rke2_units.programs.containers import Containers, Task
 from rke2_units.programs.pod_logs import (
     PodLog,
     most_telling,
+    refuses_arguments,
     says_removed,
     tells_an_error,
     up_to_most_telling,
@@ -124,6 +125,8 @@ class _Watch:
         self._containers = Containers(settings)
         # The logs of a container that is over since before; another containerd begins at 0 once more.
         self._old = [] if self._container_runs() else self._log.starts()
+        # The last end whose words have been looked at.
+        self._judged = 0
         self._first_start: int | None = None
         self._last_start: int | None = None
         now = time.monotonic()
@@ -157,8 +160,9 @@ class _Watch:
                 return ""
             restarted = starts[-1] - self._first_start
             ended = restarted + (now - self._container_seen > _ENDED)
-            if ended >= _EXITS:
-                raise self._failure(f"ended {ended} times")
+            if ended >= _EXITS or (ended > self._judged and refuses_arguments(self._log.lines())):
+                raise self._failure(f"ended {ended} times" if ended > 1 else "ended")
+            self._judged = ended
             if restarted:
                 reason = f"{reason}; its container has been started {restarted + 1} times"
         self._check_kubelet(now)

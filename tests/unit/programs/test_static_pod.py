@@ -285,16 +285,64 @@ def test_a_container_that_ends_again_and_again_is_given_up_with_its_words(
     def crash() -> None:
         for number in (6, 7, 8):
             time.sleep(0.25)
-            add_log(tmp_path / "logs", "etcd", UID, number, "Error: unknown flag: --nonsense")
+            add_log(tmp_path / "logs", "etcd", UID, number, "Error: no such file or directory")
 
     thread = threading.Thread(target=crash)
     thread.start()
     with pytest.raises(
-        UserError, match=rf"etcd ended 3 times: Error: unknown flag: --nonsense.*{tmp_path}/logs"
+        UserError, match=rf"etcd ended 3 times: Error: no such file or directory.*{tmp_path}/logs"
     ):
         run(ready_settings, "ready")
     thread.join()
-    assert "<4>etcd| Error: unknown flag: --nonsense" in capsys.readouterr().err
+    assert "<4>etcd| Error: no such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Error: unknown flag: --nonsense",
+        'Error: invalid argument "xyz" for "--audit-log-maxage" flag: strconv.ParseInt: parsing "xyz"',
+        'invalid value "many" for flag -quota-backend-bytes: strconv.ParseInt: parsing "many"',
+        "flag provided but not defined: -nonsense",
+    ],
+)
+def test_a_container_that_does_not_take_its_arguments_is_given_up_at_its_first_end(
+    tmp_path: Path, ready_settings: Settings, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(static_pod, "_ENDED", 0.3)
+
+    def crash() -> None:
+        time.sleep(0.2)
+        add_log(tmp_path / "logs", "etcd", UID, 0, words)
+
+    thread = threading.Thread(target=crash)
+    thread.start()
+    began = time.monotonic()
+    with pytest.raises(UserError, match="etcd ended: ") as error:
+        run(ready_settings, "ready")
+    thread.join()
+    assert words.removeprefix("Error: ") in error.value.message
+    assert time.monotonic() - began < 3
+
+
+def test_a_container_that_ended_for_another_reason_may_come_up(
+    tmp_path: Path, ready_settings: Settings, health_server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_pod, "_ENDED", 0.2)
+    health_server.code = 503
+
+    def crash_and_come_up() -> None:
+        time.sleep(0.2)
+        add_log(tmp_path / "logs", "etcd", UID, 0, "Error: write /a: invalid argument for now")
+        time.sleep(0.8)
+        add_pod(ready_settings, "etcd", UID)
+        add_log(tmp_path / "logs", "etcd", UID, 1)
+        health_server.code = 200
+
+    thread = threading.Thread(target=crash_and_come_up)
+    thread.start()
+    run(ready_settings, "ready")
+    thread.join()
 
 
 def test_a_container_that_ended_before_the_start_is_not_counted(
