@@ -18,7 +18,9 @@ def marks(role: Role, environment: Mapping[str, str]) -> Marks:
     """What the file system keeps of each file that is there; one that is written anew has other marks."""
     config = environment.get("RKE2_CONFIG_FILE") or names.CONFIG_FILE
     folder = f"{config}.d"
-    drop_ins = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    listed = os.listdir(folder) if os.path.isdir(folder) else []
+    # An editor's own files beside them are none of the configuration.
+    drop_ins = [name for name in sorted(listed) if name.endswith((".yaml", ".yml"))]
     found: Marks = {}
     for path in (
         config,

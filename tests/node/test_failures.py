@@ -78,6 +78,28 @@ def test_a_restart_in_the_middle_of_another_attempt_goes_by_the_configuration_th
 
 
 @pytest.mark.contract("L9")
+def test_a_start_that_joins_one_with_a_mistake_ends_with_the_configuration_that_was_mended(
+    server: Node,
+) -> None:
+    node, apiserver = server, product.pod_unit("kube-apiserver")
+    since = node.now()
+    with mistaken_apiserver(node):
+        node.systemctl("restart", "--no-block", "rke2-server")
+        node.wait_for(
+            "the mistake to be waited for",
+            lambda: (
+                "waiting for kube-apiserver" in product.status_text(node)
+                and node.unit(apiserver)["SubState"] == "start-post"
+            ),
+            timeout=60,
+        )
+    # systemd adds nothing to the start that is under way.
+    node.run("systemctl", "start", "rke2-server", timeout=150)
+    assert "the configuration has changed: the start begins anew" in node.journal(SERVER, since=since)
+    product.wait_until_running(node)
+
+
+@pytest.mark.contract("L9")
 def test_a_manifest_that_the_kubelet_refuses_is_named_with_its_words_within_seconds(server: Node) -> None:
     unit = product.pod_unit("kube-scheduler")
     staged = f"{faults.DATA}/agent/static-pods/kube-scheduler.yaml"

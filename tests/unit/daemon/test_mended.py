@@ -36,6 +36,13 @@ def now() -> inputs.Marks:
     ("change", "raised"),
     [
         (lambda config: None, UserError),
+        (
+            lambda config: (
+                (config.parent / "config.yaml.d").mkdir(),
+                (config.parent / "config.yaml.d/.a.yaml.swp").write_text("debug: true\n"),
+            ),
+            UserError,
+        ),
         (lambda config: config.write_text("kube-apiserver-arg: []\n"), Mended),
         (lambda config: config.unlink(), Mended),
         (lambda config: (config.parent / "registries.yaml").write_text("mirrors: {}\n"), Mended),
@@ -48,7 +55,7 @@ def now() -> inputs.Marks:
             Mended,
         ),
     ],
-    ids=["nothing", "config.yaml", "removed", "registries.yaml", "token", "drop-in"],
+    ids=["nothing", "an editor's file", "config.yaml", "removed", "registries.yaml", "token", "drop-in"],
 )
 def test_a_start_that_fails_begins_anew_when_its_configuration_was_mended_meanwhile(
     config: Path, change: Callable[[Path], None], raised: type[Exception]
