@@ -52,13 +52,15 @@ def machine_stops() -> bool:
 
 
 def journal_errors(unit: str, words: list[str], since: float) -> list[str]:
-    """The unit's newest messages since then (s since the epoch) with one of these words, oldest first."""
+    """The unit's messages since then (s since the epoch) with one of these words, the first ones of many.
+
+    Not with --boot: in a container, the ID of the boot is another one behind ProtectKernelTunables=.
+    """
     command = [
         "journalctl",
         "--quiet",
         "--no-pager",
         "--output=cat",
-        "--boot",
         f"--since=@{since:.6f}",
         f"--lines={_READ}",
         f"--unit={unit}",
