@@ -38,15 +38,19 @@ def secret(node_name: str, password: str) -> dict[str, Any]:
     }
 
 
-def is_of(found: object, password: str) -> bool:
-    """Whether the Secret `found` (the API's JSON) is one for this password; False for any other object."""
+def hash_of(found: object) -> str:
+    """The hash in the Secret `found` (the API's JSON), "" in any other object."""
     data = found.get("data") if isinstance(found, dict) else None
     encoded = data.get("hash") if isinstance(data, dict) else None
     try:
-        text = base64.b64decode(encoded, validate=True).decode() if isinstance(encoded, str) else ""
+        return base64.b64decode(encoded, validate=True).decode() if isinstance(encoded, str) else ""
     except ValueError:
-        return False
-    return matches(password, text)
+        return ""
+
+
+def is_of(found: object, password: str) -> bool:
+    """Whether the Secret `found` (the API's JSON) is one for this password; False for any other object."""
+    return matches(password, hash_of(found))
 
 
 def hashed(password: str) -> str:

@@ -1,16 +1,16 @@
-"""Connections: how many there are, how long one may be silent, and how much it may send before it is read.
+"""All connections: who is let in, who has to wait for that, and who has to go for others.
 
-aiohttp's server reads requests and writes answers. What it leaves open stands here: a limit of connections,
-a time for the TLS handshake and the first request, and a bound on what waits to be read.
+aiohttp's server reads requests and writes answers. What it leaves open stands here: a limit of connections
+that every address has its share of, and a time for the TLS handshake. What one connection may do is
+connection.py's.
 """
 
 import asyncio
 import asyncio.sslproto
-import re
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from aiohttp import web
@@ -18,118 +18,33 @@ from aiohttp import web
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.supervisor import memory
-from rke2_units.supervisor.throttle import network
+from rke2_units.supervisor.connection import UNFETCHED, Connection
+from rke2_units.supervisor.throttle import Throttle, host, network
+from rke2_units.supervisor.turns import Turns
 
-LARGEST_HEADER = 16 << 10
-LARGEST_BODY = 64 << 10
 HANDSHAKE_SECONDS = 10.0
-FIRST_REQUEST_SECONDS = 10.0
 _GOODBYE_SECONDS = 2.0
-# The longest that an answer may take to be fetched.
-_REQUEST_SECONDS = 300.0
-# Requests that may wait behind the one that is being answered.
-_MOST_WAITING = 8
+# Of one address: TLS handshakes at once, and how many there may be: so many at first, then one in so many
+# seconds.
+# Who is beyond that waits: a whole site may be behind one address.
+_HANDSHAKES = 16
+_BURST, _SECONDS = 200, 0.01
+# How often it is looked whether there is another one.
+_TURN_SECONDS = 0.05
+# What has rested for so long may go for another one of its own address.
+_REST_SECONDS = 2.0
+# Connections that are accepted in one go.
+_AT_ONCE = 16
 # What asyncio keeps of an ended connection refers to itself, and Python would find it by and by: those of an
 # attack would weigh as much again as those of the next. After so many, and so many seconds.
 _MANY_ENDED = 32
 _TIDY_SECONDS = 0.5
-# The longest TLS record.
-_READ_BUFFER = 16 << 10
-_HEADER_END = re.compile(rb"\r?\n\r?\n")
+# What is read at once of a connection; a buffer of this size belongs to each.
+_READ_BUFFER = 4 << 10
 # After an error of accept(), which is a lack of memory or descriptors.
 _ACCEPT_PAUSE = 0.1
 # An address causes one line in the journal in so many seconds.
 _LINE_SECONDS = 3.0
-
-
-class Connection(asyncio.Protocol):
-    """One connection, from accept() on. What it receives goes on to aiohttp's handler, within bounds."""
-
-    def __init__(self, address: str, handler: asyncio.Protocol, connections: "Connections") -> None:
-        self.address = address
-        self.handler = handler
-        self.answering = 0
-        # It has sent a whole request; its caller was one that we know.
-        self.spoke = False
-        self.known = False
-        self._connections = connections
-        self._transport: asyncio.Transport | None = None
-        self._waiting_bytes = 0
-        self._waiting_requests = 0
-        self._too_much = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        # asyncio's 512 KB for each who does not fetch its answer would be 128 MB in all.
-        self._transport.set_write_buffer_limits(high=32 << 10)
-        self._alarm(FIRST_REQUEST_SECONDS, "sent no whole request in time")
-        self.handler.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._too_much:
-            return
-        self._waiting_bytes += len(data)
-        self._waiting_requests += len(_HEADER_END.findall(data))
-        if self._waiting_bytes <= LARGEST_HEADER + LARGEST_BODY and self._waiting_requests <= _MOST_WAITING:
-            self.handler.data_received(data)
-            return
-        # Nothing of it is read any more; an answer that says so may still go out.
-        self._too_much = True
-        why = "sent more than any request may hold"
-        if self.answering:
-            self._alarm(_GOODBYE_SECONDS, why)
-        else:
-            self._too_late(why)
-
-    def eof_received(self) -> bool | None:
-        return self.handler.eof_received()
-
-    def pause_writing(self) -> None:
-        self.handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        self.handler.resume_writing()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._disarm()
-        self._connections.remove(self)
-        if self._waiting_bytes and not self.spoke:
-            self._connections.say(self.address, "sent no valid request")
-        self.handler.connection_lost(error)
-
-    def request_began(self) -> None:
-        """Its headers are there."""
-        self.answering += 1
-        self.spoke = True
-        self._alarm(_REQUEST_SECONDS, "took too long to fetch an answer")
-
-    def request_ended(self) -> None:
-        """Its answer is written."""
-        self.answering -= 1
-        if self._too_much:
-            return
-        self._waiting_bytes = 0
-        self._waiting_requests = max(0, self._waiting_requests - 1)
-        self._disarm()
-
-    def abort(self) -> None:
-        """Ends it at once; before the handshake is over, its socket is what is ended (Connections)."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _alarm(self, seconds: float, why: str) -> None:
-        self._disarm()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._too_late, why)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _too_late(self, why: str) -> None:
-        self._connections.say(self.address, why)
-        self.abort()
 
 
 class Connections:
@@ -139,9 +54,10 @@ class Connections:
         self._most = most
         self._context = context
         self._factory = factory
-        # In the order of their coming; with the task that does the handshake, as long as that lasts.
+        # In the order of their coming; with the task that begins them, as long as that lasts.
         self._all: dict[Connection, asyncio.Task[None] | None] = {}
-        self._of_handler: dict[asyncio.Protocol, Connection] = {}
+        self._handshakes = Turns(_HANDSHAKES)
+        self._rate = Throttle(_BURST, _SECONDS)
         # By address: how often something was said of it that is not yet in the journal, and what last.
         self._said: dict[str, tuple[int, str]] = {}
         self._ended = 0
@@ -150,11 +66,12 @@ class Connections:
 
     def of(self, request: web.BaseRequest) -> Connection:
         """The connection that a request came over."""
-        return self._of_handler[request.protocol]
+        return next(one for one in self._all if one.handler is request.protocol)
 
     async def accept(self, listener: socket.socket) -> None:
         """Takes connections for ever."""
         loop = asyncio.get_running_loop()
+        accepted_now = 0
         while True:
             try:
                 accepted, peer = await loop.sock_accept(listener)
@@ -162,19 +79,18 @@ class Connections:
                 journal.log(Level.WARNING, f"no connection could be accepted: {error.strerror}")
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
-            if len(self._all) >= self._most and not self._make_room():
-                accepted.close()
-                continue
             # The socket is one for both families.
-            connection = Connection(str(peer[0]).removeprefix("::ffff:"), self._factory(), self)
-            self._of_handler[connection.handler] = connection
-            self._all[connection] = loop.create_task(self._begin(accepted, connection))
+            self._came(accepted, host(str(peer[0])))
+            accepted_now = (accepted_now + 1) % _AT_ONCE
+            if not accepted_now:
+                # While others come, those that are here go on.
+                await asyncio.sleep(0)
 
     def remove(self, connection: Connection) -> None:
         """It is gone."""
-        self._all.pop(connection, None)
-        if self._of_handler.pop(connection.handler, None) is None:
+        if connection not in self._all:
             return
+        del self._all[connection]
         self._ended += 1
         if self._ended == _MANY_ENDED:
             asyncio.get_running_loop().call_later(_TIDY_SECONDS, self._tidy)
@@ -216,44 +132,67 @@ class Connections:
         self._ended = 0
         memory.give_back()
 
+    def _came(self, accepted: socket.socket, address: str) -> None:
+        connection = Connection(address, self._factory, self)
+        if len(self._all) >= self._most and not self._make_room(connection.network):
+            self.say(address, "holds most of all connections, and got no other")
+            accepted.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._begin(accepted, connection))
+        # Also of a task that was cancelled before it began.
+        task.add_done_callback(lambda ended: accepted.close() if ended.cancelled() else None)
+        self._all[connection] = task
+
     async def _begin(self, accepted: socket.socket, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=_GOODBYE_SECONDS,
-            )
-            if connection in self._all:
-                self._all[connection] = None
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                await _first_byte(accepted)
+                async with self._handshakes.of(connection.network) as turns, turns:
+                    while not self._rate.spend(connection.network):
+                        await asyncio.sleep(_TURN_SECONDS)
+                    await self._encrypt(accepted, connection)
         except OSError as error:
+            accepted.close()
             self.remove(connection)
             # Who just looks whether the port is open has done nothing wrong.
             if not isinstance(error, ConnectionResetError):
                 self.say(connection.address, f"made no TLS connection: {_words(error)}")
 
-    def _make_room(self) -> bool:
-        """Ends the connection that is missed least; False when all have known callers at work.
-
-        Those that said nothing yet go first, then idle ones, then those of strangers; of each kind, the
-        oldest of the address that has most.
-        """
-        kinds: tuple[Callable[[Connection], bool], ...] = (
-            lambda one: not one.spoke,
-            lambda one: not one.answering,
-            lambda one: not one.known,
+    async def _encrypt(self, accepted: socket.socket, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_accepted_socket(_Unread, accepted)
+        # Below TLS as above it: asyncio's 64 KB for each would be 16 MB in all.
+        transport.set_write_buffer_limits(high=UNFETCHED)
+        encrypted = await loop.start_tls(
+            transport, connection, self._context, server_side=True, ssl_shutdown_timeout=_GOODBYE_SECONDS
         )
-        for is_of_kind in kinds:
-            found = [connection for connection in self._all if is_of_kind(connection)]
-            if found:
-                ((busiest, _),) = Counter(network(one.address) for one in found).most_common(1)
-                victim = next(one for one in found if network(one.address) == busiest)
-                self.say(busiest, "holds most of all connections, and lost its oldest")
+        if encrypted is not None and connection in self._all:
+            self._all[connection] = None
+            connection.connection_made(encrypted)
+
+    def _make_room(self, whose: str) -> bool:
+        """Ends a connection of the network that has most, the newcomer counted in; False: none may go.
+
+        Of its own network's, only what has rested for a while goes: of many callers behind one address those
+        that have just come must not end each other.
+        """
+        held = Counter(one.network for one in self._all)
+        held[whose] += 1
+        for busiest in sorted(held, key=lambda one: (-held[one], one == whose)):
+            if held[busiest] < held[whose]:
+                break
+            victim = _least_missed(self._of(busiest, rested=busiest == whose))
+            if victim:
+                self.say(victim.address, "holds most of all connections, and lost its oldest")
                 self._end(victim)
                 return True
         return False
+
+    def _of(self, whose: str, *, rested: bool) -> list[Connection]:
+        """This network's in the order of their coming, all or those that have rested for a while."""
+        before = asyncio.get_running_loop().time() - _REST_SECONDS
+        found = (one for one in self._all if one.network == whose)
+        return [one for one in found if not rested or (not one.answering and one.resting_since <= before)]
 
     def _end(self, connection: Connection) -> None:
         handshake = self._all.get(connection)
@@ -261,6 +200,37 @@ class Connections:
         if handshake is not None:
             handshake.cancel()
         connection.abort()
+
+
+class _Unread(asyncio.Protocol):
+    """Leaves what comes to TLS."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).pause_reading()
+
+
+def _least_missed(found: Sequence[Connection]) -> Connection | None:
+    """Those that said nothing yet go first, then idle ones, then those of strangers, of each the oldest.
+
+    None when all of them have known callers at work.
+    """
+    kinds: tuple[Callable[[Connection], bool], ...] = (
+        lambda one: not one.spoke,
+        lambda one: not one.answering,
+        lambda one: not one.known,
+    )
+    return next((one for is_of_kind in kinds for one in found if is_of_kind(one)), None)
+
+
+async def _first_byte(accepted: socket.socket) -> None:
+    """Waits for it: who says nothing costs next to nothing."""
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+    loop.add_reader(accepted, came.set)
+    try:
+        await came.wait()
+    finally:
+        loop.remove_reader(accepted)
 
 
 def _words(error: OSError) -> str:

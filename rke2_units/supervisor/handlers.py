@@ -18,10 +18,13 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
 from rke2_units.supervisor import cluster, metrics
 from rke2_units.supervisor.cluster import Cluster
+from rke2_units.supervisor.connection import UNFETCHED
 from rke2_units.supervisor.identity import Caller
+from rke2_units.supervisor.known_passwords import KnownPasswords
 from rke2_units.supervisor.node_request import NodeRequest, check_names, node_request
 from rke2_units.supervisor.refusal import Refusal
 from rke2_units.supervisor.settings import Settings
+from rke2_units.supervisor.slots import Slot
 from rke2_units.supervisor.taken import Taken
 
 _Result = TypeVar("_Result")
@@ -60,8 +63,12 @@ class Handlers:
         self._credentials = settings.credentials
         self._cluster = known
         self._questions = ThreadPoolExecutor(_QUESTIONS, "questions")
-        # One at a time: a password's hash takes 32 MB, and both take the processor.
+        # One at a time: both take the processor, and a password's hash takes 32 MB and so long that nobody
+        # else waits behind it.
         self._cryptography = ThreadPoolExecutor(1, "cryptography")
+        self._hashes = ThreadPoolExecutor(1, "hashes")
+        self._hashing = asyncio.Semaphore(1)
+        self._known_passwords = KnownPasswords()
         # Each is a process of its own.
         self._etcdctl = asyncio.Lock()
         self._asked_taken: asyncio.Future[Taken] | None = None
@@ -84,7 +91,7 @@ class Handlers:
         path = static_file(self._settings.static, question.request.match_info["path"])
         if path is None:
             raise Refusal(404, "there is no such file")
-        return web.FileResponse(path, chunk_size=16 << 10)
+        return web.FileResponse(path, chunk_size=UNFETCHED)
 
     async def config(self, question: Question) -> web.StreamResponse:
         return web.json_response(self._settings.config)
@@ -156,15 +163,24 @@ class Handlers:
         if found is None and caller.node:
             raise _forgotten(node.name)
         if found is None:
-            secret = await self._compute(node_passwords.secret, node.name, node.password)
+            secret = await self._hash(node_passwords.secret, node.name, node.password)
             if await self.ask(self._cluster.keep_node_password, secret):
+                self._known_passwords.add(secret, node.password)
                 return
             found = await self.ask(self._cluster.node_password, node.name)
-        if not await self._compute(node_passwords.is_of, found, node.password):
+        if self._known_passwords.has(found, node.password):
+            return
+        if not await self._hash(node_passwords.is_of, found, node.password):
             raise Refusal(403, _OTHER_PASSWORD, why=f"{node.name}: {_OTHER_PASSWORD}", failed_login=True)
+        self._known_passwords.add(found, node.password)
 
     async def _compute(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._cryptography, function, *arguments)
+
+    async def _hash(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        """What a function gives that computes a password's hash; Refusal 429 when too many are waiting."""
+        async with Slot(self._hashing):
+            return await asyncio.get_running_loop().run_in_executor(self._hashes, function, *arguments)
 
     async def _certificate(
         self, question: Question, name: str, issuer: str, node: NodeRequest | None
@@ -204,7 +220,7 @@ class Handlers:
     def close(self) -> None:
         """Begins to end all threads."""
         self._cluster.close()
-        for executor in (self._questions, self._cryptography):
+        for executor in (self._questions, self._cryptography, self._hashes):
             executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,6 +1,7 @@
 """From a request to its answer: who asks, whether they may, and in which order."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -10,21 +11,22 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.supervisor import identity
 from rke2_units.supervisor.cluster import Cluster
-from rke2_units.supervisor.connections import LARGEST_BODY, LARGEST_HEADER, Connection, Connections
+from rke2_units.supervisor.connection import LARGEST_BODY, LARGEST_HEADER, Connection
+from rke2_units.supervisor.connections import Connections
 from rke2_units.supervisor.endpoints import ENDPOINTS, Access, Endpoint
 from rke2_units.supervisor.handlers import Handlers, Question
 from rke2_units.supervisor.identity import Caller
 from rke2_units.supervisor.metrics import Metrics
 from rke2_units.supervisor.refusal import Refusal, status_object
 from rke2_units.supervisor.settings import Settings
-from rke2_units.supervisor.throttle import Throttle
+from rke2_units.supervisor.slots import Slot
+from rke2_units.supervisor.strangers import Strangers
+from rke2_units.supervisor.throttle import FailedLogins
 
-READS, WRITES = 20, 10
-_WAIT_SECONDS = 10.0
+# Requests at once that are read from files and the apiserver. Those for certificates wait for the processor.
+READS = 20
 _BODY_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
-# Failed logins of one address: so many at once, then one in so many seconds.
-_FAILURES, _FAILURE_SECONDS = 10, 2.0
 # Where a request carries the connection that it came over.
 _CONNECTION = "connection"
 # What the journal shows of a path.
@@ -45,8 +47,9 @@ class Server:
         self._metrics = Metrics()
         self._handlers = Handlers(settings, self._cluster, lambda: self._metrics.text(len(self.connections)))
         self._passwords = identity.password_rows(settings.credentials.text("passwd"))
-        self._failures = Throttle(_FAILURES, _FAILURE_SECONDS)
-        self._slots = {False: asyncio.Semaphore(READS), True: asyncio.Semaphore(WRITES)}
+        self._failures = FailedLogins()
+        self._strangers = Strangers(self._failures, self._held_back)
+        self._reads = asyncio.Semaphore(READS)
         self.application = web.Application(middlewares=[self._speak], client_max_size=LARGEST_BODY)
         for endpoint in ENDPOINTS:
             if endpoint.access is Access.REVIEWED and not settings.has_metrics:
@@ -57,6 +60,7 @@ class Server:
     def close(self) -> None:
         """Begins to end what is under way."""
         self._handlers.close()
+        self._strangers.close()
 
     def _handler(self, endpoint: Endpoint) -> _Handler:
         answer = getattr(self._handlers, endpoint.handler)
@@ -64,8 +68,8 @@ class Server:
         async def handle(request: web.Request) -> web.StreamResponse:
             connection: Connection = request[_CONNECTION]
             caller = await self._caller(request, connection, endpoint.access)
-            question = Question(request, caller, connection.address, await _body(request))
-            async with Slot(self._slots[endpoint.writes]):
+            question = Question(request, caller, connection.address, await _body(request, connection))
+            async with contextlib.nullcontext() if endpoint.writes else Slot(self._reads):
                 response: web.StreamResponse = await answer(question)
             return response
 
@@ -95,9 +99,11 @@ class Server:
         caller = identity.subject(request.get_extra_info("peercert"))
         if caller is None:
             token = identity.bearer(self._authorization(request, address))
-            caller = await self._handlers.ask(self._cluster.holder, token) if token else None
+            if not token:
+                raise _unauthorized("there is no token")
+            caller = await self._strangers.ask(address, self._cluster.holder, token)
         if caller is None:
-            raise _unauthorized("there is no token, or one that kube-apiserver does not know")
+            raise _unauthorized("kube-apiserver does not know the token")
         if not await self._handlers.ask(self._cluster.may_get, caller, request.path):
             raise Refusal(403, f"{caller.name} may not get {request.path}", failed_login=True)
         return caller
@@ -105,7 +111,7 @@ class Server:
     def _authorization(self, request: web.Request, address: str) -> str:
         """The header's value; Refusal without one, and for an address that is held back."""
         # Also with right credentials: otherwise the answers would tell them from wrong ones.
-        if not self._failures.allows(address):
+        if not self._failures.allow(address):
             raise self._held_back(address)
         if hdrs.AUTHORIZATION not in request.headers:
             # A guess it is not: a health check must not lock others out.
@@ -123,7 +129,7 @@ class Server:
                 known = any(given.user == row.user for row in self._passwords)
                 raise _unauthorized(f"wrong password of {given.user}" if known else "unknown user")
             return found
-        secret = await self._handlers.ask(self._cluster.bootstrap_token, given.token_id)
+        secret = await self._strangers.ask(address, self._cluster.bootstrap_token, given.token_id)
         whose: Caller | str = f"there is no bootstrap token {given.token_id}"
         if secret is not None:
             now = datetime.now(UTC)
@@ -178,7 +184,7 @@ class Server:
         address = connection.address
         if refusal.failed_login:
             self._metrics.count_failed_login()
-        if refusal.failed_login and not self._failures.spend(address):
+        if refusal.failed_login and not self._failures.count(address):
             refusal = self._held_back(address)
         elif refusal.failed_login:
             journal.log(
@@ -191,24 +197,7 @@ class Server:
         return _answer(refusal)
 
 
-class Slot:
-    """One of so many requests at once; Refusal 429 when none becomes free in time."""
-
-    def __init__(self, semaphore: asyncio.Semaphore) -> None:
-        self._semaphore = semaphore
-
-    async def __aenter__(self) -> None:
-        try:
-            async with asyncio.timeout(_WAIT_SECONDS):
-                await self._semaphore.acquire()
-        except TimeoutError:
-            raise Refusal(429, "too many requests at once", headers={"Retry-After": "2"}) from None
-
-    async def __aexit__(self, *exception: object) -> None:
-        self._semaphore.release()
-
-
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request, connection: Connection) -> bytes:
     """The whole body, b"" without one."""
     if (request.content_length or 0) > LARGEST_BODY:
         raise Refusal(413, f"the body may hold {LARGEST_BODY} bytes")
@@ -216,7 +205,7 @@ async def _body(request: web.Request) -> bytes:
         return b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            return await request.read()
+            return await connection.body(request)
     except TimeoutError:
         raise Refusal(408, "the body did not come in time") from None
 

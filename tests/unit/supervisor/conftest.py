@@ -139,8 +139,13 @@ class Supervisor:
         finally:
             connection.close()
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
+        """`source`: the address of loopback's network that it comes from."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20, source_address=(source, 0))
+
+    def speak(self, source: str = "127.0.0.1") -> ssl.SSLSocket:
+        """A connection without a certificate, its handshake done."""
+        return self.tls().wrap_socket(self.connect(source), server_hostname="127.0.0.1")
 
     def memory(self) -> int:
         """PSS in bytes."""

@@ -4,7 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,12 +79,12 @@ def test_handshakes_without_a_request_hold_nobody_up(supervisor: Supervisor) -> 
 
 def test_more_connections_than_there_may_be_push_out_the_oldest_silent_one(material: Path, api: Api) -> None:
     with running(material, api, connections=8) as supervisor, ExitStack() as stack:
-        silent = [stack.enter_context(supervisor.connect()) for _ in range(8)]
+        silent = [stack.enter_context(supervisor.connect("127.0.0.66")) for _ in range(8)]
         time.sleep(0.2)
         assert supervisor.ask("/ping").status == 200
         assert ends(silent[0], 2)
         assert not ends(silent[-1], 0.1)
-        assert "127.0.0.1 holds most of all connections" in supervisor.journal
+        assert "127.0.0.66 holds most of all connections, and lost its oldest" in supervisor.journal
 
 
 def test_a_known_caller_at_work_is_not_pushed_out(material: Path, api: Api) -> None:
@@ -190,16 +190,6 @@ def test_headers_that_are_too_large_get_a_status(supervisor: Supervisor) -> None
     headers = {f"A{number}": "a" * 4000 for number in range(5)}
     answer = supervisor.ask("/ping", headers=headers)
     assert (answer.status, answer.json["code"]) == (431, 431)
-
-
-def test_requests_that_do_not_wait_for_answers_are_cut_off(supervisor: Supervisor) -> None:
-    with (
-        unharmed(supervisor),
-        supervisor.tls().wrap_socket(supervisor.connect(), server_hostname="127.0.0.1") as tls,
-    ):
-        with suppress(OSError):
-            tls.sendall(b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
-        assert answer_of(tls).count(b"pong") < 5000
 
 
 def test_a_few_requests_in_a_row_over_one_connection_are_answered(supervisor: Supervisor) -> None:

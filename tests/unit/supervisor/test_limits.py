@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from rke2_units.supervisor import server
+from rke2_units.supervisor import slots
 from rke2_units.supervisor.refusal import Refusal
 
 from .conftest import Supervisor
@@ -39,10 +39,10 @@ def test_who_is_slow_is_cut_off_after_ten_seconds(supervisor: Supervisor) -> Non
 def test_more_requests_than_may_be_at_once_wait_their_turn_and_then_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(slots, "WAIT_SECONDS", 0.1)
 
     async def scenario() -> None:
-        slot = server.Slot(asyncio.Semaphore(1))
+        slot = slots.Slot(asyncio.Semaphore(1))
         async with slot:
             with pytest.raises(Refusal) as refused:
                 async with slot:
@@ -53,7 +53,7 @@ def test_more_requests_than_may_be_at_once_wait_their_turn_and_then_come_again(
             await asyncio.sleep(0.01)
         await waiting
 
-    async def enter(slot: server.Slot) -> None:
+    async def enter(slot: slots.Slot) -> None:
         async with slot:
             pass
 
