@@ -32,7 +32,7 @@ def large(material: Path) -> None:
 
 @pytest.mark.usefixtures("large")
 def test_requests_whose_ends_lie_across_two_records_do_not_pile_up(supervisor: Supervisor) -> None:
-    with unharmed(supervisor), ExitStack() as stack:
+    with ExitStack() as stack, unharmed(supervisor):
         attack = [stack.enter_context(unfetched(supervisor)) for _ in range(60)]
         for tls in attack:
             tls.sendall(b"GET / HTTP/1.1\r\n")
@@ -47,7 +47,7 @@ def test_requests_whose_ends_lie_across_two_records_do_not_pile_up(supervisor: S
 
 @pytest.mark.usefixtures("large")
 def test_many_answers_that_nobody_fetches_weigh_little(supervisor: Supervisor) -> None:
-    with unharmed(supervisor), ExitStack() as stack:
+    with ExitStack() as stack, unharmed(supervisor):
         for _ in range(100):
             tls = stack.enter_context(unfetched(supervisor))
             tls.sendall(PING * 500)
