@@ -9,7 +9,6 @@ from rke2_units.daemon import inputs, judgement, memory
 from rke2_units.daemon.events import StopRequested
 from rke2_units.daemon.inputs import Mended
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import Role
 from rke2_units.programs.file_systems import name_full
 
 # How often, in a pause between two attempts, it is seen whether the configuration has been mended.
@@ -19,12 +18,11 @@ _LOOK = 1.0
 class Attempt:
     """The attempt that begins now, with the configuration as it is now."""
 
-    def __init__(self, role: Role) -> None:
-        self._role = role
+    def __init__(self) -> None:
         self._marks = self._now()
 
     def _now(self) -> inputs.Marks:
-        return inputs.marks(self._role, os.environ)
+        return inputs.marks(os.environ)
 
     def begin_anew_if_mended(self) -> None:
         """Raises Mended when the configuration is no longer that of this attempt."""

@@ -49,7 +49,7 @@ class NodeDaemon:
         self._status = ""
         self._began = time.time()
         self._starting = "starting"
-        self._attempt = Attempt(role)
+        self._attempt = Attempt()
 
     def run(self) -> None:
         """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError).

@@ -1,6 +1,7 @@
 """A configuration that is mended while a start goes by the old one, or rests between two attempts."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import StopRequested
 from rke2_units.daemon.inputs import Mended
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import Role
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def now() -> inputs.Marks:
-    return inputs.marks(Role.SERVER, os.environ)
+    return inputs.marks(os.environ)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,10 @@ def now() -> inputs.Marks:
             ),
             UserError,
         ),
+        # Configuration management writes the same again: in place, or as another file.
+        (lambda config: os.utime(config, (0, 0)), UserError),
+        (lambda config: os.replace(shutil.copy(config, f"{config}.new"), config), UserError),
+        (lambda config: (config.unlink(), os.mkfifo(config)), Mended),
         (lambda config: config.write_text("kube-apiserver-arg: []\n"), Mended),
         (lambda config: config.unlink(), Mended),
         (lambda config: (config.parent / "registries.yaml").write_text("mirrors: {}\n"), Mended),
@@ -54,13 +58,32 @@ def now() -> inputs.Marks:
             ),
             Mended,
         ),
+        (
+            lambda config: (
+                (config.parent / "config.yaml.d").mkdir(),
+                (config.parent / "config.yaml.d/A.YAML").write_text("debug: true\n"),
+            ),
+            Mended,
+        ),
     ],
-    ids=["nothing", "an editor's file", "config.yaml", "removed", "registries.yaml", "token", "drop-in"],
+    ids=[
+        "nothing",
+        "an editor's file",
+        "written again",
+        "replaced by the same",
+        "a pipe",
+        "config.yaml",
+        "removed",
+        "registries.yaml",
+        "token",
+        "drop-in",
+        "drop-in in capitals",
+    ],
 )
 def test_a_start_that_fails_begins_anew_when_its_configuration_was_mended_meanwhile(
     config: Path, change: Callable[[Path], None], raised: type[Exception]
 ) -> None:
-    with pytest.raises(raised), Attempt(Role.SERVER).remembered():
+    with pytest.raises(raised), Attempt().remembered():
         change(config)
         raise UserError("kube-apiserver does not start: xyz")
     count, reason = memory.failed_attempts(now())
@@ -69,14 +92,14 @@ def test_a_start_that_fails_begins_anew_when_its_configuration_was_mended_meanwh
 
 @pytest.mark.parametrize("error", [ConfigurationError("a: unknown"), StopRequested(), Mended()])
 def test_what_is_no_failure_or_is_not_tried_again_is_not_remembered(config: Path, error: Exception) -> None:
-    with pytest.raises(type(error)), Attempt(Role.SERVER).remembered():
+    with pytest.raises(type(error)), Attempt().remembered():
         config.write_text("a: b\n")
         raise error
     assert memory.failed_attempts(now()) == (0, "")
 
 
 def test_what_is_waited_for_may_be_the_mistake(config: Path) -> None:
-    attempt = Attempt(Role.SERVER)
+    attempt = Attempt()
     attempt.begin_anew_if_mended()
     config.write_text("server: https://another.example:9345\n")
     with pytest.raises(Mended):
@@ -93,7 +116,7 @@ def test_the_pause_between_attempts_ends_when_the_configuration_is_mended(config
         if len(rests) == 2:
             config.write_text("kube-apiserver-arg: []\n")
 
-    attempt = Attempt(Role.SERVER)
+    attempt = Attempt()
     assert attempt.pause(rest, said.append) == 6
     assert len(rests) == 2 and max(rests) <= 1.0
     assert said[0].startswith("attempt 6 at ") and said[0].endswith("the last one failed: xyz")
@@ -106,7 +129,7 @@ def test_there_is_no_pause_for_a_configuration_that_has_not_failed(config: Path)
     # systemd may be about to restart the daemon in the moment in which somebody else does.
     config.write_text("kube-apiserver-arg: []\n")
     rests = list[float]()
-    assert Attempt(Role.SERVER).pause(rests.append, lambda text: None) == 1
+    assert Attempt().pause(rests.append, lambda text: None) == 1
     assert rests == []
 
 
