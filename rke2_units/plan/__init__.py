@@ -115,6 +115,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         wanted=wanted,
         programs=node_programs,
         helm=own_helm.path,
+        pullers_hidden=registries.hidden(config),
         listen=supervisor_settings.listen(config),
         containerd_arguments=containerd.arguments(config, facts, release),
         kubelet_arguments=kubelet.arguments(config, facts, release),

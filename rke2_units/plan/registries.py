@@ -50,6 +50,14 @@ def files(config: Config, release: Release) -> list[File]:
     return [*hosts, File(paths.program_registries, resolved, 0o600, secret=True)]
 
 
+def hidden(config: Config) -> tuple[str, ...]:
+    """What those who pull are not to see: the server's files, unless registries.yaml names one of them."""
+    server = Paths(derived.data_directory(config)).server
+    settings = [host.tls for host in config.registries.configs.values() if host.tls]
+    named = [path for tls in settings for path in (tls.ca_file, tls.cert_file, tls.key_file)]
+    return () if any(path.startswith(f"{server}/") for path in named) else (server,)
+
+
 def directories(config: Config) -> tuple[Directory, ...]:
     """The folders of the hosts.toml files."""
     return tuple(Directory(folder, 0o700) for folder in _folders(config).values())

@@ -48,6 +48,7 @@ def files(
     wanted: Container[str],
     programs: Programs,
     helm: str,
+    pullers_hidden: Sequence[str],
     listen: str,
     containerd_arguments: Sequence[str],
     kubelet_arguments: Sequence[str],
@@ -55,9 +56,9 @@ def files(
 ) -> list[File]:
     """All units and drop-ins but the role's own, which the package ships.
 
-    Of units that not every node has, those that are `wanted`. `helm` is the path of the applier's, `listen`
-    the supervisor's address. `others` are the plan's other files: those that name a unit in `restarts` are
-    part of its digest.
+    Of units that not every node has, those that are `wanted`. `helm` is the path of the applier's,
+    `pullers_hidden` what those who pull images do not get to see, `listen` the supervisor's address.
+    `others` are the plan's other files: those that name a unit in `restarts` are part of its digest.
     """
     supervisor_files = supervisor_settings.credentials(paths, facts)
     api_proxy_files = api_proxy.credentials(paths)
@@ -85,7 +86,9 @@ def files(
         "api_proxy_config": systemd_options.quote(paths.api_proxy_config),
         "api_proxy_credentials": sorted(api_proxy_files.items()),
         "api_proxy_runtime": names.API_PROXY_WORK.removeprefix("/run/"),
-        "data_directory": paths.data,
+        # Those that an administrator may have laid on another disk, by a link, are named themselves.
+        "data_folders": [paths.data, f"-{paths.agent}", f"-{paths.content}"],
+        "pullers_hidden": pullers_hidden,
         "state_directory": names.STATE_DIRECTORY,
         "shared_runtime_directory": names.RUNTIME_DIRECTORY.removeprefix("/run/"),
         "manifests": paths.manifests,

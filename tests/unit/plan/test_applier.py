@@ -161,6 +161,7 @@ def rendered(facts: NodeFacts = MACHINE, wanted: tuple[str, ...] = BOTH) -> dict
         wanted=wanted,
         programs=programs.programs(server({}), facts, NEW),
         helm="/usr/bin/helm",
+        pullers_hidden=(),
         listen="9345",
         containerd_arguments=[],
         kubelet_arguments=[],

@@ -1,0 +1,58 @@
+"""The sandbox of the one-shot units: what the configuration names is within reach, wherever it is."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from rke2_units import names
+from rke2_units.config.load import make_config
+from rke2_units.config.registries import Host, Registries, Tls
+from rke2_units.model import Plan
+from rke2_units.names import Paths, Role
+from rke2_units.plan import make_plan, registries
+from rke2_units.release.table import DEFAULT, release
+from tests.unit.plan.cases import MACHINE
+
+PULLERS = (names.CONTENT_UNIT, names.ETCDCTL_UNIT, names.HELM_UNIT, names.IMAGES_UNIT)
+STATIC_PODS = "rke2-static-pod@.service"
+
+
+@cache
+def plan(data: str) -> Plan:
+    config = make_config(Role.SERVER, {"data-dir": data})
+    return make_plan(Role.SERVER, config, MACHINE, release(DEFAULT))
+
+
+def lines_of(unit: str, option: str, data: str = "/var/lib/rancher/rke2") -> list[str]:
+    content = plan(data).file(f"{names.UNIT_DIRECTORY}/{unit}").content
+    return [line.partition("=")[2] for line in content.splitlines() if line.startswith(f"{option}=")]
+
+
+@pytest.mark.parametrize("unit", [*PULLERS, STATIC_PODS])
+@pytest.mark.parametrize("data", ["/var/lib/rancher/rke2", "/home/rke2"])
+def test_folders_that_are_links_to_another_disk_can_be_written_to(unit: str, data: str) -> None:
+    writes = lines_of(unit, "ReadWritePaths", data)
+    state = [names.STATE_DIRECTORY] if unit == names.IMAGES_UNIT else []
+    assert writes == [*state, data, f"-{data}/agent", f"-{data}/data"]
+
+
+@pytest.mark.parametrize("unit", PULLERS)
+def test_those_who_pull_do_not_see_the_servers_files(unit: str) -> None:
+    assert lines_of(unit, "InaccessiblePaths") == [f"-{Paths().server}"]
+
+
+@pytest.mark.parametrize(
+    ("tls", "is_hidden"),
+    [
+        (Tls(ca_file="/root/ca.pem"), True),
+        (Tls(cert_file="/home/a/crt.pem", key_file="/home/a/key.pem"), True),
+        (Tls(ca_file="/data/server/ca.pem"), False),
+        (Tls(cert_file="/etc/crt.pem", key_file="/data/server/key.pem"), False),
+        (Tls(ca_file="/data/server-ca.pem"), True),
+    ],
+)
+def test_what_registries_yaml_names_is_not_hidden(tls: Tls, is_hidden: bool) -> None:
+    found = Registries({}, {"registry.example": Host(None, tls)})
+    config = replace(make_config(Role.SERVER, {"data-dir": "/data"}), registries=found)
+    assert registries.hidden(config) == (("/data/server",) if is_hidden else ())
