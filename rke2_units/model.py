@@ -62,6 +62,8 @@ class NodeFacts:
     foreign_addresses: tuple[str, ...] = ()
     # The networks that the machine is connected to, without those of network plugins: (interface, range).
     networks: tuple[tuple[str, str], ...] = ()
+    # Where `agent` and `data` of the data directory are, those that are links to another disk, say.
+    linked_folders: tuple[str, ...] = ()
     # What `disable` can name in server/manifests; None: not known.
     manifests: frozenset[str] | None = None
     # node-label and node-taint as they were when this node registered, by their names; {}: not known.

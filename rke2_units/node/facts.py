@@ -10,7 +10,9 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
+from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.derived import data_directory, foreign_containerd, server_roles, uses_host_content
 from rke2_units.config.settings import SETTINGS
@@ -108,6 +110,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         networks=network.connected(
             files.read_text("/proc/net/route") or "", files.read_text("/proc/net/ipv6_route") or ""
         ),
+        linked_folders=linked_folders(paths),
         manifests=manifests(paths.manifests) if config.items("disable") else None,
         registered=registered(paths),
     )
@@ -158,6 +161,16 @@ def is_own_address(text: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def linked_folders(paths: Paths) -> tuple[str, ...]:
+    """Where links in the place of folders that our programs write to lead; not to what no unit can name."""
+    found = []
+    for path in (paths.agent, paths.content):
+        with suppress(ValueError):
+            if os.path.islink(path):
+                found.append(grammar.data_directory(os.path.realpath(path)))
+    return tuple(found)
 
 
 def manifests(folder: str) -> frozenset[str] | None:

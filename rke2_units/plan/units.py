@@ -86,8 +86,8 @@ def files(
         "api_proxy_config": systemd_options.quote(paths.api_proxy_config),
         "api_proxy_credentials": sorted(api_proxy_files.items()),
         "api_proxy_runtime": names.API_PROXY_WORK.removeprefix("/run/"),
-        # Those that an administrator may have laid on another disk, by a link, are named themselves.
-        "data_folders": [paths.data, f"-{paths.agent}", f"-{paths.content}"],
+        # systemd drops a folder below another one of the list before it looks whether it is a link.
+        "data_folders": [paths.data, *facts.linked_folders],
         "pullers_hidden": pullers_hidden,
         "state_directory": names.STATE_DIRECTORY,
         "shared_runtime_directory": names.RUNTIME_DIRECTORY.removeprefix("/run/"),

@@ -306,6 +306,19 @@ def test_a_cluster_is_there_where_etcd_has_data_or_others_are_joined(tmp_path: P
     assert facts.in_cluster(alone, paths)
 
 
+def test_where_links_in_the_data_directory_lead_is_a_fact(tmp_path: Path) -> None:
+    paths = Paths(os.fspath(tmp_path / "data"))
+    for folder in (paths.data, paths.content, tmp_path / "disk" / "agent", tmp_path / "a disk"):
+        os.makedirs(folder)
+    assert facts.linked_folders(paths) == ()
+    os.symlink("../disk/agent", paths.agent)
+    assert facts.linked_folders(paths) == (f"{tmp_path}/disk/agent",)
+    os.rmdir(paths.content)
+    # What a unit cannot name.
+    os.symlink(tmp_path / "a disk", paths.content)
+    assert facts.linked_folders(paths) == (f"{tmp_path}/disk/agent",)
+
+
 def test_who_may_not_look_for_etcds_data_takes_it_to_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,23 +18,27 @@ PULLERS = (names.CONTENT_UNIT, names.ETCDCTL_UNIT, names.HELM_UNIT, names.IMAGES
 STATIC_PODS = "rke2-static-pod@.service"
 
 
+LINKED = replace(MACHINE, linked_folders=("/srv/agent",))
+
+
 @cache
-def plan(data: str) -> Plan:
-    config = make_config(Role.SERVER, {"data-dir": data})
-    return make_plan(Role.SERVER, config, MACHINE, release(DEFAULT))
+def plan(is_linked: bool) -> Plan:
+    return make_plan(
+        Role.SERVER, make_config(Role.SERVER, {}), LINKED if is_linked else MACHINE, release(DEFAULT)
+    )
 
 
-def lines_of(unit: str, option: str, data: str = "/var/lib/rancher/rke2") -> list[str]:
-    content = plan(data).file(f"{names.UNIT_DIRECTORY}/{unit}").content
+def lines_of(unit: str, option: str, *, is_linked: bool = False) -> list[str]:
+    content = plan(is_linked).file(f"{names.UNIT_DIRECTORY}/{unit}").content
     return [line.partition("=")[2] for line in content.splitlines() if line.startswith(f"{option}=")]
 
 
 @pytest.mark.parametrize("unit", [*PULLERS, STATIC_PODS])
-@pytest.mark.parametrize("data", ["/var/lib/rancher/rke2", "/home/rke2"])
-def test_folders_that_are_links_to_another_disk_can_be_written_to(unit: str, data: str) -> None:
-    writes = lines_of(unit, "ReadWritePaths", data)
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_the_data_is_written_to_wherever_links_in_it_lead(unit: str, is_linked: bool) -> None:
+    writes = lines_of(unit, "ReadWritePaths", is_linked=is_linked)
     state = [names.STATE_DIRECTORY] if unit == names.IMAGES_UNIT else []
-    assert writes == [*state, data, f"-{data}/agent", f"-{data}/data"]
+    assert writes == [*state, Paths().data, *(["/srv/agent"] if is_linked else [])]
 
 
 @pytest.mark.parametrize("unit", PULLERS)
