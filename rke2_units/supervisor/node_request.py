@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rke2_units.supervisor.identity import Caller
 from rke2_units.supervisor.refusal import Refusal
+from rke2_units.supervisor.taken import is_address
 
 NAME_HEADER = "rke2-Node-Name"
 PASSWORD_HEADER = "rke2-Node-Password"
@@ -37,7 +38,7 @@ def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
     name = headers.get(NAME_HEADER, "")
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise Refusal(400, f"the header {NAME_HEADER} must hold the node's name, a lower-case DNS name")
-    if _is_address(name):
+    if is_address(name):
         # Its certificate would name it as one.
         _check_address(name)
     if _API_NAMES.fullmatch(name):
@@ -77,20 +78,12 @@ def check_names(node: NodeRequest, servers: frozenset[str], nodes: Mapping[str, 
 def _addresses(text: str) -> tuple[str, ...]:
     found = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        if not _is_address(part):
+        if not is_address(part):
             raise Refusal(400, f"the header {IP_HEADER} must hold addresses")
         found.append(_check_address(part))
     if len(found) > _MOST_ADDRESSES:
         raise Refusal(400, f"the header {IP_HEADER} holds more than {_MOST_ADDRESSES} addresses")
     return tuple(dict.fromkeys(found))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_address(text: str) -> str:

@@ -34,7 +34,7 @@ def taken(api_servers: Iterable[str], nodes: Iterable[Mapping[str, Any]]) -> Tak
             servers |= {metadata["name"], *_addresses(node), *_annotated(metadata)}
             continue
         for address in _addresses(node):
-            if _is_address(address):
+            if is_address(address):
                 others.setdefault(address, set()).add(metadata["name"])
     return Taken(frozenset(servers), {address: frozenset(found) for address, found in others.items()})
 
@@ -51,7 +51,8 @@ def _annotated(metadata: Mapping[str, Any]) -> Iterator[str]:
         yield from (_canonical(part.strip()) for part in annotations.get(name, "").split(",") if part)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, in whatever spelling."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -60,4 +61,4 @@ def _is_address(text: str) -> bool:
 
 
 def _canonical(text: str) -> str:
-    return str(ipaddress.ip_address(text)) if _is_address(text) else text.lower()
+    return str(ipaddress.ip_address(text)) if is_address(text) else text.lower()

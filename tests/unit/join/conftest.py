@@ -11,6 +11,8 @@ from rke2_units.join import agent
 from rke2_units.join.agent import Agent
 from rke2_units.names import Paths, Role
 from tests.unit.join.supervisor import Supervisor, now, request, running
+from tests.unit.kubernetes_api import served
+from tests.unit.supervisor import conftest as supervisors
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,20 @@ def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
 def supervisor(server_request: Request) -> Iterator[Supervisor]:
     with running(Supervisor(server_request)) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("supervisor")
+    supervisors.make_credentials(directory)
+    return directory
+
+
+@pytest.fixture
+def real(material: Path) -> Iterator[supervisors.Supervisor]:
+    """The supervisor itself, before an apiserver of the tests."""
+    with served() as apiserver, supervisors.running(material, supervisors.Api(apiserver)) as started:
+        yield started
 
 
 @pytest.fixture

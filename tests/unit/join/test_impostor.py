@@ -25,25 +25,11 @@ from rke2_units.join.server import Server
 from rke2_units.names import Paths, Role
 from rke2_units.programs import etcd_join
 from tests.unit.join.supervisor import now
-from tests.unit.kubernetes_api import served
 from tests.unit.supervisor import conftest as supervisors
 
 # A server that is not up: the address that the impostor has taken over.
 SERVER = "192.0.2.6"
 URL = f"https://{SERVER}:9345"
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("supervisor")
-    supervisors.make_credentials(directory)
-    return directory
-
-
-@pytest.fixture
-def real(material: Path) -> Iterator[supervisors.Supervisor]:
-    with served() as apiserver, supervisors.running(material, supervisors.Api(apiserver)) as started:
-        yield started
 
 
 @dataclass

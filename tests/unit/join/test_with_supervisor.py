@@ -1,6 +1,5 @@
 """Both ends together: nodes that join through the supervisor itself."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,21 +16,7 @@ from rke2_units.join.http import Refused, Unreachable
 from rke2_units.join.server import Server
 from rke2_units.names import Paths, Role
 from tests.unit.join.supervisor import now
-from tests.unit.kubernetes_api import served
 from tests.unit.supervisor import conftest as supervisors
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("supervisor")
-    supervisors.make_credentials(directory)
-    return directory
-
-
-@pytest.fixture
-def real(material: Path) -> Iterator[supervisors.Supervisor]:
-    with served() as apiserver, supervisors.running(material, supervisors.Api(apiserver)) as started:
-        yield started
 
 
 def url(real: supervisors.Supervisor) -> str:
