@@ -32,6 +32,11 @@ def now() -> inputs.Marks:
     return inputs.marks(os.environ)
 
 
+def make_a_pipe(config: Path) -> None:
+    config.unlink()
+    os.mkfifo(config)
+
+
 @pytest.mark.parametrize(
     ("change", "raised"),
     [
@@ -46,7 +51,7 @@ def now() -> inputs.Marks:
         # Configuration management writes the same again: in place, or as another file.
         (lambda config: os.utime(config, (0, 0)), UserError),
         (lambda config: os.replace(shutil.copy(config, f"{config}.new"), config), UserError),
-        (lambda config: (config.unlink(), os.mkfifo(config)), Mended),
+        (make_a_pipe, Mended),
         (lambda config: config.write_text("kube-apiserver-arg: []\n"), Mended),
         (lambda config: config.unlink(), Mended),
         (lambda config: (config.parent / "registries.yaml").write_text("mirrors: {}\n"), Mended),
