@@ -16,7 +16,6 @@ A mirror's endpoints are in the order to try; the empty url is the image's own r
 import os
 import posixpath
 import re
-from functools import partial
 
 from rke2_units.programs import json_table
 from rke2_units.programs.json_table import Table
@@ -85,7 +84,7 @@ class _Mirror:
     def repository(self, repository: str) -> str:
         """The path of a repository behind this endpoint: what the first rewrite that acts makes of it."""
         for pattern, replacement in self.rewrites:
-            rewritten = pattern.sub(partial(_expand, replacement), repository)
+            rewritten = _replaced(pattern, replacement, repository)
             if rewritten != repository:
                 return rewritten
         return repository
@@ -149,6 +148,18 @@ def default_url(registry: str) -> str:
     host, separator, port = registry.rpartition(":")
     plain = separator and host in _LOOPBACK and port.isdigit() and port != "443"
     return f"{'http' if plain else 'https'}://{registry}{_API}"
+
+
+def _replaced(pattern: re.Pattern[str], template: str, text: str) -> str:
+    """As Go's ReplaceAllString: no empty match right behind another one, as Python's sub() has it."""
+    parts, end, position = [], 0, 0
+    while position <= len(text) and (match := pattern.search(text, position)):
+        parts.append(text[end : match.start()])
+        if match.end() > end or match.start() == 0:
+            parts.append(_expand(template, match))
+        end = match.end()
+        position = max(end, position + 1)
+    return "".join(parts) + text[end:]
 
 
 def _expand(template: str, match: re.Match[str]) -> str:

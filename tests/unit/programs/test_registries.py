@@ -124,6 +124,10 @@ def test_an_endpoint_that_skopeo_cannot_ask_says_so(tmp_path: Path, url: str, pr
         ([["^rancher/(.*)", "mirror/$7"]], "mirror"),
         ([["^other/", "no"], ["^rancher/", "yes/"], ["^yes/", "both/"]], "yes/x"),
         ([["^other/(.*)", "no/$1"]], "rancher/x"),
+        # Go replaces no empty match right behind another one.
+        ([["(.*)", "mirror/$1"]], "mirror/rancher/x"),
+        ([["x*$", "y"]], "rancher/y"),
+        ([["|r", "-"]], "-r-a-n-c-h-e-r-/-x-"),
     ],
 )
 def test_the_first_rewrite_that_acts_changes_the_repository(
