@@ -68,7 +68,8 @@ def deletions(dump: str, lives: Callable[[str], bool]) -> str:
     A rule is ours by its chain, by where it leads, or by what its whole comment is: words in the comments,
     interfaces and chains' names of others are theirs.
     """
-    lines = dump.splitlines()
+    # A comment may hold what splitlines() takes for the end of a line.
+    lines = dump.split("\n")
     rules_there = {line: _rule(line) for line in lines if line.startswith("-A ")}
     containers = {rule.container for rule in rules_there.values()} - {""}
     gone = {container for container in containers if not lives(container)}

@@ -10,11 +10,14 @@ from rke2_units.doors.run import run
 from rke2_units.errors import UserError
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+_FIELD = re.compile(r"[^ \t]+")
 
 
 def mount_points(mountinfo: str) -> list[str]:
     """The mount points in the order in which they were mounted."""
-    return [_unescape(line.split()[4]) for line in mountinfo.splitlines() if len(line.split()) > 4]
+    # Of all white space the kernel escapes only what it separates with: split() would find more in a path.
+    lines = [line.split(" ") for line in mountinfo.split("\n")]
+    return [_unescape(fields[4]) for fields in lines if len(fields) > 4]
 
 
 def below(points: Collection[str], prefixes: Collection[str]) -> list[str]:
@@ -28,7 +31,7 @@ def _unescape(text: str) -> str:
 
 
 def read_mount_points() -> list[str]:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return mount_points(file.read())
 
 
@@ -47,7 +50,7 @@ def of_administrator() -> set[str]:
 
 
 def _fstab(text: str) -> list[str]:
-    lines = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    lines = [_FIELD.findall(line) for line in text.split("\n") if not line.lstrip().startswith("#")]
     return [_unescape(fields[1]) for fields in lines if len(fields) > 1 and fields[1].startswith("/")]
 
 

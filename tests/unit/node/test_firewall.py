@@ -208,6 +208,13 @@ def test_every_chain_is_free_when_it_is_deleted_and_none_of_ours_is_left() -> No
     assert {line for line in dump.splitlines() if FOREIGN in line} <= left
 
 
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_comment_may_hold_what_others_take_for_the_end_of_a_line(odd: str) -> None:
+    rule = f'INPUT -m comment --comment "a{odd}b" -j KUBE-FIREWALL'
+    dump = f"*filter\n:KUBE-FIREWALL - [0:0]\n-A {rule}\nCOMMIT\n"
+    assert f"-D {rule}\n" in deletions(dump, lambda _: False)
+
+
 def test_of_nftables_the_tables_of_kubernetes_go_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[list[str]] = []
 

@@ -23,6 +23,12 @@ def test_mount_points_are_read_with_their_escapes() -> None:
     assert points[5] == "/var/lib/kubelet/pods/uid/volumes/kubernetes.io~projected/t/with space"
 
 
+@pytest.mark.parametrize("odd", ["\xa0", "\u2003", "\u2028", "\x85", "\x0c", "\x1c", "\r"])
+def test_of_white_space_the_kernel_escapes_what_separates_and_nothing_else(odd: str) -> None:
+    path = f"/run/k3s/a{odd}b{odd}c{odd}d{odd}/etc"
+    assert mount_points(f"36 35 98:0 / {path} rw - tmpfs tmpfs rw\n") == [path]
+
+
 def test_those_below_are_found_deepest_first() -> None:
     points = mount_points(MOUNTINFO)
     assert below(points, ("/run/k3s/", "/var/lib/kubelet/pods/")) == [points[5], points[4], points[2]]
