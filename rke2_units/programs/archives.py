@@ -28,6 +28,8 @@ _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _FULL = re.compile(r"[^-\s][^\s]*[/:@][^\s]*")
 # An index of an index, as for images of several architectures, and no end of them.
 _DEEPEST = 3
+# What reading a damaged archive raises.
+_DAMAGE = (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError)
 
 
 class SavedImage:
@@ -213,5 +215,5 @@ def damage_named(path: str) -> Iterator[None]:
     """Turns what a damaged archive causes into one line that names it."""
     try:
         yield
-    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path} is damaged: {error}", hint="fetch it again") from None

@@ -56,7 +56,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
     pending = [(path, images) for path, images in wanted if not memory.are_stored(images, store.images)]
     pending.sort(key=lambda item: _rank(settings, [name for image in item[1] for name in image.names]))
     store.outdated = {name for _, images in pending for image in images for name in image.names}
-    wanted_by_lists = _listed(settings)
+    wanted_by_lists = _listed(settings, failures)
     store.settle(pending=store.outdated | {name for name in wanted_by_lists if name not in store.images})
     for number, (path, images) in enumerate(pending, 1):
         archived = {name for image in images for name in image.names}
@@ -275,12 +275,21 @@ def _import(settings: Settings, path: str, place: str) -> None:
             )
 
 
-def _listed(settings: Settings) -> dict[str, list[str]]:
-    """The images (normalised names) of the lists, each with the lists that name it."""
+def _listed(settings: Settings, failures: list[str]) -> dict[str, list[str]]:
+    """The images (normalised names) of the lists, each with the lists that name it.
+
+    A list that cannot be read is said, and put into `failures`.
+    """
     found: dict[str, list[str]] = {}
     for path in archive_files.lists(settings.image_archives):
         with open(path, encoding="utf-8", errors="replace") as file:
-            images = [image for line in file if (image := listed(line))]
+            lines = file.readlines()
+        # Windows writes two bytes to a character.
+        if any("\0" in line for line in lines):
+            failures.append(path)
+            console.say(f"{path} is not UTF-8 text, which a list of images has to be", console.ERROR)
+            continue
+        images = [image for line in lines if (image := listed(line))]
         for image in images:
             if not _is_content(settings, Wanted("", image)):
                 found.setdefault(normalise(image), []).append(path)

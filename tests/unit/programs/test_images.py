@@ -1,8 +1,10 @@
 """rke2-images and the gate on one image, with a ctr that keeps its images in a directory."""
 
 import gzip
+import io
 import json
 import os
+import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -255,6 +257,21 @@ def test_a_damaged_archive_is_named_and_the_others_imported(
     assert present() == [ETCD]
 
 
+def test_an_archive_that_nests_without_end_is_damaged_as_any_other(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "agent/images/a.tar"
+    with tarfile.open(damaged, "w") as archive:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = 100_000
+        archive.addfile(member, io.BytesIO(b"[" * member.size))
+    add(tmp_path, "b.tar", ETCD)
+    with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
+        images.program(settings, [])
+    assert f"<3>{damaged} is damaged" in capsys.readouterr().err
+    assert present() == [ETCD]
+
+
 def test_a_link_that_leads_nowhere_is_named_and_the_others_imported(
     tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -358,6 +375,24 @@ def test_byte_order_marks_and_notes_are_no_part_of_a_name(
     registry.images.add(OTHER)
     images.program(settings, [])
     assert registry.asked == [OTHER]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_list_that_is_no_utf_8_is_named_and_the_others_pulled(
+    tmp_path: Path,
+    settings: Settings,
+    registry: Registry,
+    capsys: pytest.CaptureFixture[str],
+    encoding: str,
+) -> None:
+    damaged = tmp_path / "agent/images/a.txt"
+    damaged.write_bytes(f"{ETCD}\r\n".encode(encoding))
+    (tmp_path / "agent/images/b.txt").write_text(OTHER)
+    registry.images.add(OTHER)
+    with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
+        images.program(settings, [])
+    assert registry.asked == [OTHER]
+    assert f"<3>{damaged} is not UTF-8 text" in capsys.readouterr().err
 
 
 def test_what_a_static_pod_waits_for_is_pulled_before_the_rest_of_a_list(
