@@ -193,9 +193,12 @@ def network(text: str) -> Network:
     if not _match(r"[0-9A-Fa-f.:]+/[0-9]{1,3}", text):
         raise ValueError("an address range such as 10.42.0.0/16")
     try:
-        return ipaddress.ip_network(text, strict=False)
+        found = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError("an address range such as 10.42.0.0/16") from None
+    if isinstance(found, ipaddress.IPv6Network) and found[0].ipv4_mapped is not None:
+        raise ValueError("an address range, an IPv4 one without ::ffff: in front")
+    return found
 
 
 def port(text: str) -> int:

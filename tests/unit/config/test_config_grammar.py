@@ -86,7 +86,10 @@ BAD: list[tuple[Callable[[str], object], list[str]]] = [
     (grammar.octal, ["", "8", "0x1", "07777", "-1", "0" * 50]),
     (grammar.duration, ["", "10", "-5m", "5 m", "m", "2h30", "٣s"]),
     (grammar.address, ["", "10.0.0", "10.0.0.0/8", "fe80::1%eth0", "localhost", "010.0.0.1"]),
-    (grammar.network, ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "fd00::/129", "a/8"]),
+    (
+        grammar.network,
+        ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "fd00::/129", "a/8", "::ffff:10.0.0.0/112"],
+    ),
     (grammar.port_range, ["", "80", "90-80", "0-10", "1-70000", "1-2-3", "a-b"]),
     (
         grammar.containerd_socket,
