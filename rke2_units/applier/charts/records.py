@@ -128,13 +128,14 @@ def _object_at(
 ) -> tuple[int, dict[str, Any], int]:
     """Where the object of this key begins in the release's JSON, what it is, and where it ends."""
     if found := key.search(release, 0, _HEAD):
-        text = release[found.end() : found.end() + _HEAD].decode(errors="ignore")
+        # Byte for byte: what is no UTF-8 must not move the end.
+        text = release[found.end() : found.end() + _HEAD].decode(errors="surrogateescape")
         try:
             value, length = json.JSONDecoder().raw_decode(text)
         except (ValueError, RecursionError):
             pass
         else:
-            return found.end(), value, found.end() + len(text[:length].encode())
+            return found.end(), value, found.end() + len(text[:length].encode(errors="surrogateescape"))
     raise _no_record(obj)
 
 

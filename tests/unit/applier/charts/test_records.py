@@ -72,6 +72,15 @@ def test_a_repaired_record_says_failed_in_its_label_and_inside(kind: str) -> Non
     assert {**again, "info": {}} == {**RELEASE, "info": {}}
 
 
+def test_a_repair_leaves_everything_else_of_a_record_as_it_is() -> None:
+    packed = base64.b64encode(
+        gzip.compress(b'{"info":{"description":"\xff\xc3\xa9"},"chart":{"metadata":{}},"z":"\xff"}')
+    )
+    obj = record_object(RELEASE, "ConfigMap") | {"data": {"release": packed.decode()}}
+    written = gzip.decompress(base64.b64decode(failed(obj)["data"]["release"]))
+    assert written.endswith(b'"status": "failed"},"chart":{"metadata":{}},"z":"\xff"}')
+
+
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
 def test_a_record_tells_version_time_and_way_of_its_deployment(kind: str) -> None:
     found = deployed(record_object(RELEASE, kind))
