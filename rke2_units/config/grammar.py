@@ -422,11 +422,14 @@ def variable(text: str) -> tuple[str, str]:
 
 
 def argument(text: str) -> tuple[str, str]:
-    """Name and value of an extra argument: without leading dashes, with the name's final `+` or `-`."""
+    """Name and value of an extra argument: without leading dashes, with the name's final `+` or `-`.
+
+    A `_` in the name is a dash, as the components of Kubernetes read it.
+    """
     name, equals, value = text.partition("=")
     if not _match(_ARGUMENT_NAME, name):
         raise ValueError("key=value, as in max-pods=200")
-    return name.lstrip("-"), value if equals else "true"
+    return name.lstrip("-").replace("_", "-"), value if equals else "true"
 
 
 def qualified_name(text: str) -> str:

@@ -29,6 +29,9 @@ VALUES = st.text("xyz01,=-+ ", max_size=5)
         ({"a": "1"}, ["a+=2", "a=3"], ["--a=1", "--a=2", "--a=3"]),
         ({"a": "1"}, ["a=x=y"], ["--a=x=y"]),
         ({}, ["profiling"], ["--profiling=true"]),
+        # The components of Kubernetes take both spellings for one flag.
+        ({"a-b": "1"}, ["a_b=2"], ["--a-b=2"]),
+        ({"a-b": "1"}, ["--a_b+=x_y"], ["--a-b=1", "--a-b=x_y"]),
         ({"b": "1"}, ["c=1", "a=1"], ["--a=1", "--b=1", "--c=1"]),
         ({"bind-address": "0.0.0.0"}, ["bind-address=::"], ["--bind-address=::"]),
     ],
