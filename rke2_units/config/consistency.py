@@ -50,12 +50,14 @@ def _networks(config: Config) -> None:
 def _addresses(config: Config) -> None:
     for name in ("node-ip", "node-external-ip"):
         derived.one_of_each(config, name, [grammar.address(item) for item in config.items(name)])
-    for index, item in enumerate(config.items("node-ip")):
-        found = grammar.address(item)
-        if found.is_unspecified or found.is_loopback or found.is_multicast or found.is_link_local:
-            raise config.error(
-                "node-ip", f"must be an address that other machines reach, got {item!r}", index=index
-            )
+    # kube-apiserver's goes into the Endpoints of the service kubernetes, which take no others either.
+    for name in ("node-ip", "advertise-address"):
+        for index, item in enumerate(config.items(name)):
+            found = grammar.address(item)
+            if found.is_unspecified or found.is_loopback or found.is_multicast or found.is_link_local:
+                raise config.error(
+                    name, f"must be an address that other machines reach, got {item!r}", index=index
+                )
 
 
 def _cloud_provider(config: Config) -> None:

@@ -93,7 +93,8 @@ def test_ranges_and_addresses_of_services(
             "node-ip must be one address, or one IPv4 and one IPv6 address",
         ),
         *(
-            ({"node-ip": text}, f"node-ip must be an address that other machines reach, got {text!r}")
+            ({name: text}, f"{name} must be an address that other machines reach, got {text!r}")
+            for name in ("node-ip", "advertise-address")
             for text in ("127.0.0.1", "fe80::1", "169.254.10.1", "::", "224.0.0.1")
         ),
         *(
