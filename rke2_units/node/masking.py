@@ -12,7 +12,7 @@ _KEY = re.compile(
         | (?<! [a-z] ) (?: pass | pwd )
         | (?: access | account | api | encryption | private | secret | shared | signing ) [-_.]? key
           (?: [-_.]? id )?
-    ) s? ) (?P<quote> ["']? ) [ \t]* [:=] [ \t]*
+    ) s? (?: [-_.]? (?: [0-9]+ | value | hash | pem | base64 ) )? ) (?P<quote> ["']? ) [ \t]* [:=] [ \t]*
     """
 )
 # systemd's, whose values are names and paths.
@@ -28,13 +28,18 @@ _OPENED = re.compile(r"""(?:^|(?<=[\s\[({,:=]))(["'])""")
 _AFTER = re.compile(r"[,;)}\]]|\s*(?:#|\\?$)")
 _MAPPING = re.compile(r"""\s*(?:- )?(?:"[^"]*"|'[^']*'|[\w./-]+)\s*:(?:\s|$)""")
 # A static pod's environment: but for the hash of the mounted files, anything in it may be a secret.
-_ENVIRONMENT = re.compile(r'(- name: (?!"FILE_HASH").*\n +value: ).*')
+# A value may go on in lines further to the right.
+_ENVIRONMENT = re.compile(
+    r'(- name: (?!"FILE_HASH").*\n( +)value: ).*(?:(?:\n[ \t]*)*?\n\2 +\S.*)*',
+)
 # Known by themselves: users in addresses up to the last @, HTTP's credentials, tokens, private keys. TOML's
 # texts of several lines are rare enough to be masked whatever they are.
 _BY_THEMSELVES = (
-    (re.compile(r"(?i)([a-z][a-z0-9+.-]*://)\S+@"), rf"\1{_MASK}@"),
+    (re.compile(r"(?i)([a-z][a-z0-9+.-]{0,20}://)\S+@"), rf"\1{_MASK}@"),
     (re.compile(r"""(?i)(authorization["']?,?[ \t]+)(?:basic|bearer)\b.*"""), rf"\1{_MASK}"),
     (re.compile(r"K10[0-9a-f]*::\S+"), _MASK),
+    # A JSON Web Token: its header is {" in base64.
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), _MASK),
     (re.compile(r"(?s)(=[ \t]*)(\"{3}|'{3}).*?(\2|\Z)"), rf"\1{_MASK}"),
     (re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)"), rf"\1{_MASK}\2"),
 )
