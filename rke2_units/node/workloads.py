@@ -111,10 +111,12 @@ def workload(obj: Object) -> Workload | None:
     annotations = metadata.get("annotations") or {}
     if not annotations.get(_RELEASE_NAME):
         return None
-    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    conditions = _conditions(status)
     kind = obj["kind"]
     wanted, ready, is_done = _COUNTS[kind](spec, status)
-    observed = kind == "Job" or status.get("observedGeneration", 0) >= metadata.get("generation", 0)
+    observed = kind == "Job" or _number(status.get("observedGeneration")) >= _number(
+        metadata.get("generation")
+    )
     complaint = _complaint(kind, conditions)
     return Workload(
         kind=kind,
@@ -201,9 +203,7 @@ def _stateful_set(spec: Object, status: Object) -> tuple[int, int, bool]:
 
 
 def _job(spec: Object, status: Object) -> tuple[int, int, bool]:
-    complete = any(
-        each["type"] == "Complete" and each["status"] == "True" for each in status.get("conditions") or ()
-    )
+    complete = _conditions(status).get("Complete", {}).get("status") == "True"
     wanted = _number(spec.get("completions"), 1)
     return wanted, _number(status.get("succeeded")), complete or bool(spec.get("suspend"))
 
@@ -214,6 +214,11 @@ _COUNTS = {
     "StatefulSet": _stateful_set,
     "Job": _job,
 }
+
+
+def _conditions(status: Object) -> dict[str, Object]:
+    """The conditions by their types; what is none is passed over."""
+    return {str(each.get("type")): each for each in status.get("conditions") or () if each}
 
 
 def _number(value: object, default: int = 0) -> int:
@@ -244,7 +249,7 @@ def _ailment(pod: Object, now: float) -> Ailment | None:
     found = [each for container in containers if (each := _container_ailment(container, name, uid))]
     if found:
         return min(found, key=lambda each: each.trouble)
-    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    conditions = _conditions(status)
     scheduled, ready = conditions.get("PodScheduled", {}), conditions.get("Ready", {})
     if scheduled.get("reason") == "Unschedulable":
         return Ailment(Trouble.UNSCHEDULABLE, name, uid, str(scheduled.get("message") or ""))
@@ -262,7 +267,7 @@ def _container_ailment(container: Object, pod: str, uid: str) -> Ailment | None:
     waiting, ended = states.get("waiting") or {}, states.get("terminated") or {}
     reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     starts = _number(container.get("restartCount")) + 1
-    name, image = str(container["name"]), str(container.get("image") or "")
+    name, image = str(container.get("name")), str(container.get("image") or "")
     if "Image" in reason:
         return Ailment(Trouble.IMAGE, pod, uid, said, name, image, reason)
     # A machine that has rebooted leaves containers whose end nobody has seen.

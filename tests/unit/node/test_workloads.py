@@ -77,6 +77,17 @@ def test_conditions_and_counts_tell_what_is_fine(
     assert found.release == ("apps", "web")
 
 
+@pytest.mark.parametrize(
+    "status",
+    [{"observedGeneration": None}, {"conditions": [None, {}]}, {"conditions": [{"type": "Complete"}]}],
+)
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_fields_that_are_not_there_are_no_reason_to_give_up(kind: str, status: dict[str, Any]) -> None:
+    assert not workload(kind, {}, status).fine
+    pod = {"metadata": {"name": "p"}, "status": {**status, "containerStatuses": [{}]}}
+    assert worst([pod], (), NOW) is None
+
+
 def test_what_is_of_no_release_is_passed_over() -> None:
     assert workloads.workload({"kind": "Job", "metadata": {"name": "a", "annotations": None}}) is None
 
