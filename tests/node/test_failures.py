@@ -58,6 +58,7 @@ def test_a_component_that_is_the_last_to_start_is_waited_for_and_named_when_it_c
     product.wait_until_running(stopped_server)
 
 
+@pytest.mark.alone
 @pytest.mark.contract("L9")
 def test_a_restart_in_the_middle_of_another_attempt_goes_by_the_configuration_that_was_mended(
     server: Node,
@@ -66,9 +67,9 @@ def test_a_restart_in_the_middle_of_another_attempt_goes_by_the_configuration_th
     with mistaken_apiserver(node):
         failing_start(node, "restart").tells("kube-apiserver", "xyz")
         node.wait_for(
-            "the second attempt to wait for the pod",
-            lambda: node.unit(apiserver)["SubState"] == "start-post",
-            timeout=60,
+            "the second attempt to be at the pod",
+            lambda: node.unit(apiserver)["ActiveState"] == "activating",
+            timeout=120,
         )
     since, began = node.now(), time.monotonic()
     node.run("systemctl", "restart", "rke2-server", timeout=150)
@@ -89,9 +90,9 @@ def test_a_start_that_joins_one_with_a_mistake_ends_with_the_configuration_that_
             "the mistake to be waited for",
             lambda: (
                 "waiting for kube-apiserver" in product.status_text(node)
-                and node.unit(apiserver)["SubState"] == "start-post"
+                and node.unit(apiserver)["ActiveState"] == "activating"
             ),
-            timeout=60,
+            timeout=120,
         )
     # systemd adds nothing to the start that is under way.
     node.run("systemctl", "start", "rke2-server", timeout=150)
@@ -99,6 +100,7 @@ def test_a_start_that_joins_one_with_a_mistake_ends_with_the_configuration_that_
     product.wait_until_running(node)
 
 
+@pytest.mark.alone
 @pytest.mark.contract("L9")
 def test_a_manifest_that_the_kubelet_refuses_is_named_with_its_words_within_seconds(server: Node) -> None:
     unit = product.pod_unit("kube-scheduler")
@@ -106,10 +108,10 @@ def test_a_manifest_that_the_kubelet_refuses_is_named_with_its_words_within_seco
     # Nothing that config.yaml may say makes such a pod.
     server.sh(f"sed -i '0,/mountPath:.*/s//mountPath: /' {staged}")
     try:
-        began = time.monotonic()
+        since, began = server.now(), time.monotonic()
         done = server.systemctl("restart", unit, check=False, timeout=120)
         assert done.returncode != 0 and time.monotonic() - began < 45
-        said = server.journal(unit, lines=3)
+        said = server.journal(unit, since=since)
         assert "kube-scheduler is refused by the kubelet: " in said and "mountPath: Required value" in said
     finally:
         server.systemctl("restart", "rke2-server")
