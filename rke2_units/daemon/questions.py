@@ -13,6 +13,8 @@ from rke2_units.join.http import Unreachable
 
 # RKE2's pause (s) between two rounds of questions to servers that do not answer.
 INTERVAL = 2.0
+# The longest (s) that a server can put it off.
+_LONGEST_PAUSE = 15.0
 # How long (s) servers may be silent, as while they restart, before that is worth a warning.
 PATIENCE = 10.0
 _LONG = (
@@ -32,11 +34,17 @@ def ask(events: Events, question: Callable[[], _Answer], say: Callable[[str], No
         try:
             return _in_background(events, question)
         except Unreachable as error:
+            rest = pause(error.pause)
             say(f"waiting for a server: {error.message}")
             if not told and time.monotonic() - began >= PATIENCE:
                 told = True
                 journal.log(Level.WARNING, f"{_LONG}: {error.message}")
-        events.rest(INTERVAL)
+        events.rest(rest)
+
+
+def pause(wanted: float) -> float:
+    """How long (s) to wait before the next try, when the server that was asked wants so many seconds."""
+    return min(max(INTERVAL, wanted), _LONGEST_PAUSE)
 
 
 def _in_background(events: Events, question: Callable[[], _Answer]) -> _Answer:

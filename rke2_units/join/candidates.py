@@ -23,4 +23,6 @@ def first(urls: Sequence[str], attempt: Callable[[str], _Found], *, all_refuse: 
     refused = [error for error in failed if isinstance(error, Refused)]
     if refused and not (all_refuse and len(refused) < len(failed)):
         raise refused[0]
-    raise Unreachable("; ".join(error.message for error in failed))
+    # Who does not say when to come again may be there at any time.
+    pause = min((error.pause for error in failed if isinstance(error, Unreachable)), default=0.0)
+    raise Unreachable("; ".join(error.message for error in failed), pause=pause)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -23,7 +24,14 @@ _TEMPORARY = (409, 429, 500, 502, 503, 504)
 
 
 class Unreachable(UserError):
-    """No answer, or one that says "later": worth another try, or another server."""
+    """No answer, or one that says "later": worth another try, or another server.
+
+    `pause`: how long (s) the server wants to be left alone, 0.0 when it does not say. It may say anything.
+    """
+
+    def __init__(self, message: str, *, pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class Busy(Unreachable):
@@ -112,7 +120,8 @@ class Connection:
             f"{self._url}{path}: {response.status} {http.client.responses.get(response.status, '')}: {why}"
         )
         if response.status in _TEMPORARY:
-            raise Busy(message) if response.status == 429 else Unreachable(message)
+            kind = Busy if response.status == 429 else Unreachable
+            raise kind(message, pause=_pause(response.getheader("Retry-After", "")))
         raise Refused(message, response.status)
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
@@ -127,6 +136,11 @@ class Connection:
                 raise TimeoutError
         response.close()  # or the connection would take it for unfinished
         return answer
+
+
+def _pause(header: str) -> float:
+    """Retry-After in seconds; 0.0 for a date, which is not what our servers say, and for nonsense."""
+    return float(header) if re.fullmatch("[0-9]{1,9}", header) else 0.0
 
 
 def _said(error: Exception) -> str:

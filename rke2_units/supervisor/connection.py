@@ -25,8 +25,10 @@ _LARGEST_READ = 2 * LARGEST_HEADER
 _PIECE = 512
 # What waits to be fetched. asyncio's 512 KB for each would be 128 MB in all.
 UNFETCHED = 4 << 10
-# What waits encrypted; one TLS record must fit in. asyncio's 256 KB would be 64 MB in all.
-_UNREAD = 17 << 10
+# What waits encrypted, but for what was read at once. asyncio's 256 KB would be 64 MB in all.
+_UNREAD = 1 << 10
+# What is decrypted at a time, of whatever connection. While a request is answered the rest stays with TLS.
+_DECRYPTED = memoryview(bytearray(4 << 10))
 # Not the empty lines that may come before a request.
 _HEADERS_END = re.compile(rb"[^\r\n]\r?\n\r?\n")
 _LONGEST_END = 5
@@ -40,7 +42,7 @@ class Keeper(Protocol):
     def say(self, address: str, what: str) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """From the handshake on. What it receives goes on to aiohttp's handler, within bounds."""
 
     def __init__(self, address: str, factory: Callable[[], asyncio.Protocol], keeper: Keeper) -> None:
@@ -79,9 +81,12 @@ class Connection(asyncio.Protocol):
         # A request may have come with the end of the handshake.
         self._pass_on()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _DECRYPTED
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._sent_anything = True
-        self._received += data
+        self._received += _DECRYPTED[:nbytes]
         self._pass_on()
 
     def eof_received(self) -> bool | None:
@@ -137,7 +142,7 @@ class Connection(asyncio.Protocol):
             self.handler.data_received(piece)
         if not self._busy and len(self._received) > _LARGEST_READ:
             self._too_late("sent more than any request may hold")
-        elif self._received and self._busy:
+        elif self._busy and (self._body is None or self._body.is_eof()):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

@@ -1,6 +1,7 @@
 """What each endpoint answers: one method of Handlers for each name in the table of endpoints."""
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -15,16 +16,17 @@ from rke2_units import names
 from rke2_units.certificates import bootstrap, node_passwords
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
+from rke2_units.doors.kubernetes import Object
 from rke2_units.errors import UserError
 from rke2_units.supervisor import cluster, metrics
 from rke2_units.supervisor.cluster import Cluster
-from rke2_units.supervisor.connection import UNFETCHED
+from rke2_units.supervisor.file_answer import FileAnswer
 from rke2_units.supervisor.identity import Caller
 from rke2_units.supervisor.known_passwords import KnownPasswords
 from rke2_units.supervisor.node_request import NodeRequest, check_names, node_request
+from rke2_units.supervisor.password_checks import PasswordChecks
 from rke2_units.supervisor.refusal import Refusal
 from rke2_units.supervisor.settings import Settings
-from rke2_units.supervisor.slots import Slot
 from rke2_units.supervisor.taken import Taken
 
 _Result = TypeVar("_Result")
@@ -67,8 +69,8 @@ class Handlers:
         # else waits behind it.
         self._cryptography = ThreadPoolExecutor(1, "cryptography")
         self._hashes = ThreadPoolExecutor(1, "hashes")
-        self._hashing = asyncio.Semaphore(1)
         self._known_passwords = KnownPasswords()
+        self._password_checks = PasswordChecks()
         # Each is a process of its own.
         self._etcdctl = asyncio.Lock()
         self._asked_taken: asyncio.Future[Taken] | None = None
@@ -91,7 +93,7 @@ class Handlers:
         path = static_file(self._settings.static, question.request.match_info["path"])
         if path is None:
             raise Refusal(404, "there is no such file")
-        return web.FileResponse(path, chunk_size=UNFETCHED)
+        return FileAnswer(path)
 
     async def config(self, question: Question) -> web.StreamResponse:
         return web.json_response(self._settings.config)
@@ -159,28 +161,31 @@ class Handlers:
 
     async def _check_password(self, node: NodeRequest, caller: Caller) -> None:
         """Refusal 403 for another password than the one that the node came with first."""
-        found = await self.ask(self._cluster.node_password, node.name)
-        if found is None and caller.node:
-            raise _forgotten(node.name)
-        if found is None:
-            secret = await self._hash(node_passwords.secret, node.name, node.password)
-            if await self.ask(self._cluster.keep_node_password, secret):
-                self._known_passwords.add(secret, node.password)
-                return
+        while True:
             found = await self.ask(self._cluster.node_password, node.name)
-        if self._known_passwords.has(found, node.password):
-            return
-        if not await self._hash(node_passwords.is_of, found, node.password):
-            raise Refusal(403, _OTHER_PASSWORD, why=f"{node.name}: {_OTHER_PASSWORD}", failed_login=True)
-        self._known_passwords.add(found, node.password)
+            if found is None and caller.node:
+                raise _forgotten(node.name)
+            if self._known_passwords.has(found, node.password):
+                return
+            check = functools.partial(self._learn_password, node.name, node.password, found)
+            await self._password_checks.end_of(node.name, node.password, check)
+
+    async def _learn_password(self, name: str, password: str, found: Object | None) -> None:
+        """A password that is right, or the node's first one, is known then. Refusal 403 for another."""
+        if found is None:
+            secret = await self._hash(node_passwords.secret, name, password)
+            if await self.ask(self._cluster.keep_node_password, secret):
+                self._known_passwords.add(secret, password)
+        elif await self._hash(node_passwords.is_of, found, password):
+            self._known_passwords.add(found, password)
+        else:
+            raise Refusal(403, _OTHER_PASSWORD, why=f"{name}: {_OTHER_PASSWORD}", failed_login=True)
 
     async def _compute(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._cryptography, function, *arguments)
 
     async def _hash(self, function: Callable[..., _Result], *arguments: object) -> _Result:
-        """What a function gives that computes a password's hash; Refusal 429 when too many are waiting."""
-        async with Slot(self._hashing):
-            return await asyncio.get_running_loop().run_in_executor(self._hashes, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._hashes, function, *arguments)
 
     async def _certificate(
         self, question: Question, name: str, issuer: str, node: NodeRequest | None

@@ -1,7 +1,8 @@
 """Runs outside all nodes: misbehaves towards a supervisor's port, and prints what came of it as JSON.
 
-Usage: attacker.py KIND ADDRESS PORT COUNT SECONDS. No kind says all of a valid request. Printed are how many
-of COUNT connections the other side has ended, and the status lines that it has sent.
+Usage: attacker.py KIND ADDRESS PORT COUNT SECONDS. Most kinds say never all of a valid request: printed are how
+many of COUNT connections the other side has ended, and the status lines that it has sent. The others keep asking
+over their COUNT connections, or besides them, for so many seconds; it does not matter how many get through.
 """
 
 import json
@@ -11,11 +12,15 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 _BLOCK = bytes(65536)
 _LARGE_BODY = 100 * 1024 * 1024
 # A ClientHello whose record announces more than ever comes.
 _PART_OF_A_HANDSHAKE = bytes.fromhex("160301020001")
+_PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+_LARGE_FILE = b"GET /static/attacks/large HTTP/1.1\r\nHost: x\r\n\r\n"
+_STEP = 0.02
 
 
 def connect(address: str, port: int) -> socket.socket:
@@ -76,6 +81,55 @@ def large_chunked_body(address: str, port: int) -> socket.socket:
     return _send(made, lambda sent: chunk, _LARGE_BODY)
 
 
+def idle(address: str, port: int) -> socket.socket:
+    """Has got an answer, and says nothing more."""
+    made = encrypted(address, port)
+    made.sendall(_PING)
+    made.recv(4096)
+    return made
+
+
+def knock(made: list[socket.socket], address: str, port: int) -> None:
+    """Another connection that never says anything, beside those there are."""
+    made.append(connect(address, port))
+
+
+def unfetched(address: str, port: int) -> socket.socket:
+    """Does not read the answer, which is large, and sends further requests."""
+    made = encrypted(address, port)
+    made.sendall(_LARGE_FILE + _PING * 500)
+    return made
+
+
+def half_an_end(address: str, port: int) -> socket.socket:
+    """Does not read the answer, and sends all but the last line end of another request."""
+    made = encrypted(address, port)
+    made.sendall(_LARGE_FILE + b"GET / HTTP/1.1\r\n")
+    return made
+
+
+def end_and_begin(made: list[socket.socket], address: str, port: int) -> None:
+    """Ends each of the requests, and begins the next."""
+    for each in made:
+        _send(each, lambda sent: b"\r\nGET / HTTP/1.1\r\n", 1)
+
+
+def rest(made: list[socket.socket], address: str, port: int) -> None:
+    """Nothing."""
+
+
+def guess(address: str, port: int) -> socket.socket:
+    """A token that is none, without waiting for what comes of it."""
+    made = encrypted(address, port)
+    guessed = f"GET /v1-rke2/config HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {os.urandom(3).hex()}."
+    made.sendall(f"{guessed}{os.urandom(8).hex()}\r\n\r\n".encode())
+    return made
+
+
+def guess_again(made: list[socket.socket], address: str, port: int) -> None:
+    made.append(guess(address, port))
+
+
 def _send(made: socket.socket, block: Callable[[int], bytes], size: int) -> socket.socket:
     """As much of it as the other side takes."""
     sent = 0
@@ -127,8 +181,36 @@ KINDS = {
 }
 
 
+Meanwhile = Callable[[list[socket.socket], str, int], None]
+# How each connection begins, and what is done all the time once they are there.
+LASTING: dict[str, tuple[Callable[[str, int], socket.socket], Meanwhile]] = {
+    "knocking_beside_idle_connections": (idle, knock),
+    "unfetched_answers": (unfetched, rest),
+    "headers_across_records": (half_an_end, end_and_begin),
+    "guesses_at_once": (guess, guess_again),
+}
+
+
+def last(kind: str, address: str, port: int, count: int, seconds: float) -> None:
+    """Prints how many connections there were."""
+    begin, meanwhile = LASTING[kind]
+    made = []
+    for _ in range(count):
+        with suppress(OSError):
+            made.append(begin(address, port))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            meanwhile(made, address, port)
+        time.sleep(_STEP)
+    json.dump({"made": len(made)}, sys.stdout)
+
+
 def main() -> None:
     kind, address, port, count, seconds = sys.argv[1:]
+    if kind in LASTING:
+        last(kind, address, int(port), int(count), float(seconds))
+        return
     made = []
     refused = 0
     for _ in range(int(count)):

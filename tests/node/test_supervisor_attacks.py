@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.node import product
+from tests.node.attacker import LASTING
 from tests.node.cluster import SUPERVISOR, SUPERVISOR_PORT
 from tests.nodes import network
 from tests.nodes.machine import Node
@@ -25,6 +26,9 @@ pytestmark = pytest.mark.alone
 PATIENCE, GROWTH = 1.0, 20.0
 # Seconds that a connection has for its handshake, and again for its first request.
 ENDS_WITHIN = 25
+# Connections that there may be, and seconds for which an attack goes on that could go on for ever.
+ALL_CONNECTIONS, LASTS = 256, 5
+STATIC = "/var/lib/rancher/rke2/server/static/attacks"
 CREDENTIALS = "/root/attacks/curl"
 TOKEN = "/var/lib/rancher/rke2/server/token"
 
@@ -134,6 +138,23 @@ def test_connections_that_say_nothing_valid_are_ended_and_hold_nobody_up(
         assert found["ended"] == count
         assert {line.split()[1] for line in found["answers"]} <= answers
     supervisor.wait_for("the journal to say so", lambda: is_logged(supervisor, since), timeout=5)
+
+
+@pytest.fixture
+def large_file(supervisor: Node) -> Iterator[None]:
+    """One for /static/attacks/large."""
+    supervisor.sh(f"mkdir -p {STATIC} && head -c 16M /dev/zero > {STATIC}/large")
+    yield
+    supervisor.sh(f"rm -r {STATIC}")
+
+
+@pytest.mark.usefixtures("large_file")
+@pytest.mark.parametrize("kind", LASTING)
+def test_whoever_keeps_all_connections_busy_holds_no_node_up(supervisor: Node, kind: str) -> None:
+    program = str(Path(__file__).with_name("attacker.py"))
+    with nobody_waits(supervisor):
+        words = (kind, supervisor.address, str(SUPERVISOR_PORT), str(ALL_CONNECTIONS), str(LASTS))
+        assert json.loads(ask_while(outside(sys.executable, program, *words), supervisor))["made"]
 
 
 TRICKS = (

@@ -47,6 +47,18 @@ def test_a_question_is_asked_again_every_2_seconds_until_there_is_an_answer() ->
     assert events.rests == [2.0, 2.0]
 
 
+@pytest.mark.parametrize("wanted, rest", [(0.0, 2.0), (1.0, 2.0), (7.0, 7.0), (1e9, 15.0)])
+def test_a_server_can_put_it_off_for_a_while_and_no_longer(wanted: float, rest: float) -> None:
+    events, answers = Waiting(), [Unreachable("https://a: later", pause=wanted), None]
+
+    def question() -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    questions.ask(cast(Events, events), question, lambda text: None)
+    assert events.rests == [rest]
+
+
 def test_a_server_that_is_silent_for_long_is_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     events, logged = Waiting(), list[tuple[float, str]]()
     monkeypatch.setattr(time, "monotonic", lambda: sum(events.rests))

@@ -40,6 +40,7 @@ STARTER = textwrap.dedent(
     if descriptor != 3:
         os.dup2(descriptor, 3)
     os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+    exec(sys.argv[3])
     sys.argv = ["rke2_units.supervisor", "--settings", sys.argv[1]]
     from rke2_units.supervisor.__main__ import main
     sys.exit(main())
@@ -215,7 +216,8 @@ def make_credentials(directory: Path) -> None:
 
 
 @contextmanager
-def running(directory: Path, api: Api, **changes: object) -> Iterator[Supervisor]:
+def running(directory: Path, api: Api, before: str = "", **changes: object) -> Iterator[Supervisor]:
+    """`before`: Python that its process runs first; `changes`: settings."""
     settings = {
         "node_name": "one",
         "node_ips": ["192.0.2.5"],
@@ -251,7 +253,8 @@ def running(directory: Path, api: Api, **changes: object) -> Iterator[Supervisor
             "CREDENTIALS_DIRECTORY": str(supervisor.credentials),
             "NOTIFY_SOCKET": f"@{address[1:]}",
         }
-        command = [sys.executable, "-Wdefault", "-c", STARTER, str(file), str(listener.fileno())]
+        arguments = [str(file), str(listener.fileno()), before]
+        command = [sys.executable, "-Wdefault", "-c", STARTER, *arguments]
         supervisor.port = listener.getsockname()[1]
         supervisor.process = subprocess.Popen(
             command, env=environment, stderr=journal, pass_fds=[listener.fileno()]

@@ -2,18 +2,23 @@
 
 import asyncio
 import ssl
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rke2_units.supervisor import connection
 from rke2_units.supervisor.connection import Connection
 
-from .conftest import Supervisor
+from .conftest import Api, Supervisor, running
 from .test_attacks import answer_of, pong, unharmed
 from .test_places import ATTACKER, LARGE
 
+# The connections that there may be.
+ALL = 256
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"GET /ping HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
 BLANK_LINES = b"GET /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n" + b"\r\n" * 20
@@ -31,26 +36,26 @@ def large(material: Path) -> None:
 
 
 @pytest.mark.usefixtures("large")
-def test_requests_whose_ends_lie_across_two_records_do_not_pile_up(supervisor: Supervisor) -> None:
+def test_as_many_unfetched_answers_as_there_can_be_weigh_little(supervisor: Supervisor) -> None:
+    """Requests wait behind each of them."""
     with ExitStack() as stack, unharmed(supervisor):
-        attack = [stack.enter_context(unfetched(supervisor)) for _ in range(60)]
-        for tls in attack:
-            tls.sendall(b"GET / HTTP/1.1\r\n")
-        paced = stack.enter_context(supervisor.speak())
-        for _ in range(350):
-            for tls in attack:
-                tls.sendall(b"\r\nGET / HTTP/1.1\r\n")
-            # So that each record is read by itself: together they are seen for what they are.
-            paced.sendall(PING)
-            assert pong(paced)
-
-
-@pytest.mark.usefixtures("large")
-def test_many_answers_that_nobody_fetches_weigh_little(supervisor: Supervisor) -> None:
-    with ExitStack() as stack, unharmed(supervisor):
-        for _ in range(100):
+        for _ in range(ALL):
             tls = stack.enter_context(unfetched(supervisor))
             tls.sendall(PING * 500)
+
+
+def test_a_file_may_be_fetched_for_as_long_as_something_of_it_is(
+    material: Path, api: Api, large: None
+) -> None:
+    patience = "from rke2_units.supervisor import connection; connection.ANSWER_SECONDS = 1"
+    with running(material, api, patience) as supervisor, unfetched(supervisor) as tls:
+        began, received = time.monotonic(), 0
+        while received < LARGE:
+            piece = tls.recv(1 << 20)
+            assert piece
+            received += len(piece)
+            # All of it in some 2 s.
+            time.sleep(max(0.0, began + 2 * received / LARGE - time.monotonic()))
 
 
 def test_requests_that_do_not_wait_for_answers_are_answered_one_after_another(
@@ -72,15 +77,20 @@ def test_a_kept_connection_takes_any_number_of_bodies(supervisor: Supervisor, re
 
 
 class Transport(asyncio.Transport):
-    """Takes nothing, and notes whether it was ended."""
+    """Takes nothing, and notes whether it is read from, and was ended."""
 
     aborted = False
+    reading = True
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
     def set_read_buffer_limits(self, high: int) -> None: ...
 
-    def resume_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def abort(self) -> None:
         self.aborted = True
@@ -93,6 +103,43 @@ class Keeper:
 
     def say(self, address: str, what: str) -> None:
         self.said = what
+
+
+class Handler(asyncio.Protocol):
+    """Collects what it gets."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+
+@given(records=st.lists(st.integers(1, 60), min_size=1))
+def test_one_request_after_another_is_taken_however_records_cut_them(records: list[int]) -> None:
+    request = b"GET / HTTP/1.1\r\n\r\n"
+
+    async def scenario() -> None:
+        transport, handler = Transport(), Handler()
+        one = Connection("192.0.2.1", lambda: handler, Keeper())
+        one.connection_made(transport)
+        # As many bytes as all records hold, and what is left of the last request.
+        count = -(-sum(records) // len(request))
+        stream, ends = request * count, [*records, len(request)]
+        for number in range(1, count + 1):
+            while ends and transport.reading:
+                size = min(ends.pop(0), len(stream))
+                memoryview(one.get_buffer(-1))[:size] = stream[:size]
+                one.buffer_updated(size)
+                stream = stream[size:]
+            # No more than this one, and nothing more is read.
+            assert handler.received == request * number
+            assert not transport.reading
+            one.request_began()
+            one.request_ended()
+        one.connection_lost(None)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("fetches", [False, True], ids=["nothing", "a little"])
