@@ -1,8 +1,8 @@
 """Runs outside all nodes: misbehaves towards a supervisor's port, and prints what came of it as JSON.
 
-Usage: attacker.py KIND ADDRESS PORT COUNT SECONDS. Most kinds say never all of a valid request: printed are how
-many of COUNT connections the other side has ended, and the status lines that it has sent. The others keep asking
-over their COUNT connections, or besides them, for so many seconds; it does not matter how many get through.
+Usage: attacker.py KIND ADDRESS PORT COUNT SECONDS. Most kinds never say all of a valid request: printed are
+how many of COUNT connections the other side has ended, and the status lines that it has sent. Those in
+LASTING go on for so many seconds over their COUNT connections or beside them: printed is how many there were.
 """
 
 import json
