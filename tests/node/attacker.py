@@ -2,7 +2,8 @@
 
 Usage: attacker.py KIND ADDRESS PORT COUNT SECONDS. Most kinds never say all of a valid request: printed are
 how many of COUNT connections the other side has ended, and the status lines that it has sent. Those in
-LASTING go on for so many seconds over their COUNT connections or beside them: printed is how many there were.
+LASTING go on for so many seconds over their COUNT connections or beside them: printed is how many there
+were.
 """
 
 import json
