@@ -57,6 +57,8 @@ class Supervisor:
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     config: dict[str, object] = field(default_factory=config)
     spoil: dict[str, Callable[[Answer], Answer]] = field(default_factory=dict)
+    # Retry-After of every answer.
+    retry_after: str = ""
     passwords: set[str] = field(default_factory=lambda: {f"node:{PASSWORD}", f"server:{PASSWORD}"})
     # etcd's, as /db/info has them.
     members: list[dict[str, object]] = field(default_factory=list)
@@ -168,6 +170,8 @@ def listening(supervisor: Supervisor, context: ssl.SSLContext) -> Iterator[str]:
             status, content = spoil(answer) if spoil else answer
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            if supervisor.retry_after:
+                self.send_header("Retry-After", supervisor.retry_after)
             self.end_headers()
             self.wfile.write(content)
 

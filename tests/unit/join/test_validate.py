@@ -187,3 +187,15 @@ def dated(supervisor: Supervisor, begins: datetime, ends: datetime) -> str:
     Path(f"{base}.crt").write_text(certificate.text(made))
     Path(f"{base}.key").write_text(keys.text(key))
     return base
+
+
+@pytest.mark.parametrize(
+    "said, pause",
+    [("", 0.0), ("7", 7.0), ("0", 0.0), ("-1", 0.0), ("inf", 0.0), ("9" * 400, 0.0), ("Tomorrow", 0.0)],
+)
+def test_who_says_later_can_say_how_much_later(supervisor: Supervisor, said: str, pause: float) -> None:
+    supervisor.retry_after = said
+    supervisor.spoils("/cacerts", 429, b"later")
+    with pytest.raises(Unreachable) as error:
+        validate.trust(supervisor.url, supervisor.token())
+    assert error.value.pause == pause
