@@ -7,7 +7,7 @@ and finds then what it waited for.
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from rke2_units.supervisor import memory, slots
+from rke2_units.supervisor import slots
 from rke2_units.supervisor.refusal import Refusal
 
 # Checks that are under way, or whose refusals nobody has fetched: more than a site has nodes.
@@ -55,8 +55,6 @@ class PasswordChecks:
     def _forget(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._checks.get(key) is task:
             del self._checks[key]
-            if not self._checks:
-                memory.give_back()
 
 
 def _later(seconds: int) -> Refusal:

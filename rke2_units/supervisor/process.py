@@ -73,7 +73,6 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
     factory = cast(web.Server, runner.server)  # setup() has made it
     connections = server.connections = Connections(settings.connections, tls.context(settings), factory)
     # What is there now stays: connections.py looks for garbage among the rest.
-    memory.keep()
     memory.give_back()
     gc.freeze()
     accepting = loop.create_task(connections.accept(listener))
