@@ -24,7 +24,7 @@ _LARGEST_READ = 2 * LARGEST_HEADER
 # A body is passed on in pieces: what follows it in the last one is taken for further requests at once.
 _PIECE = 512
 # What waits to be fetched. asyncio's 512 KB for each would be 128 MB in all.
-UNFETCHED = 4 << 10
+UNFETCHED = 2 << 10
 # What waits encrypted, but for what was read at once. asyncio's 256 KB would be 64 MB in all.
 _UNREAD = 1 << 10
 # What is decrypted at a time, of whatever connection. While a request is answered the rest stays with TLS.

@@ -35,9 +35,9 @@ _TURN_SECONDS = 0.05
 _REST_SECONDS = 2.0
 # Connections that are accepted in one go.
 _AT_ONCE = 16
-# What asyncio keeps of an ended connection refers to itself, and Python would find it by and by: those of an
-# attack would weigh as much again as those of the next. After so many, and so many seconds.
-_MANY_ENDED = 32
+# What asyncio keeps of a handshake or an ended connection refers to itself, and Python would find it by and by:
+# those of an attack would weigh as much again as those of the next. After so many, and so many seconds.
+_MANY = 32
 _TIDY_SECONDS = 0.5
 # What is read at once of a connection; a buffer of this size belongs to each.
 _READ_BUFFER = 4 << 10
@@ -60,7 +60,7 @@ class Connections:
         self._rate = Throttle(_BURST, _SECONDS)
         # By address: how often something was said of it that is not yet in the journal, and what last.
         self._said: dict[str, tuple[int, str]] = {}
-        self._ended = 0
+        self._untidy = 0
         # asyncio's 256 KB for each, from its first moment on, would be 64 MB in all.
         asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER
 
@@ -91,9 +91,7 @@ class Connections:
         if connection not in self._all:
             return
         del self._all[connection]
-        self._ended += 1
-        if self._ended == _MANY_ENDED:
-            asyncio.get_running_loop().call_later(_TIDY_SECONDS, self._tidy)
+        self._leaves_garbage()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -128,8 +126,13 @@ class Connections:
         journal.log(Level.WARNING, f"{address} {what}", RKE2_UNITS_ADDRESS=address)
         asyncio.get_running_loop().call_later(_LINE_SECONDS, self._say_the_rest, address)
 
+    def _leaves_garbage(self) -> None:
+        self._untidy += 1
+        if self._untidy == _MANY:
+            asyncio.get_running_loop().call_later(_TIDY_SECONDS, self._tidy)
+
     def _tidy(self) -> None:
-        self._ended = 0
+        self._untidy = 0
         memory.give_back()
 
     def _came(self, accepted: socket.socket, address: str) -> None:
@@ -169,6 +172,7 @@ class Connections:
         if encrypted is not None and connection in self._all:
             self._all[connection] = None
             connection.connection_made(encrypted)
+            self._leaves_garbage()
 
     def _make_room(self, whose: str) -> bool:
         """Ends a connection of the network that has most, the newcomer counted in; False: none may go.
