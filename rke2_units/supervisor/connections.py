@@ -35,7 +35,7 @@ _TURN_SECONDS = 0.05
 _REST_SECONDS = 2.0
 # Connections that are accepted in one go.
 _AT_ONCE = 16
-# What asyncio keeps of a handshake or an ended connection refers to itself, and Python would find it by and by:
+# What asyncio keeps of a handshake or an ended connection refers to itself, and Python would find it late:
 # those of an attack would weigh as much again as those of the next. After so many, and so many seconds.
 _MANY = 32
 _TIDY_SECONDS = 0.5
