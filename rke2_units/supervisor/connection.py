@@ -41,6 +41,8 @@ class Keeper(Protocol):
 
     def say(self, address: str, what: str) -> None: ...
 
+    def answers_another(self) -> None: ...
+
 
 class Connection(asyncio.BufferedProtocol):
     """From the handshake on. What it receives goes on to aiohttp's handler, within bounds."""
@@ -111,6 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         """Its headers are there."""
         self.answering = self.spoke = True
         self._alarm(ANSWER_SECONDS, "did not fetch its answer")
+        self._keeper.answers_another()
 
     async def body(self, request: web.BaseRequest) -> bytes:
         """The whole body of the request that is being answered."""

@@ -31,6 +31,8 @@ _HANDSHAKES = 16
 _BURST, _SECONDS = 200, 0.01
 # How often it is looked whether there is another one.
 _TURN_SECONDS = 0.05
+# Answers to strangers at once: one that is not fetched weighs more than twice what an idle connection does.
+_MOST_TO_STRANGERS = 128
 # What has rested for so long may go for another one of its own address.
 _REST_SECONDS = 2.0
 # Connections that are accepted in one go.
@@ -114,6 +116,16 @@ class Connections:
             return
         self._said[address] = 0, what
         self._log(address, what)
+
+    def answers_another(self) -> None:
+        """One more request. Of too many answers to strangers the network with most loses its oldest."""
+        strangers = [one for one in self._all if one.answering and not one.known]
+        if len(strangers) <= _MOST_TO_STRANGERS:
+            return
+        ((busiest, _),) = Counter(one.network for one in strangers).most_common(1)
+        victim = next(one for one in strangers if one.network == busiest)
+        self.say(victim.address, "has most of all answers under way, and lost its oldest")
+        self._end(victim)
 
     def _say_the_rest(self, address: str) -> None:
         count, what = self._said.pop(address)

@@ -19,6 +19,7 @@ from .test_places import ATTACKER, LARGE
 
 # The connections that there may be.
 ALL = 256
+FILE = b"GET /static/large HTTP/1.1\r\nHost: a\r\n\r\n"
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"GET /ping HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
 BLANK_LINES = b"GET /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n" + b"\r\n" * 20
@@ -26,7 +27,7 @@ BLANK_LINES = b"GET /ping HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n" + b
 
 def unfetched(supervisor: Supervisor) -> ssl.SSLSocket:
     tls = supervisor.speak(ATTACKER)
-    tls.sendall(b"GET /static/large HTTP/1.1\r\nHost: a\r\n\r\n")
+    tls.sendall(FILE)
     return tls
 
 
@@ -37,11 +38,15 @@ def large(material: Path) -> None:
 
 @pytest.mark.usefixtures("large")
 def test_as_many_unfetched_answers_as_there_can_be_weigh_little(supervisor: Supervisor) -> None:
-    """Requests wait behind each of them."""
+    """Requests wait behind each. One of another address that is slow as well loses nothing to them."""
     with ExitStack() as stack, unharmed(supervisor):
+        other = stack.enter_context(supervisor.speak())
+        other.sendall(FILE)
         for _ in range(ALL):
             tls = stack.enter_context(unfetched(supervisor))
             tls.sendall(PING * 500)
+            assert other.recv(16 << 10)
+    assert f"{ATTACKER} has most of all answers under way" in supervisor.journal
 
 
 def test_a_file_may_be_fetched_for_as_long_as_something_of_it_is(
@@ -103,6 +108,8 @@ class Keeper:
 
     def say(self, address: str, what: str) -> None:
         self.said = what
+
+    def answers_another(self) -> None: ...
 
 
 class Handler(asyncio.Protocol):
