@@ -148,6 +148,7 @@ def large_file(supervisor: Node) -> Iterator[None]:
     supervisor.sh(f"rm -r {STATIC}")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("large_file")
 @pytest.mark.parametrize("kind", LASTING)
 def test_whoever_keeps_all_connections_busy_holds_no_node_up(supervisor: Node, kind: str) -> None:
