@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 
-from rke2_units import names
 from rke2_units.applier.charts import states
 from rke2_units.applier.charts.controller import Controller
 from rke2_units.applier.manifests.loop import Manifests
@@ -16,9 +15,12 @@ from rke2_units.coordination import process
 from rke2_units.coordination.events import Events
 from rke2_units.coordination.lease import Lease
 from rke2_units.doors.kubernetes import Client, Discovery
+from rke2_units.unit_names import (
+    APPLIER_UNIT,
+)
 
 # The lease's name, the source of events.
-_NAME = names.APPLIER_UNIT.removesuffix(".service")
+_NAME = APPLIER_UNIT.removesuffix(".service")
 # Manifests end at once, charts within 13 s (Controller), and systemd waits 15.
 _PATIENCE = 13.5
 
@@ -64,7 +66,7 @@ def status(holds_lease: bool, problems: list[str]) -> str:
     """STATUS=, in one line."""
     if not holds_lease:
         return "waiting for the lease: another server applies, or the apiserver does not answer"
-    return process.summary(problems, "manifests and charts are applied as they change", names.APPLIER_UNIT)
+    return process.summary(problems, "manifests and charts are applied as they change", APPLIER_UNIT)
 
 
 def chart_problems(work: str) -> list[str]:

@@ -8,8 +8,8 @@ What programs.charts reads stands in it as well.
 """
 
 from rke2_units.doors.http import Identity
-from rke2_units.programs import json_table
-from rke2_units.programs.json_table import Table
+from rke2_units.lean import json_table
+from rke2_units.lean.json_table import Table
 
 
 class Settings:

@@ -12,11 +12,11 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.errors import UserError
 
 # By RKE2's logical names.
-FILES = names.BOOTSTRAP_FILES
+FILES = layout.BOOTSTRAP_FILES
 # In etcd: one key for each token that the data was ever sealed with, normally one.
 PREFIX = "/bootstrap/"
 

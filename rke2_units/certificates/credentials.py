@@ -11,8 +11,8 @@ from rke2_units.certificates import token as tokens
 from rke2_units.certificates.request import Request
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import File
-from rke2_units.names import Paths
 
 _SERVER = "server"
 _NODE = "node"

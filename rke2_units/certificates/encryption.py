@@ -8,8 +8,8 @@ import secrets
 
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import File
-from rke2_units.names import Paths
 
 _PROVIDERS = ("aescbc", "secretbox")
 

@@ -12,7 +12,7 @@ from rke2_units.certificates.request import Request
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import Directory, File
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 if TYPE_CHECKING:
     from rke2_units.certificates.authority import Authority

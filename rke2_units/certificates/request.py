@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from rke2_units.names import APISERVER_PORT, KUBECONFIG, NODE_DIRECTORY, Paths, Role
+from rke2_units.layout import KUBECONFIG, NODE_DIRECTORY, Paths
+from rke2_units.ports import APISERVER_PORT
+from rke2_units.unit_names import Role
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from rke2_units.certificates import authority, certificate, keys, leaf, table
 from rke2_units.certificates.request import Request
 from rke2_units.errors import UserError
-from rke2_units.names import Paths
+from rke2_units.layout import Paths
 
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 # Larger ones take long to check.

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from rke2_units.certificates.request import Request
-from rke2_units.names import SUPERVISOR_SUBJECT
+from rke2_units.cluster_names import SUPERVISOR_SUBJECT
 
 AUTHORITY_VALIDITY = timedelta(days=3650)
 LEAF_VALIDITY = timedelta(days=365)

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import click
 
-from rke2_units import __version__, names
-from rke2_units.names import Role
+from rke2_units import __version__, layout
+from rke2_units.unit_names import Role
 
 _ROLES = click.Choice([role.value for role in Role])
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -67,7 +67,7 @@ _config_file = click.option(
     "--config",
     "config_file",
     metavar="FILE",
-    help=f"Read this file instead of {names.CONFIG_FILE} (and FILE.d/*.yaml beside it).",
+    help=f"Read this file instead of {layout.CONFIG_FILE} (and FILE.d/*.yaml beside it).",
 )
 
 
@@ -90,7 +90,7 @@ def _image_lists(option: str) -> Callable[[_Function], _Function]:
 @click.option(
     "--token-file",
     metavar="FILE",
-    help=f"Keep the token in this file (-: standard input) in {names.TOKEN_FILE}, to join with.",
+    help=f"Keep the token in this file (-: standard input) in {layout.TOKEN_FILE}, to join with.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def install(

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 import click
 
+from rke2_units.cli import image_bundle
 from rke2_units.cli.planning import Chosen, choose, take_proxies
 from rke2_units.config.derived import data_directory
-from rke2_units.names import Paths, Role
-from rke2_units.node import image_bundle, releases
+from rke2_units.images.registries import Registries
+from rke2_units.layout import Paths
+from rke2_units.lean.json_table import Table
+from rke2_units.node import releases
 from rke2_units.plan import mirror, registries
-from rke2_units.programs.json_table import Table
-from rke2_units.programs.registries import Registries
 from rke2_units.release import image_list
 from rke2_units.release.model import Release
+from rke2_units.unit_names import Role
 
 _MIB = 1 << 20
 

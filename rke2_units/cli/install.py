@@ -11,7 +11,7 @@ from rke2_units.cli.planning import Chosen, Prepared, make_plan_here, refuse_oth
 from rke2_units.cli.releases import fetch_release
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import required
-from rke2_units.names import Paths, Role
+from rke2_units.layout import Paths
 from rke2_units.node import checks, data_directory, releases
 from rke2_units.node.apply import Change, Kind, apply, changes, set_kernel_parameters
 from rke2_units.node.checks import Severity
@@ -20,6 +20,7 @@ from rke2_units.node.installation import read as read_installation
 from rke2_units.node.releases import Fetched
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES
+from rke2_units.unit_names import Role
 
 
 def install(

@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.cli.token_file import read as read_token
+from rke2_units.config.keys import SETTINGS
 from rke2_units.config.load import load
-from rke2_units.config.settings import SETTINGS
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import File
-from rke2_units.names import Role
 from rke2_units.node.environment import read_environment_files
+from rke2_units.unit_names import Role
 
 _DROP_IN = "50-rke2-units-join.yaml"
 # Of the variables, those that install acts on or writes down.
@@ -64,7 +64,7 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
     if given == JoinOptions():
         return []
     of_unit = read_environment_files(role)
-    config_file = {**of_unit, **environment}.get("RKE2_CONFIG_FILE") or names.CONFIG_FILE
+    config_file = {**of_unit, **environment}.get("RKE2_CONFIG_FILE") or layout.CONFIG_FILE
     path = f"{config_file}.d/{_DROP_IN}"
     # Without this process's own variables: what the node's unit will find.
     found = load(
@@ -82,11 +82,11 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
             )
         token = ""  # it is kept already
     before = files.read_text(path) or ""
-    token_line = f"token-file: {json.dumps(names.TOKEN_FILE)}\n"
+    token_line = f"token-file: {json.dumps(layout.TOKEN_FILE)}\n"
     server = given.server or (found.text("server") if found.source("server").startswith(path) else "")
     lines = f"server: {json.dumps(server)}\n" if server else ""
     lines += token_line if token or token_line in before else ""
-    kept = [File(names.TOKEN_FILE, f"{token}\n", 0o600, secret=True)] if token else []
+    kept = [File(layout.TOKEN_FILE, f"{token}\n", 0o600, secret=True)] if token else []
     return [*kept, *([File(path, _WRITTEN + lines, 0o600)] if lines else [])]
 
 
@@ -97,4 +97,4 @@ def keep(made: list[File]) -> list[str]:
 
 def _named(config_file: str) -> str | None:
     # The default may be missing, one that was named may not.
-    return None if config_file == names.CONFIG_FILE else config_file
+    return None if config_file == layout.CONFIG_FILE else config_file

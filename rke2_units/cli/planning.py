@@ -9,8 +9,8 @@ from rke2_units.config.derived import data_directory, lacks_backups
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import cluster_config
+from rke2_units.layout import Paths
 from rke2_units.model import Plan
-from rke2_units.names import Paths, Role
 from rke2_units.node import installation, releases, remarks
 from rke2_units.node.environment import command_environment, ignored_lines
 from rke2_units.node.facts import gather
@@ -18,6 +18,7 @@ from rke2_units.node.installation import Installation
 from rke2_units.plan import kubelet, make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT
+from rke2_units.unit_names import Role
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 

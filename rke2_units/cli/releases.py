@@ -7,12 +7,12 @@ import click
 from rke2_units.cli.planning import Chosen, choose, take_proxies
 from rke2_units.config import grammar
 from rke2_units.errors import UserError
-from rke2_units.names import Role
 from rke2_units.node import installation, releases
 from rke2_units.node.facts import architecture
 from rke2_units.node.releases import Fetched
 from rke2_units.release.model import STATIC_POD, Release
 from rke2_units.release.table import DEFAULT, RELEASES
+from rke2_units.unit_names import Role
 
 _BUILT_IN = "built in"
 

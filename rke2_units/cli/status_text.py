@@ -3,10 +3,10 @@
 import json
 from dataclasses import asdict
 
-from rke2_units.node.charts import Chart
-from rke2_units.node.cluster_status import Cluster, ClusterNode
+from rke2_units.cluster.charts import Chart
+from rke2_units.cluster.cluster_status import Cluster, ClusterNode
+from rke2_units.cluster.workloads import WorkloadState
 from rke2_units.node.status import Pod, Status, Unit
-from rke2_units.node.workloads import WorkloadState
 from rke2_units.printable import visible
 
 _MIB = 1024 * 1024

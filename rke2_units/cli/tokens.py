@@ -8,18 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.certificates import token as tokens
 from rke2_units.cli import token_file
 from rke2_units.cli.planning import choose
+from rke2_units.cluster import bootstrap_tokens, kubernetes_api, token_rotation
+from rke2_units.cluster.bootstrap_tokens import BootstrapToken
 from rke2_units.config import grammar
 from rke2_units.doors import files
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import Paths, Role
-from rke2_units.node import bootstrap_tokens, installation, kubernetes_api, token_rotation
-from rke2_units.node.bootstrap_tokens import BootstrapToken
-from rke2_units.programs.etcd import Etcd
+from rke2_units.layout import Paths
+from rke2_units.lean.etcd import Etcd
+from rke2_units.node import installation
+from rke2_units.unit_names import Role
 
 # Seconds that the API may take for an answer.
 _PATIENCE = 10.0
@@ -84,7 +86,7 @@ def rotate(source: str | None) -> None:
     from rke2_units.doors.dbus import Systemd
 
     # The file that install made is ours to keep up to date; others are the administrator's.
-    copies = [names.TOKEN_FILE] if config.text("token-file") == names.TOKEN_FILE else []
+    copies = [layout.TOKEN_FILE] if config.text("token-file") == layout.TOKEN_FILE else []
     with Systemd() as systemd:
         token_rotation.complete(
             paths, rotation, datetime.now(UTC), etcd=_etcd(paths), systemd=systemd, copies=copies

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from rke2_units.config import grammar
-from rke2_units.config.settings import BY_NAME, Kind, Setting
+from rke2_units.config.keys import BY_NAME, Kind, Setting
 from rke2_units.config.values import Given, Item
 from rke2_units.errors import Collected, ConfigurationError
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 
 def settle(role: Role, given: Mapping[str, Given], errors: Collected) -> dict[str, tuple[Item, ...]]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rke2_units.config import check, grammar
+from rke2_units.config.keys import BY_NAME, Kind
 from rke2_units.config.registries import Registries
-from rke2_units.config.settings import BY_NAME, Kind
 from rke2_units.config.values import Given, Item
 from rke2_units.errors import Collected, ConfigurationError
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 DEFAULT_SOURCE = "default"
 

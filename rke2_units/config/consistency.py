@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.errors import Collected
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 # Quantities are floats here; 0.1 and 100m are the same one.
 _ROUNDING = 1 + 1e-9

@@ -7,14 +7,15 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rke2_units import names
+from rke2_units import ports, unit_names
 from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
-from rke2_units.config.settings import DISABLED_BY, HOST_CONTENT
+from rke2_units.config.keys import DISABLED_BY, HOST_CONTENT
 from rke2_units.errors import UserError
+from rke2_units.layout import CONTAINERD_SOCKET
 from rke2_units.model import NodeFacts
-from rke2_units.names import CONTAINERD_SOCKET, Role
+from rke2_units.unit_names import Role
 
 CLUSTER_CIDRS = {4: "10.42.0.0/16", 6: "fd00:42::/56"}
 SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
@@ -22,12 +23,12 @@ SERVICE_CIDRS = {4: "10.43.0.0/16", 6: "fd00:43::/112"}
 DNS_INDEX = 10
 PRIME_REGISTRY = "registry.rancher.com"
 _REQUESTS = {
-    names.ETCD: {"cpu": "200m", "memory": "512Mi"},
-    names.KUBE_APISERVER: {"cpu": "250m", "memory": "1024Mi"},
-    names.KUBE_CONTROLLER_MANAGER: {"cpu": "200m", "memory": "256Mi"},
-    names.KUBE_SCHEDULER: {"cpu": "100m", "memory": "128Mi"},
-    names.CLOUD_CONTROLLER_MANAGER: {"cpu": "100m", "memory": "128Mi"},
-    names.KUBE_PROXY: {"cpu": "250m", "memory": "128Mi"},
+    unit_names.ETCD: {"cpu": "200m", "memory": "512Mi"},
+    unit_names.KUBE_APISERVER: {"cpu": "250m", "memory": "1024Mi"},
+    unit_names.KUBE_CONTROLLER_MANAGER: {"cpu": "200m", "memory": "256Mi"},
+    unit_names.KUBE_SCHEDULER: {"cpu": "100m", "memory": "128Mi"},
+    unit_names.CLOUD_CONTROLLER_MANAGER: {"cpu": "100m", "memory": "128Mi"},
+    unit_names.KUBE_PROXY: {"cpu": "250m", "memory": "128Mi"},
 }
 
 
@@ -294,8 +295,8 @@ def server_roles(config: Config) -> ServerRoles:
     """The roles of this server, none of an agent. ConfigurationError for a server that has none."""
     if config.role is not Role.SERVER:
         return ServerRoles(etcd=False, control_plane=False)
-    roles = ServerRoles(runs(config, names.ETCD), runs(config, names.KUBE_APISERVER))
-    no_etcd, no_apiserver = DISABLED_BY[names.ETCD], DISABLED_BY[names.KUBE_APISERVER]
+    roles = ServerRoles(runs(config, unit_names.ETCD), runs(config, unit_names.KUBE_APISERVER))
+    no_etcd, no_apiserver = DISABLED_BY[unit_names.ETCD], DISABLED_BY[unit_names.KUBE_APISERVER]
     if not roles.etcd and not roles.control_plane:
         raise config.error(
             no_etcd,
@@ -327,5 +328,5 @@ def apiserver_proxy_port(config: Config) -> int:
     On an agent RKE2's rule; on a server without kube-apiserver its own place, where all of a server looks.
     """
     if config.role is Role.SERVER:
-        return names.APISERVER_PORT
+        return ports.APISERVER_PORT
     return supervisor_proxy_port(config) - 1

@@ -9,7 +9,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from rke2_units.names import CONTAINERD_SOCKET
+from rke2_units.layout import CONTAINERD_SOCKET
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -5,16 +5,16 @@ import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.config import check, consistency, derived, registries, yaml_events, yaml_file
 from rke2_units.config.config import Config
+from rke2_units.config.keys import Kind, find
 from rke2_units.config.merge import merge
 from rke2_units.config.registries import Registries
-from rke2_units.config.settings import Kind, find
 from rke2_units.config.values import Given, Item, text_value
 from rke2_units.config.yaml_file import Entry
 from rke2_units.errors import Collected, ConfigurationError
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 _LARGEST_TOKEN_FILE = 4096
 
@@ -109,7 +109,7 @@ def _config_file(
     )
     named = [(text, source) for text, source in candidates if text]
     if not named:
-        return names.CONFIG_FILE, None
+        return layout.CONFIG_FILE, None
     found, source = named[0]
     if found.lower().startswith(("http://", "https://")):
         raise ConfigurationError(

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rke2_units.config.settings import BY_NAME, K3S_ONLY, OTHER_COMMANDS, SETTINGS, Setting, find
+from rke2_units.config.keys import BY_NAME, K3S_ONLY, OTHER_COMMANDS, SETTINGS, Setting, find
 from rke2_units.config.values import Given, text_value
 from rke2_units.config.yaml_file import Entry
 from rke2_units.errors import Collected, ConfigurationError
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 
 def merge(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from rke2_units.config.settings import BOTH, SETTINGS, Kind, Setting
+from rke2_units.config.keys import BOTH, SETTINGS, Kind, Setting
 
 
 def markdown_table() -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from rke2_units import names
+from rke2_units import cluster_names
 from rke2_units.doors.kubernetes import Client
 from rke2_units.doors.kubernetes_endpoints import API_SERVERS, addresses
-from rke2_units.programs.etcd import Etcd
+from rke2_units.lean.etcd import Etcd
 
 
 class ApiAddresses:
@@ -27,9 +27,9 @@ class ApiAddresses:
         text = json.dumps(sorted(addresses(self._client.get(API_SERVERS))), separators=(",", ":"))
         if text == self._written:
             return
-        found = self._etcd().get(names.API_ADDRESSES_KEY)
+        found = self._etcd().get(cluster_names.API_ADDRESSES_KEY)
         if found is None or found.text != text:
-            self._etcd().put(names.API_ADDRESSES_KEY, text)
+            self._etcd().put(cluster_names.API_ADDRESSES_KEY, text)
         self._written = text
 
     def forget(self) -> None:

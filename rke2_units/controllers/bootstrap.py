@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from rke2_units.certificates import bootstrap, token
 from rke2_units.controllers import settings
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs.etcd import Etcd
+from rke2_units.lean.etcd import Etcd
 
 # Who wants to fill the key creates it empty. One that stays empty for so long (s) was left so.
 _PATIENCE = 15.0

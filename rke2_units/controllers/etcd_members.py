@@ -13,7 +13,7 @@ from rke2_units.coordination.events import Events
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, Client, Object
-from rke2_units.programs.etcd import Etcd, EtcdError, Member
+from rke2_units.lean.etcd import Etcd, EtcdError, Member
 
 # etcd's words for a learner that has not caught up, or has not even started.
 _NOT_YET = "in sync with leader"

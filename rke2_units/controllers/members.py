@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from rke2_units.programs.etcd import Member
+from rke2_units.lean.etcd import Member
 
 # Seconds. A learner that gets no further for so long makes room for others (RKE2's).
 STALLED = 300.0

@@ -7,17 +7,17 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from rke2_units import names
+from rke2_units import cluster_names
 from rke2_units.doors.kubernetes import Client, Object, path_to
 
 PATH = "/api/v1/nodes"
 MANAGER = "rke2-controllers"
-CONTROL_PLANE = names.CONTROL_PLANE_LABEL
-ETCD = names.ETCD_LABEL
+CONTROL_PLANE = cluster_names.CONTROL_PLANE_LABEL
+ETCD = cluster_names.ETCD_LABEL
 NODE_NAME = "etcd.rke2.cattle.io/node-name"
-NODE_ADDRESS = names.ETCD_ADDRESS_ANNOTATION
-REMOVE = names.ETCD_REMOVE_ANNOTATION
-REMOVED = names.ETCD_REMOVED_ANNOTATION
+NODE_ADDRESS = cluster_names.ETCD_ADDRESS_ANNOTATION
+REMOVE = cluster_names.ETCD_REMOVE_ANNOTATION
+REMOVED = cluster_names.ETCD_REMOVED_ANNOTATION
 # The one of RKE2's controller for the same work: a node is not gone before its member is.
 FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
 # What of a node's metadata counts here.

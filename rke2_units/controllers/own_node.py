@@ -13,7 +13,7 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, Client, path_to
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs import processes
+from rke2_units.lean import processes
 
 # Pauses (s) between attempts at the bootstrap data, each twice the one before.
 _FIRST_PAUSE, _LAST_PAUSE = 5.0, 60.0

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.controllers import rbac
 from rke2_units.controllers.api_addresses import ApiAddresses
 from rke2_units.controllers.etcd_members import EtcdMembers
@@ -25,7 +25,7 @@ from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import ConfigurationError, UserError
 
 # The lease's name, the source of events.
-_NAME = names.CONTROLLERS_UNIT.removesuffix(".service")
+_NAME = unit_names.CONTROLLERS_UNIT.removesuffix(".service")
 # Seconds. A question to etcd is a process: it is asked seldom while nothing happens.
 _IDLE = 10.0
 _BUSY = 2.0
@@ -162,7 +162,7 @@ def status(holds_lease: bool, problems: list[str]) -> str:
         return process.summary(
             problems,
             "this server sees to the cluster's members, roles and node passwords",
-            names.CONTROLLERS_UNIT,
+            unit_names.CONTROLLERS_UNIT,
         )
     waiting = "waiting for the lease: another server sees to the cluster, or the apiserver does not answer"
-    return process.summary(problems, waiting, names.CONTROLLERS_UNIT)
+    return process.summary(problems, waiting, unit_names.CONTROLLERS_UNIT)

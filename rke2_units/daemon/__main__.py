@@ -7,8 +7,8 @@ import traceback
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ExitCode, UserError
-from rke2_units.names import Role
-from rke2_units.programs.file_systems import name_full
+from rke2_units.lean.file_systems import name_full
+from rke2_units.unit_names import Role
 
 
 def main() -> int:

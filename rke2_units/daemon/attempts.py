@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rke2_units.daemon import inputs, judgement, memory
+from rke2_units.daemon import inputs, kept_state, readiness
 from rke2_units.daemon.events import StopRequested
 from rke2_units.daemon.inputs import Mended
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs.file_systems import name_full
+from rke2_units.lean.file_systems import name_full
 
 # How often, in a pause between two attempts, it is seen whether the configuration has been mended.
 _LOOK = 1.0
@@ -44,7 +44,7 @@ class Attempt:
         except Exception as error:
             self.begin_anew_if_mended()
             reason = name_full(error.message if isinstance(error, UserError) else str(error))
-            memory.remember_failed_attempt(reason, self._marks)
+            kept_state.remember_failed_attempt(reason, self._marks)
             raise
 
     def pause(self, rest: Callable[[float], None], say: Callable[[str], None]) -> int:
@@ -52,9 +52,9 @@ class Attempt:
 
         `rest` waits for so many seconds. It ends with the time, or when the configuration is mended.
         """
-        count, reason = memory.failed_attempts(self._marks)
+        count, reason = kept_state.failed_attempts(self._marks)
         if count:
-            pause = judgement.pause_before(count)
+            pause = readiness.pause_before(count)
             due = time.strftime("%H:%M:%S", time.localtime(time.time() + pause))
             say(f"attempt {count + 1} at {due}; the last one failed: {reason}")
             end = time.monotonic() + pause

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Mapping
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.config import yaml_events
 
 # By path: the digest of its content.
@@ -22,7 +22,7 @@ def marks(environment: Mapping[str, str]) -> Marks:
     Configuration management may write them again and again: a start that began anew each time would never
     end. /etc/default is not among them: systemd reads it for a new process alone.
     """
-    config = environment.get("RKE2_CONFIG_FILE") or names.CONFIG_FILE
+    config = environment.get("RKE2_CONFIG_FILE") or layout.CONFIG_FILE
     folder = f"{config}.d"
     listed = os.listdir(folder) if os.path.isdir(folder) else []
     # An editor's own files beside them are none of the configuration.
@@ -31,8 +31,8 @@ def marks(environment: Mapping[str, str]) -> Marks:
     for path in (
         config,
         *(f"{folder}/{name}" for name in drop_ins),
-        names.REGISTRIES_FILE,
-        names.TOKEN_FILE,
+        layout.REGISTRIES_FILE,
+        layout.TOKEN_FILE,
     ):
         try:
             found[path] = _digest(path)

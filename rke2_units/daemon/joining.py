@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.ensure import ensure
+from rke2_units.certificates.node_request import certificate_request
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.controllers.nodes import REMOVE
@@ -15,11 +16,11 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import agent, candidates, cluster_config, required, server, server_list, validate
 from rke2_units.join.http import Refused, Unreachable
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths, Role
-from rke2_units.node.certificate_request import certificate_request
 from rke2_units.plan import api_proxy
 from rke2_units.plan.cluster_config import cluster_config as own_answer
+from rke2_units.unit_names import Role
 
 _Answer = TypeVar("_Answer")
 

@@ -6,25 +6,43 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from rke2_units import names
-from rke2_units.daemon import judgement, memory, questions, units
+from rke2_units import layout
+from rke2_units.daemon import kept_state, readiness, server_questions, units
 from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import Events, StopRequested
-from rke2_units.daemon.judgement import Failure
+from rke2_units.daemon.health import Probes
 from rke2_units.daemon.preparation import Prepared, prepare
-from rke2_units.daemon.probes import Probes
+from rke2_units.daemon.readiness import Failure
 from rke2_units.daemon.retries import Retries
 from rke2_units.daemon.servers import ServerWatch
 from rke2_units.doors import files, journal
 from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
+from rke2_units.images import image_store
+from rke2_units.lean import settings as program_settings
+from rke2_units.lean.file_systems import name_full
 from rke2_units.model import UnitState
-from rke2_units.names import Role
 from rke2_units.node import causes, foreign_containerd
-from rke2_units.programs import image_store
-from rke2_units.programs import settings as program_settings
-from rke2_units.programs.file_systems import name_full
+from rke2_units.unit_names import (
+    ALL_UNITS,
+    API_PROXY_UNIT,
+    APPLIER_UNIT,
+    CONTAINERD_UNIT,
+    CONTENT_UNIT,
+    CONTROLLERS_UNIT,
+    ETCD_JOIN_UNIT,
+    ETCDCTL_UNIT,
+    HELM_UNIT,
+    IMAGES_UNIT,
+    KUBE_APISERVER,
+    KUBELET_UNIT,
+    STATIC_PODS,
+    SUPERVISOR_SOCKET,
+    SUPERVISOR_UNIT,
+    Role,
+    static_pod_unit,
+)
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
@@ -69,7 +87,7 @@ class NodeDaemon:
             prepared = self._prepare()
             for warning in prepared.warnings:
                 journal.log(Level.WARNING, warning)
-            if names.ETCD_JOIN_UNIT in prepared.plan.units:
+            if ETCD_JOIN_UNIT in prepared.plan.units:
                 self._join_etcd(prepared)
                 # Now the plan is the whole one: etcd's own values are known.
                 prepared = self._prepare(taken_in=True)
@@ -81,7 +99,7 @@ class NodeDaemon:
         return prepare(self._role, self._systemd, self._ask_servers, taken_in=taken_in)
 
     def _ask_servers(self, question: Callable[[], _Answer]) -> _Answer:
-        return questions.ask(self._events, question, self._wait_for_others)
+        return server_questions.ask(self._events, question, self._wait_for_others)
 
     def _wait_for_others(self, text: str) -> None:
         """Say what is waited for, perhaps for ever; what is waited for may be a mistake that is mended."""
@@ -91,8 +109,8 @@ class NodeDaemon:
     def _pause(self) -> None:
         """Wait before another attempt; a start by hand is a first attempt."""
         if not self._restarted_by_systemd():
-            memory.forget_failed_attempts()
-            memory.forget_stopped_by_hand()
+            kept_state.forget_failed_attempts()
+            kept_state.forget_stopped_by_hand()
             return
         if (number := self._attempt.pause(self._events.rest, self._say)) > 1:
             self._starting = f"starting, attempt {number}"
@@ -106,17 +124,17 @@ class NodeDaemon:
         wanted, before = self._start_units(prepared)
         while True:
             states = self._systemd.states(wanted)
-            if failure := judgement.failure(states, self._restarts(before, states), wanted):
+            if failure := readiness.failure(states, self._restarts(before, states), wanted):
                 self._fail(failure)
-            if judgement.is_up(states[names.ETCD_JOIN_UNIT]):
+            if readiness.is_up(states[ETCD_JOIN_UNIT]):
                 return
-            etcdctl = states[names.ETCDCTL_UNIT]
+            etcdctl = states[ETCDCTL_UNIT]
             if etcdctl.active == "failed" and not etcdctl.job:
                 # A node that is a member is up without it, one that is to become a member is not.
-                self._fail(Failure(names.ETCDCTL_UNIT, ""))
-            waiting = judgement.waiting_for(states, wanted)
-            if states[names.ETCD_JOIN_UNIT].active == "activating":
-                waiting = self._systemd.status_text(names.ETCD_JOIN_UNIT) or waiting
+                self._fail(Failure(ETCDCTL_UNIT, ""))
+            waiting = readiness.waiting_for(states, wanted)
+            if states[ETCD_JOIN_UNIT].active == "activating":
+                waiting = self._systemd.status_text(ETCD_JOIN_UNIT) or waiting
             self._wait_for_others(f"joining: {waiting}")
             self._events.wait(1.0)
 
@@ -129,65 +147,63 @@ class NodeDaemon:
         """Queue what the plan wants and has not; returns its units, but for those stopped by hand, and how
         often each process was restarted so far."""
         systemd, paths = self._systemd, prepared.paths
-        stopped = memory.stopped_by_hand()
+        stopped = kept_state.stopped_by_hand()
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
-        if names.SUPERVISOR_SOCKET in wanted:
+        if SUPERVISOR_SOCKET in wanted:
             # Before all else: the other nodes' questions do not wait for this one's etcd.
-            socket = f"{names.UNIT_DIRECTORY}/{names.SUPERVISOR_SOCKET}"
-            changed = memory.is_news(socket)
-            units.start_socket(systemd, names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT, changed)
-            memory.remember_handed_on(socket)
-        states = systemd.states(names.ALL_UNITS)
+            socket = f"{layout.UNIT_DIRECTORY}/{SUPERVISOR_SOCKET}"
+            changed = kept_state.is_news(socket)
+            units.start_socket(systemd, SUPERVISOR_SOCKET, SUPERVISOR_UNIT, changed)
+            kept_state.remember_handed_on(socket)
+        states = systemd.states(ALL_UNITS)
 
         def start(unit: str) -> None:
             if unit in wanted:
                 units.start_process(systemd, unit, prepared.digests[unit], states[unit])
 
-        start(names.SUPERVISOR_UNIT)
+        start(SUPERVISOR_UNIT)
         units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
-        if names.API_PROXY_UNIT in wanted:
+        if API_PROXY_UNIT in wanted:
             self._wait_for_ports(prepared)
-            start(names.API_PROXY_UNIT)
-            if memory.is_news(prepared.paths.api_proxy_config):
+            start(API_PROXY_UNIT)
+            if kept_state.is_news(prepared.paths.api_proxy_config):
                 self._reload_proxy(prepared.paths.api_proxy_config)
-        if names.CONTENT_UNIT in wanted:
-            units.start_content(systemd, paths, prepared.content_directory, states[names.CONTENT_UNIT])
-            self._wait_until_active([names.CONTENT_UNIT])
+        if CONTENT_UNIT in wanted:
+            units.start_content(systemd, paths, prepared.content_directory, states[CONTENT_UNIT])
+            self._wait_until_active([CONTENT_UNIT])
         if prepared.foreign_containerd:
             self._wait_for_foreign_containerd(prepared)
-        for unit in judgement.unwanted(states, prepared.plan.units):
+        for unit in readiness.unwanted(states, prepared.plan.units):
             systemd.stop(unit)
             if states[unit].active == "failed":
                 # Its file is gone: nobody would start it again.
                 systemd.reset_failed(unit)
-        if states[names.KUBELET_UNIT].active != "active":
+        if states[KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(paths, prepared.static_pods)
         before = {unit: systemd.restarts(unit) for unit in prepared.digests}
-        start(names.CONTAINERD_UNIT)
-        start(names.KUBELET_UNIT)
-        if names.IMAGES_UNIT in wanted:
+        start(CONTAINERD_UNIT)
+        start(KUBELET_UNIT)
+        if IMAGES_UNIT in wanted:
             # Static pods wait for what it finds now, not for what it found when it ran last.
             image_store.forget_present()
-            systemd.restart(names.IMAGES_UNIT)
-        for unit in (names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT):
+            systemd.restart(IMAGES_UNIT)
+        for unit in (ETCDCTL_UNIT, ETCD_JOIN_UNIT):
             if unit in wanted:
                 systemd.restart(unit)
-        pods = [pod for pod in prepared.static_pods if names.static_pod_unit(pod) in wanted]
+        pods = [pod for pod in prepared.static_pods if static_pod_unit(pod) in wanted]
         units.start_static_pods(systemd, paths, pods)
-        if names.HELM_UNIT in wanted:
+        if HELM_UNIT in wanted:
             # Another image may be wanted than the one that it ran for.
-            systemd.restart(names.HELM_UNIT)
+            systemd.restart(HELM_UNIT)
         # After the static pods: they are ordered after the job that starts kube-apiserver.
-        start(names.CONTROLLERS_UNIT)
-        start(names.APPLIER_UNIT)
+        start(CONTROLLERS_UNIT)
+        start(APPLIER_UNIT)
         return wanted, before
 
     def _wait_for_ports(self, prepared: Prepared) -> None:
         """Return when no pod that leaves this server has the port any more that the proxy is to have."""
-        leaving = [
-            names.static_pod_unit(pod) for pod in names.STATIC_PODS if pod not in prepared.static_pods
-        ]
-        while going := judgement.stopping(self._systemd.states(leaving)):
+        leaving = [static_pod_unit(pod) for pod in STATIC_PODS if pod not in prepared.static_pods]
+        while going := readiness.stopping(self._systemd.states(leaving)):
             self._say(f"{self._starting}: waiting for {going} to stop")
             self._events.wait(1.0)
 
@@ -205,9 +221,9 @@ class NodeDaemon:
 
     def _reload_proxy(self, config: str) -> None:
         """Have the proxy read its configuration again; one that does not run will read it when it starts."""
-        if self._systemd.state(names.API_PROXY_UNIT).active == "active":
-            self._systemd.reload_unit(names.API_PROXY_UNIT)
-        memory.remember_handed_on(config)
+        if self._systemd.state(API_PROXY_UNIT).active == "active":
+            self._systemd.reload_unit(API_PROXY_UNIT)
+        kept_state.remember_handed_on(config)
 
     def _wait_for_foreign_containerd(self, prepared: Prepared) -> None:
         """Return when it serves this node: it is no unit of ours whose state would tell."""
@@ -222,30 +238,33 @@ class NodeDaemon:
     def _wait_until_active(self, wanted: Sequence[str]) -> None:
         while True:
             states = self._systemd.states(wanted)
-            if failure := judgement.failure(states, {}, wanted):
+            if failure := readiness.failure(states, {}, wanted):
                 self._fail(failure)
-            if all(judgement.is_up(state) for state in states.values()):
+            if all(readiness.is_up(state) for state in states.values()):
                 return
-            self._say(f"{self._starting}: " + judgement.waiting_for(states, wanted))
+            self._say(f"{self._starting}: " + readiness.waiting_for(states, wanted))
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
         """READY once the kubelet and every static pod answer, the node is registered, and what has left the
         plan has stopped."""
         probes = self._probes(prepared)
-        needed = judgement.needed(wanted, without_api=prepared.up_without_api)
-        others = [unit for unit in names.ALL_UNITS if unit not in prepared.plan.units]
+        needed = readiness.needed(wanted, without_api=prepared.up_without_api)
+        others = [unit for unit in ALL_UNITS if unit not in prepared.plan.units]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
-        own_apiserver = names.static_pod_unit(names.KUBE_APISERVER)
-        registering = (names.KUBELET_UNIT, names.API_PROXY_UNIT if prepared.api_elsewhere else own_apiserver)
+        own_apiserver = static_pod_unit(KUBE_APISERVER)
+        registering = (
+            KUBELET_UNIT,
+            API_PROXY_UNIT if prepared.api_elsewhere else own_apiserver,
+        )
         can_register = all(unit in wanted for unit in registering) and not prepared.up_without_api
         answering_since = 0.0
         while True:
             states = self._systemd.states(wanted)
-            if failure := judgement.failure(states, self._restarts(before, states), wanted):
+            if failure := readiness.failure(states, self._restarts(before, states), wanted):
                 self._fail(failure)
-            going = judgement.stopping(self._systemd.states(others))
-            if not going and all(judgement.is_up(states[unit]) for unit in needed):
+            going = readiness.stopping(self._systemd.states(others))
+            if not going and all(readiness.is_up(states[unit]) for unit in needed):
                 # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
                 if not can_register or probes.registered:
                     break
@@ -255,16 +274,16 @@ class NodeDaemon:
                     # Other machines may be away for as long as they like.
                     answering_since = time.monotonic()
                 if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
-                    self._fail(Failure(names.KUBELET_UNIT, "it has not registered this node"))
-            waiting = f"waiting for {going} to stop" if going else judgement.waiting_for(states, needed)
+                    self._fail(Failure(KUBELET_UNIT, "it has not registered this node"))
+            waiting = f"waiting for {going} to stop" if going else readiness.waiting_for(states, needed)
             self._say(f"{self._starting}: {waiting}")
             self._take_servers(prepared)
             self._events.wait(5.0)
         if prepared.up_without_api:
             # Once it is there, the probes go on to tell how all is.
             probes.ask_for_registration()
-        memory.forget_failed_attempts()
-        self._status = judgement.health(states, wanted, set(), {}, {})
+        kept_state.forget_failed_attempts()
+        self._status = readiness.health(states, wanted, set(), {}, {})
         journal.notify(READY=1, STATUS=self._status)
         journal.log(Level.INFO, f"{self._role.unit.removesuffix('.service')} is up and running")
 
@@ -292,13 +311,13 @@ class NodeDaemon:
     def _fail(self, failure: Failure) -> None:
         cause = self._explain(failure.unit, self._began)
         problem = ": ".join(text for text in (failure.reason, cause) if text)
-        reason = f"{judgement.component(failure.unit)} does not start: {problem}"
+        reason = f"{readiness.component(failure.unit)} does not start: {problem}"
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
 
     def _explain(self, unit: str, since: float) -> str:
         """Why the unit failed; the last lines of its log go into ours."""
         cause, lines = causes.explain(unit, causes.log_since(unit, since))
-        name = judgement.component(unit)
+        name = readiness.component(unit)
         for line in lines:
             prefix = "" if line.startswith(name) else f"{name}| "
             journal.log(Level.WARNING, prefix + line, COMPONENT=unit)
@@ -308,10 +327,8 @@ class NodeDaemon:
 
     def _watch(self, prepared: Prepared) -> None:
         wanted = list(prepared.plan.units)
-        stopped = memory.stopped_by_hand()
-        containerd = {
-            unit: self._systemd.restarts(unit) for unit in (names.CONTAINERD_UNIT,) if unit in wanted
-        }
+        stopped = kept_state.stopped_by_hand()
+        containerd = {unit: self._systemd.restarts(unit) for unit in (CONTAINERD_UNIT,) if unit in wanted}
         retries = Retries()
         while True:
             states = self._systemd.states(wanted)
@@ -320,8 +337,8 @@ class NodeDaemon:
                 for unit, count in self._restarts(containerd, states).items()
             ):
                 raise UserError(
-                    f"{names.CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",
-                    hint=f"journalctl -u {names.CONTAINERD_UNIT}",
+                    f"{CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",
+                    hint=f"journalctl -u {CONTAINERD_UNIT}",
                 )
             now_stopped = {
                 unit for unit in wanted if states[unit].active == "inactive" and not states[unit].job
@@ -329,11 +346,11 @@ class NodeDaemon:
             if now_stopped != stopped:
                 self._tell_of_stopped(stopped, now_stopped)
                 stopped = now_stopped
-                memory.remember_stopped_by_hand(stopped)
+                kept_state.remember_stopped_by_hand(stopped)
             self._take_servers(prepared)
             self._retry_failed(retries, states)
             self._say(
-                judgement.health(states, wanted, stopped, self._live_probes.silent, retries.reasons),
+                readiness.health(states, wanted, stopped, self._live_probes.silent, retries.reasons),
                 level=Level.WARNING,
             )
             self._events.wait(retries.seconds_to_next(60.0))
@@ -365,11 +382,11 @@ class NodeDaemon:
             journal.notify(STOPPING=1, STATUS="restarting; the node's units keep running")
             return
         journal.notify(STOPPING=1, STATUS="stopping the node's units; pods keep running")
-        late = units.stop_all(self._systemd, names.ALL_UNITS, STOP_TIMEOUT)
+        late = units.stop_all(self._systemd, ALL_UNITS, STOP_TIMEOUT)
         if late:
             raise UserError(f"did not stop within {STOP_TIMEOUT:.0f} s: {', '.join(late)}")
-        memory.forget_stopped_by_hand()
-        memory.forget_failed_attempts()
+        kept_state.forget_stopped_by_hand()
+        kept_state.forget_failed_attempts()
 
     def _say(self, status: str, *, level: Level = Level.INFO) -> None:
         """STATUS=, and one line in the journal whenever its meaning (not its seconds) changes."""

@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from rke2_units import names
+from rke2_units import layout, ports, unit_names
 from rke2_units.certificates.ensure import ensure
+from rke2_units.certificates.node_request import certificate_request
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.config.load import load
-from rke2_units.daemon import joining, judgement, servers, units
+from rke2_units.daemon import joining, readiness, servers, units
+from rke2_units.daemon.health import Fact
 from rke2_units.daemon.joining import Ask
-from rke2_units.daemon.probes import Fact
 from rke2_units.daemon.servers import Source
 from rke2_units.doors import http, journal
 from rke2_units.doors.dbus import Systemd
@@ -20,19 +21,19 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import server_list
 from rke2_units.join.server_list import ServerList
+from rke2_units.layout import Paths
+from rke2_units.lean.etcd import Etcd
+from rke2_units.machine import kernel_parameters
 from rke2_units.model import File, NodeFacts, Plan
-from rke2_units.names import Paths, Role
 from rke2_units.node import (
     apply,
     data_directory,
     facts,
     foreign_containerd,
     installation,
-    kernel_parameters,
     releases,
     remarks,
 )
-from rke2_units.node.certificate_request import certificate_request
 from rke2_units.node.environment import ignored_lines
 from rke2_units.plan import (
     api_proxy,
@@ -44,8 +45,8 @@ from rke2_units.plan import (
     sysctl,
 )
 from rke2_units.plan.etcdctl import etcdctl
-from rke2_units.programs.etcd import Etcd
 from rke2_units.release.model import Release
+from rke2_units.unit_names import Role
 
 
 @dataclass(frozen=True)
@@ -144,21 +145,21 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     if systemd.needs_reload(plan.units):
         systemd.reload()
 
-    components = tuple(c for c in names.STATIC_PODS if names.static_pod_unit(c) in plan.units)
+    components = tuple(c for c in unit_names.STATIC_PODS if unit_names.static_pod_unit(c) in plan.units)
     is_agent = role is Role.AGENT
     api_elsewhere = api_proxy.leads_to_apiservers(config)
     proxied = api_proxy.apiserver_url(config) if api_elsewhere else ""
-    apiserver = proxied or f"https://127.0.0.1:{names.APISERVER_PORT}"
+    apiserver = proxied or f"https://127.0.0.1:{ports.APISERVER_PORT}"
     asked = program_settings.facts(paths, proxied)
     facts_to_ask: dict[str, Fact] = {
         name: asked[name]
-        for name in ("kubelet", names.ETCD, names.KUBE_APISERVER)
+        for name in ("kubelet", unit_names.ETCD, unit_names.KUBE_APISERVER)
         if name == "kubelet" or name in components
     }
-    api = names.KUBE_APISERVER
+    api = unit_names.KUBE_APISERVER
     if api_elsewhere:
-        api = judgement.component(names.API_PROXY_UNIT)
-        facts_to_ask[api] = asked[names.KUBE_APISERVER]
+        api = readiness.component(unit_names.API_PROXY_UNIT)
+        facts_to_ask[api] = asked[unit_names.KUBE_APISERVER]
     identity = _identity(paths.agent, "client-kubelet") if is_agent else _identity(paths.tls, "client-admin")
     return Prepared(
         plan=plan,
@@ -168,7 +169,7 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
         warnings=(*warnings, *plan.warnings),
         static_pods=components,
         digests={
-            unit: units.planned_digest(plan.file(f"{names.UNIT_DIRECTORY}/{unit}").content)
+            unit: units.planned_digest(plan.file(f"{layout.UNIT_DIRECTORY}/{unit}").content)
             for unit in units.PROCESSES
             if unit in plan.units
         },
@@ -205,7 +206,7 @@ def _source(config: Config, paths: Paths, release: Release) -> Source:
         return servers.of_api(api_proxy.apiserver_url(config), identity)
     etcd = Etcd(
         etcdctl(config, release).path,
-        [f"https://127.0.0.1:{names.ETCD_CLIENT_PORT}"],
+        [f"https://127.0.0.1:{ports.ETCD_CLIENT_PORT}"],
         authority=f"{paths.etcd_tls}/server-ca.crt",
         certificate=f"{paths.etcd_tls}/client.crt",
         key=f"{paths.etcd_tls}/client.key",

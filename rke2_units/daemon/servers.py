@@ -4,14 +4,14 @@ import json
 import threading
 from collections.abc import Callable
 
-from rke2_units import names
+from rke2_units import cluster_names
 from rke2_units.doors import http, journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import UserError
 from rke2_units.join import server_list
 from rke2_units.join.server_list import ServerList
-from rke2_units.programs.etcd import Etcd
+from rke2_units.lean.etcd import Etcd
 
 # As doors.kubernetes_endpoints.API_SERVERS, but a list, which can be watched.
 _ENDPOINTS = "/api/v1/namespaces/default/endpoints?fieldSelector=metadata.name%3Dkubernetes"
@@ -49,11 +49,11 @@ def api_addresses_in(etcd: Etcd) -> Callable[[], ServerList]:
     """The API servers that the controllers of one of them have written down."""
 
     def ask() -> ServerList:
-        found = etcd.get(names.API_ADDRESSES_KEY)
+        found = etcd.get(cluster_names.API_ADDRESSES_KEY)
         try:
             return server_list.of_apiservers(json.loads(found.text) if found else [])
         except ValueError:
-            raise UserError(f"{names.API_ADDRESSES_KEY} in etcd is not JSON") from None
+            raise UserError(f"{cluster_names.API_ADDRESSES_KEY} in etcd is not JSON") from None
 
     return ask
 

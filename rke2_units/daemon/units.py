@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rke2_units import names
+from rke2_units import layout, unit_names
+from rke2_units.layout import Paths
 from rke2_units.model import UnitState
-from rke2_units.names import Paths
 
 if TYPE_CHECKING:
     from rke2_units.doors.dbus import Systemd
 
 # Their units carry a digest of everything that they were started with.
 PROCESSES = (
-    names.SUPERVISOR_UNIT,
-    names.API_PROXY_UNIT,
-    names.CONTAINERD_UNIT,
-    names.KUBELET_UNIT,
-    names.CONTROLLERS_UNIT,
-    names.APPLIER_UNIT,
+    unit_names.SUPERVISOR_UNIT,
+    unit_names.API_PROXY_UNIT,
+    unit_names.CONTAINERD_UNIT,
+    unit_names.KUBELET_UNIT,
+    unit_names.CONTROLLERS_UNIT,
+    unit_names.APPLIER_UNIT,
 )
 _DIGEST = "RKE2_UNITS_DIGEST="
 # How long (s) a service may take to let go of its socket.
@@ -38,8 +38,8 @@ def pods_stay() -> Iterator[None]:
 
     A lock and not a mere file: the kernel drops it when the daemon is killed.
     """
-    os.makedirs(names.RUNTIME_DIRECTORY, mode=0o755, exist_ok=True)
-    descriptor = os.open(names.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.makedirs(layout.RUNTIME_DIRECTORY, mode=0o755, exist_ok=True)
+    descriptor = os.open(layout.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -91,7 +91,7 @@ def start_content(systemd: Systemd, paths: Paths, directory: str, state: UnitSta
     # It also removes other versions, once nothing runs from them.
     others = any(name.startswith("v") and name != directory for name in os.listdir(paths.content))
     if state.active != "active" or others or not content_is_staged(paths, directory):
-        systemd.restart(names.CONTENT_UNIT)
+        systemd.restart(unit_names.CONTENT_UNIT)
 
 
 def start_process(systemd: Systemd, unit: str, digest: str, state: UnitState) -> None:
@@ -117,11 +117,11 @@ def start_socket(systemd: Systemd, socket: str, service: str, changed: bool) -> 
 
 def start_static_pods(systemd: Systemd, paths: Paths, components: Sequence[str]) -> None:
     """Start the units of these static pods; a changed manifest replaces its pod."""
-    states = systemd.states([names.static_pod_unit(component) for component in components])
+    states = systemd.states([unit_names.static_pod_unit(component) for component in components])
     outdated = [
         unit
         for component in components
-        if _is_starting_outdated(paths, component, states[unit := names.static_pod_unit(component)])
+        if _is_starting_outdated(paths, component, states[unit := unit_names.static_pod_unit(component)])
     ]
     if outdated:
         # The pods stay until the new manifests take their place.
@@ -130,7 +130,7 @@ def start_static_pods(systemd: Systemd, paths: Paths, components: Sequence[str])
                 systemd.stop(unit)
             systemd.wait_until(outdated, "stopped", _START_STOPS)
     for component in components:
-        unit = names.static_pod_unit(component)
+        unit = unit_names.static_pod_unit(component)
         if states[unit].active != "active":
             systemd.start(unit)
         elif not manifest_is_placed(paths, component):
@@ -149,10 +149,10 @@ def _is_starting_outdated(paths: Paths, component: str, state: UnitState) -> boo
 
 def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence[str]) -> None:
     """End the pods that a change of config leaves without a place, e.g. after disable-scheduler."""
-    unwanted = [component for component in names.STATIC_PODS if component not in wanted]
-    states = systemd.states([names.static_pod_unit(component) for component in unwanted])
+    unwanted = [component for component in unit_names.STATIC_PODS if component not in wanted]
+    states = systemd.states([unit_names.static_pod_unit(component) for component in unwanted])
     for component in unwanted:
-        unit = names.static_pod_unit(component)
+        unit = unit_names.static_pod_unit(component)
         if states[unit].active in ("active", "activating"):
             systemd.stop(unit)
         else:

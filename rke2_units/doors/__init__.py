@@ -1,1 +1,1 @@
-"""The only modules that touch the world outside: D-Bus, programs, HTTP and files."""
+"""The doors to the world outside that more than one room uses: D-Bus, programs, HTTP and files."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from rke2_units.errors import UserError
-from rke2_units.names import SYSTEM_PATH
+from rke2_units.layout import SYSTEM_PATH
 
 _PATH = SYSTEM_PATH
 _ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from rke2_units import __version__, names
+from rke2_units import __version__, ports
 from rke2_units.doors.kubernetes_transport import refusal
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import clock
-from rke2_units.programs import server_certificate
+from rke2_units.lean import server_certificate
 
 # RKE2's. The answers are small; one that does not end is none.
 _TIMEOUT = 10.0
@@ -83,7 +83,7 @@ class Connection:
         self._timeout = timeout
         kind = http.client.HTTPSConnection if any_subject else _ToServer
         self._connection = kind(
-            parts.hostname or "", parts.port or names.SUPERVISOR_PORT, timeout=timeout, context=context
+            parts.hostname or "", parts.port or ports.SUPERVISOR_PORT, timeout=timeout, context=context
         )
 
     def __enter__(self) -> "Connection":

@@ -2,7 +2,7 @@
 
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 
 def check(config: Config) -> None:

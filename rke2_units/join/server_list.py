@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from rke2_units import names
+from rke2_units import ports
 from rke2_units.config import grammar
 from rke2_units.doors import files
 from rke2_units.model import File
@@ -43,7 +43,7 @@ def read(path: str) -> ServerList:
     return ServerList(*(_entries(content.get(name)) for name in ("servers", "apiservers", "members")))
 
 
-def of_apiservers(answer: object, supervisor_port: int = names.SUPERVISOR_PORT) -> ServerList:
+def of_apiservers(answer: object, supervisor_port: int = ports.SUPERVISOR_PORT) -> ServerList:
     """From the answer of /v1-rke2/apiservers, a JSON array of IP:PORT; a supervisor is beside each."""
     apiservers = tuple(entry for entry in _entries(answer) if _is_address(_host(entry)))
     return ServerList(_sorted(_join(_host(entry), supervisor_port) for entry in apiservers), apiservers)
@@ -54,8 +54,10 @@ def of_endpoints(endpoints: object) -> ServerList:
     subsets = endpoints.get("subsets") if isinstance(endpoints, dict) else None
     found: list[object] = []
     for subset in subsets if isinstance(subsets, list) else ():
-        addresses, ports = subset.get("addresses") or (), subset.get("ports") or ()
-        port = next((entry["port"] for entry in ports if entry.get("name") == "https"), names.APISERVER_PORT)
+        addresses, listed = subset.get("addresses") or (), subset.get("ports") or ()
+        port = next(
+            (entry["port"] for entry in listed if entry.get("name") == "https"), ports.APISERVER_PORT
+        )
         found += [_join(str(address.get("ip")), port) for address in addresses]
     return of_apiservers(found)
 
@@ -66,7 +68,7 @@ def of_members(client_urls: Iterable[str]) -> ServerList:
     for url in client_urls:
         try:
             parts = urlsplit(url)
-            found.append(_join(parts.hostname or "", parts.port or names.ETCD_CLIENT_PORT))
+            found.append(_join(parts.hostname or "", parts.port or ports.ETCD_CLIENT_PORT))
         except ValueError:
             continue
     return ServerList(members=_entries(found))
@@ -77,9 +79,9 @@ def of_url(url: str) -> ServerList:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return ServerList(
-        (_join(host, parts.port or names.SUPERVISOR_PORT),),
-        (_join(host, names.APISERVER_PORT),),
-        (_join(host, names.ETCD_CLIENT_PORT),),
+        (_join(host, parts.port or ports.SUPERVISOR_PORT),),
+        (_join(host, ports.APISERVER_PORT),),
+        (_join(host, ports.ETCD_CLIENT_PORT),),
     )
 
 

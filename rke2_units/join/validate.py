@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from rke2_units import names
+from rke2_units import ports
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.token import Token
 from rke2_units.errors import ConfigurationError
@@ -21,8 +21,8 @@ class NoJoinApi(Refused):
     def __init__(self, url: str, refusal: Refused) -> None:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
-        right = f"https://{host}:{names.SUPERVISOR_PORT}"
-        hint = f"servers are joined at port {names.SUPERVISOR_PORT}: {right}"
+        right = f"https://{host}:{ports.SUPERVISOR_PORT}"
+        hint = f"servers are joined at port {ports.SUPERVISOR_PORT}: {right}"
         if right == url:
             hint = "does a balancer in between lead to this port of a server?"
         super().__init__(f"{refusal.message}: that is no server's join API", refusal.status, hint=hint)

@@ -1,1 +1,1 @@
-"""What touches the machine: facts and checks of it, applying a plan to it, its status, and leaving it."""
+"""What is done to this node: facts and checks of it, applying a plan to it, its status, and leaving it."""

@@ -13,8 +13,8 @@ from enum import StrEnum
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
+from rke2_units.layout import WRITTEN_FILES
 from rke2_units.model import Directory, File, Plan
-from rke2_units.names import WRITTEN_FILES
 from rke2_units.node.installation import Installation, lock, record_written, written_files
 
 

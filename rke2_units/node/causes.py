@@ -1,14 +1,14 @@
 """Why a unit does not run, out of its own log."""
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
-from rke2_units.programs.pod_logs import most_telling, up_to_most_telling
+from rke2_units.lean.pod_logs import most_telling, up_to_most_telling
 
 _READ = 400
 _SHOWN = 4
 # Programs that are not ours; ours end with the line that says why.
-_FOREIGN = (names.CONTAINERD_UNIT, names.KUBELET_UNIT)
+_FOREIGN = (unit_names.CONTAINERD_UNIT, unit_names.KUBELET_UNIT)
 
 
 def log_since(unit: str, since: float = 0) -> list[str]:

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rke2_units import names, printable
+from rke2_units import layout, ports, printable, unit_names
 from rke2_units.config.config import Config
 from rke2_units.doors import files
 from rke2_units.doors.run import PACKAGES, find, run
 from rke2_units.errors import UserError
-from rke2_units.names import Paths, Role
-from rke2_units.node import conflicts, facts, kernel_parameters, ports, processes
+from rke2_units.layout import Paths
+from rke2_units.machine import kernel_parameters, listening, processes
+from rke2_units.node import conflicts, facts, own_processes
 from rke2_units.plan import sysctl
+from rke2_units.unit_names import Role
 
 OLDEST_SYSTEMD = 252
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
@@ -34,21 +36,21 @@ _MEMORY_MINIMUM = 0.45 * _GIB
 _CLOCK_MINIMUM_YEAR = 2024
 
 AGENT_PORTS = (
-    names.KUBELET_PORT,
-    names.KUBELET_HEALTH_PORT,
-    names.KUBE_PROXY_HEALTH_PORT,
-    names.CONTAINERD_STREAM_PORT,
+    ports.KUBELET_PORT,
+    ports.KUBELET_HEALTH_PORT,
+    ports.KUBE_PROXY_HEALTH_PORT,
+    ports.CONTAINERD_STREAM_PORT,
 )
 SERVER_PORTS = (
-    names.APISERVER_PORT,
-    names.SUPERVISOR_PORT,
-    names.ETCD_CLIENT_PORT,
-    names.ETCD_PEER_PORT,
-    names.ETCD_METRICS_PORT,
-    names.ETCD_HTTP_PORT,
-    names.CONTROLLER_MANAGER_PORT,
-    names.CLOUD_CONTROLLER_MANAGER_PORT,
-    names.SCHEDULER_PORT,
+    ports.APISERVER_PORT,
+    ports.SUPERVISOR_PORT,
+    ports.ETCD_CLIENT_PORT,
+    ports.ETCD_PEER_PORT,
+    ports.ETCD_METRICS_PORT,
+    ports.ETCD_HTTP_PORT,
+    ports.CONTROLLER_MANAGER_PORT,
+    ports.CLOUD_CONTROLLER_MANAGER_PORT,
+    ports.SCHEDULER_PORT,
     *AGENT_PORTS,
 )
 
@@ -148,7 +150,7 @@ def _other_role(node: Node) -> Iterator[str]:
 
 def _units(node: Node) -> Iterator[str]:
     for role in Role:
-        place = f"{names.UNIT_DIRECTORY}/{role.unit}"
+        place = f"{layout.UNIT_DIRECTORY}/{role.unit}"
         if os.path.lexists(place):
             yield f"{place} is there, which systemd prefers to that of the package"
 
@@ -182,13 +184,13 @@ def _modules(node: Node) -> Iterator[str]:
 
 def _ports(node: Node) -> Iterator[str]:
     wanted = SERVER_PORTS if node.role is Role.SERVER else AGENT_PORTS
-    used = ports.read_listening(wanted)
+    used = listening.read_listening(wanted)
     if not used:
         return
     running = processes.read_processes()
-    ours = processes.read_ours(node.paths, running)
-    owners = ports.owners({inode for inodes in used.values() for inode in inodes}, running)
-    if 1 in owners.values() and _state(names.SUPERVISOR_SOCKET) == "active":
+    ours = own_processes.read_ours(node.paths, running)
+    owners = listening.owners({inode for inodes in used.values() for inode in inodes}, running)
+    if 1 in owners.values() and _state(unit_names.SUPERVISOR_SOCKET) == "active":
         # systemd holds the supervisor's port for it.
         ours = ours | {1}
     for port in sorted(used):

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from rke2_units.doors import files
-from rke2_units.names import UNIT_DIRECTORY, Role
+from rke2_units.layout import UNIT_DIRECTORY
+from rke2_units.unit_names import Role
 
 _BYTE_ORDER_MARK = "\ufeff"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -15,21 +15,22 @@ from contextlib import suppress
 from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.derived import data_directory, foreign_containerd, server_roles, uses_host_content
-from rke2_units.config.settings import SETTINGS
+from rke2_units.config.keys import SETTINGS
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import server_list
 from rke2_units.join.server_list import ServerList
+from rke2_units.layout import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths
+from rke2_units.machine import network
 from rke2_units.model import NodeFacts
-from rke2_units.names import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths, Role
-from rke2_units.node import network
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan import api_proxy
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
 from rke2_units.plan.helm import PROGRAM as HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
 from rke2_units.plan.soundness import LISTENED_AT
+from rke2_units.unit_names import Role
 
 # RKE2's list: the folders of certificates that pods get to see, those that exist.
 SSL_DIRECTORIES = (
@@ -266,7 +267,7 @@ def major_version(said: str) -> int | None:
 def _hostname(config: Config) -> str:
     if config.boolean("node-name-from-cloud-provider-metadata"):
         # Imported here, as hardly anybody needs it.
-        from rke2_units.node import cloud_metadata
+        from rke2_units.machine import cloud_metadata
 
         # RKE2's second choice is `hostname -f`.
         return cloud_metadata.local_hostname() or socket.getfqdn()

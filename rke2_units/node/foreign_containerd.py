@@ -5,11 +5,12 @@ import re
 import socket
 
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Paths
-from rke2_units.node import pods, processes
-from rke2_units.programs.containers import ctr
-from rke2_units.programs.processes import TookTooLongError
-from rke2_units.programs.settings import Settings
+from rke2_units.layout import Paths
+from rke2_units.lean.containers import ctr
+from rke2_units.lean.processes import TookTooLongError
+from rke2_units.lean.settings import Settings
+from rke2_units.machine import processes
+from rke2_units.node import pods
 
 _KEY = "container-runtime-endpoint"
 _PATIENCE = 5.0

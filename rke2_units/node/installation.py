@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.model import File
-from rke2_units.names import (
+from rke2_units.layout import (
     DIGEST_KEY_FILE,
     INSTALLATION_FILE,
     KUBELET_DIRECTORY,
     RUNTIME_DIRECTORY,
     WRITTEN_FILES,
-    Role,
 )
+from rke2_units.model import File
+from rke2_units.unit_names import Role
 
 _LOCK = f"{RUNTIME_DIRECTORY}/apply.lock"
 _LOCK_PATIENCE = 20.0

@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
-from rke2_units.names import Paths, Role
-from rke2_units.node import cgroups, firewall, installation, mounts, network, pods
+from rke2_units.layout import Paths
+from rke2_units.machine import cgroups, firewall, mounts, network
+from rke2_units.machine.processes import Process, read_processes
+from rke2_units.node import installation, pods
 from rke2_units.node.installation import Installation
-from rke2_units.node.processes import Process, read_ours, read_processes
+from rke2_units.node.own_processes import read_ours
+from rke2_units.unit_names import Role
 
 _PATIENCE = 20.0
 # The daemon stops its units within 20 s (contract L4), what is left is stopped one by one.
@@ -55,7 +58,7 @@ def kill_all() -> Iterator[str]:
     if count := cgroups.remove_empty():
         yield f"{count} control groups removed"
     # What is in it speaks of containers that are gone.
-    run(["rm", "-rf", "--one-file-system", "--", names.CONTAINERD_STATE])
+    run(["rm", "-rf", "--one-file-system", "--", layout.CONTAINERD_STATE])
 
 
 def refuse_another_kubernetes() -> None:
@@ -74,8 +77,8 @@ def _stop_units() -> Iterator[str]:
         run(["systemctl", "stop", role.unit], check=False, timeout=_STOP_TIMEOUT)
     with _pods_are_not_removed_one_by_one():
         # Those of a daemon that was killed before, and those that it would not stop.
-        run(["systemctl", "stop", *names.ALL_UNITS], check=False, timeout=_STOP_TIMEOUT)
-        everything = (*names.ALL_UNITS, *(role.unit for role in Role))
+        run(["systemctl", "stop", *unit_names.ALL_UNITS], check=False, timeout=_STOP_TIMEOUT)
+        everything = (*unit_names.ALL_UNITS, *(role.unit for role in Role))
         run(["systemctl", "reset-failed", *everything], check=False)
     yield "units stopped"
 
@@ -83,8 +86,8 @@ def _stop_units() -> Iterator[str]:
 @contextmanager
 def _pods_are_not_removed_one_by_one() -> Iterator[None]:
     """The lock that static pods' units look at when they stop: they are about to be killed anyway."""
-    files.make_directory(names.RUNTIME_DIRECTORY)
-    descriptor = os.open(names.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    files.make_directory(layout.RUNTIME_DIRECTORY)
+    descriptor = os.open(layout.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         # Held by a daemon that is still stopping: then it has the same effect.
         with suppress(BlockingIOError):
@@ -144,7 +147,7 @@ def _mounts_of_foreign_pods(paths: Paths) -> list[str]:
 
 def _remove_manifests(paths: Paths) -> Iterator[str]:
     """Without these, the next kubelet would start the old pods before anybody has asked for them."""
-    components = names.STATIC_PODS
+    components = unit_names.STATIC_PODS
     removed = [component for component in components if files.remove(paths.manifest(component))]
     if removed:
         yield f"manifests removed: {', '.join(removed)}"

@@ -1,10 +1,10 @@
 """The containers of this node's pods, in our own containerd or in one that was there already."""
 
 from rke2_units.errors import UserError
-from rke2_units.names import CONTAINERD_SOCKET, Paths
-from rke2_units.programs import settings as program_settings
-from rke2_units.programs.containers import Containers, Task
-from rke2_units.programs.settings import Settings
+from rke2_units.layout import CONTAINERD_SOCKET, Paths
+from rke2_units.lean import settings as program_settings
+from rke2_units.lean.containers import Containers, Task
+from rke2_units.lean.settings import Settings
 
 
 def planned_settings(paths: Paths) -> Settings | None:

@@ -14,7 +14,7 @@ from rke2_units.config import grammar
 from rke2_units.doors import files
 from rke2_units.doors.download import download
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import RELEASES_DIRECTORY
+from rke2_units.layout import RELEASES_DIRECTORY
 from rke2_units.release import checksums, image_list
 from rke2_units.release.model import ALL, CORE, Release
 from rke2_units.release.table import RELEASES

@@ -3,9 +3,10 @@
 import os
 
 from rke2_units.errors import UserError
-from rke2_units.names import IMAGES_UNIT, Paths
-from rke2_units.programs import archive_files
-from rke2_units.programs.settings import Settings
+from rke2_units.images import archive_files
+from rke2_units.layout import Paths
+from rke2_units.lean.settings import Settings
+from rke2_units.unit_names import IMAGES_UNIT
 
 _NO_BACKUPS = (
     "nothing backs up etcd: RKE2's snapshots are not taken yet; save it yourself (docs/administration.md, "
@@ -28,10 +29,10 @@ def of_node(paths: Paths, settings: Settings | None, imported: float) -> tuple[s
 
 def lacking_charts(paths: Paths) -> str:
     """What there is to say of a network plugin whose chart is not there, "" on a node without charts."""
-    from rke2_units.programs import charts
+    from rke2_units.lean import chart_staging
 
     try:
-        return charts.lacking_network(charts.read(paths.applier_settings))
+        return chart_staging.lacking_network(chart_staging.read(paths.applier_settings))
     except UserError:
         return ""
 

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rke2_units import names
+from rke2_units import layout, unit_names
+from rke2_units.cluster import cluster_status
+from rke2_units.cluster.charts import Chart, charts
+from rke2_units.cluster.cluster_status import Cluster
+from rke2_units.cluster.workloads import Workloads
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import Paths
-from rke2_units.node import causes, cluster_status, installation, pods, remarks
-from rke2_units.node.charts import Chart, charts
-from rke2_units.node.cluster_status import Cluster
-from rke2_units.node.workloads import Workloads
-from rke2_units.programs.containers import Containers
-from rke2_units.programs.pod_logs import PodLog, most_telling
-from rke2_units.programs.probe import Probe
-from rke2_units.programs.settings import Settings
+from rke2_units.layout import Paths
+from rke2_units.lean.containers import Containers
+from rke2_units.lean.pod_logs import PodLog, most_telling
+from rke2_units.lean.probe import Probe
+from rke2_units.lean.settings import Settings
+from rke2_units.node import causes, installation, pods, remarks
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,MemoryCurrent,StatusText,NRestarts,"
@@ -29,7 +30,7 @@ _PATIENCE = 2.0
 # systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
 _UNKNOWN = 2**64 - 1
 # Units that static pods come before.
-_LAST = (names.CONTROLLERS_UNIT, names.HELM_UNIT, names.APPLIER_UNIT)
+_LAST = (unit_names.CONTROLLERS_UNIT, unit_names.HELM_UNIT, unit_names.APPLIER_UNIT)
 _Answer = TypeVar("_Answer")
 
 
@@ -116,7 +117,7 @@ def gather() -> Status:
         )
     paths = Paths(installed.data_directory)
     planned = _planned_units()
-    has_charts = names.APPLIER_UNIT in planned
+    has_charts = unit_names.APPLIER_UNIT in planned
     cluster = _meanwhile(
         lambda: cluster_status.ask(paths, _PATIENCE),
         lambda silent: Cluster(problem=silent),
@@ -127,7 +128,7 @@ def gather() -> Status:
     wanted = (
         installed.role.unit,
         *(unit for unit in planned if unit not in _LAST),
-        *(names.static_pod_unit(component) for component in components),
+        *(unit_names.static_pod_unit(component) for component in components),
         *(unit for unit in planned if unit in _LAST),
     )
     shown = parse_show(_show(wanted))
@@ -152,7 +153,7 @@ def gather() -> Status:
         cluster=cluster(),
         next_release="" if running == installed.release else installed.release,
         node_problem=_node_problem(units[0], settings, cluster(), paths),
-        remarks=(*unknown, *remarks.of_node(paths, settings, _since(units, names.IMAGES_UNIT))),
+        remarks=(*unknown, *remarks.of_node(paths, settings, _since(units, unit_names.IMAGES_UNIT))),
     )
 
 
@@ -167,7 +168,7 @@ def _charts_meanwhile(
 
     def ask() -> tuple[tuple[Chart, ...], Workloads]:
         # Not needed before a node's first start.
-        from rke2_units.node import chart_workloads
+        from rke2_units.cluster import chart_workloads
 
         admin = paths.admin_kubeconfig
         try:
@@ -202,7 +203,7 @@ def _meanwhile(ask: Callable[[], _Answer], late: Callable[[str], _Answer]) -> Ca
 
 def running_release(paths: Paths, units: list[Unit]) -> str:
     """The release whose programs run, by the folder that DATA/bin leads to; "" where that is not known."""
-    if not any(unit.name == names.KUBELET_UNIT and unit.active == "active" for unit in units):
+    if not any(unit.name == unit_names.KUBELET_UNIT and unit.active == "active" for unit in units):
         return ""
     try:
         folder = os.path.basename(os.path.dirname(os.readlink(paths.bin)))
@@ -223,7 +224,7 @@ def _node_problem(role: Unit, settings: Settings | None, cluster: Cluster | None
         return ""
     own = next((node for node in cluster.nodes if node.name == settings.node_name), None)
     if own is None:
-        restart = f"systemctl restart {names.KUBELET_UNIT}"
+        restart = f"systemctl restart {unit_names.KUBELET_UNIT}"
         return f"the cluster has no Node {settings.node_name} (deleted?): {restart} registers it"
     if own.ready:
         return ""
@@ -236,8 +237,8 @@ def _planned_units() -> tuple[str, ...]:
     written = installation.written_files()
     return tuple(
         unit
-        for unit in names.ALL_UNITS
-        if f"{names.UNIT_DIRECTORY}/{unit}" in written and not component_of(unit)
+        for unit in unit_names.ALL_UNITS
+        if f"{layout.UNIT_DIRECTORY}/{unit}" in written and not component_of(unit)
     )
 
 
@@ -290,7 +291,7 @@ def component_of(unit: str) -> str:
 
 
 def _fact_of(unit: str, settings: Settings) -> str:
-    if unit == names.KUBELET_UNIT:
+    if unit == unit_names.KUBELET_UNIT:
         return "kubelet"
     component = component_of(unit)
     return settings.static_pods[component].fact if component in settings.static_pods else ""

@@ -4,22 +4,24 @@ import glob
 import os
 from collections.abc import Collection, Iterator
 
-from rke2_units import names
+from rke2_units import layout
+from rke2_units.cluster import cluster_status
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import UserError
-from rke2_units.names import Paths
-from rke2_units.node import cluster_status, installation, mounts, pods
+from rke2_units.images.archive_files import archives, lists
+from rke2_units.layout import Paths
+from rke2_units.machine import mounts
+from rke2_units.node import installation, pods
 from rke2_units.node.installation import Installation
 from rke2_units.node.killall import kill_all, refuse_another_kubernetes
-from rke2_units.programs.archive_files import archives, lists
 
 # Data beside the data directory. /etc/cni and /opt/cni may serve other runtimes of the machine, and stay.
 _DATA = (
-    names.KUBELET_DIRECTORY,
-    names.NODE_DIRECTORY,
-    os.path.dirname(names.CONFIG_FILE),
-    names.POD_LOGS,
+    layout.KUBELET_DIRECTORY,
+    layout.NODE_DIRECTORY,
+    os.path.dirname(layout.CONFIG_FILE),
+    layout.POD_LOGS,
     "/var/log/containers",
     "/var/lib/cni",
 )
@@ -46,7 +48,7 @@ def removals(purge_data: bool) -> list[str]:
         written = [
             path for path in written if not path.startswith(tuple(f"{f}/" for f in folders))
         ] + folders
-    return [*written, *(path for path in (names.STATE_DIRECTORY,) if os.path.isdir(path))]
+    return [*written, *(path for path in (layout.STATE_DIRECTORY,) if os.path.isdir(path))]
 
 
 def losses() -> list[str]:
@@ -124,7 +126,7 @@ def _refuse_mounted(gone: list[str], points: Collection[str]) -> None:
 
 
 def _data_folders(installed: Installation) -> list[str]:
-    kubelets = [path for path in installed.kubelet_directories if path != names.KUBELET_DIRECTORY]
+    kubelets = [path for path in installed.kubelet_directories if path != layout.KUBELET_DIRECTORY]
     return [
         *(f"{installed.data_directory}/{name}" for name in _DATA_SUBFOLDERS),
         *(f"{kubelet}/{name}" for kubelet in kubelets for name in _KUBELET_ENTRIES),
@@ -145,9 +147,9 @@ def _remove(path: str) -> None:
 def _remove_empty_folders(gone: list[str], purged: Installation | None) -> None:
     """The folders of drop-ins and, with purged data, those around it, when nothing is left in them."""
     around = {os.path.dirname(path) for path in gone if os.path.dirname(path).endswith(".d")}
-    around = {folder for folder in around if folder.startswith(f"{names.UNIT_DIRECTORY}/")}
+    around = {folder for folder in around if folder.startswith(f"{layout.UNIT_DIRECTORY}/")}
     if purged is not None:
-        around |= {purged.data_directory, os.path.dirname(names.DEFAULT_DATA_DIRECTORY), "/etc/rancher"}
+        around |= {purged.data_directory, os.path.dirname(layout.DEFAULT_DATA_DIRECTORY), "/etc/rancher"}
         around |= set(purged.kubelet_directories)
     for folder in sorted(around, key=len, reverse=True):
         try:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts, Plan
-from rke2_units.names import Paths, Role
 from rke2_units.plan import (
     api_proxy,
     applier_settings,
@@ -31,6 +31,7 @@ from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
 from rke2_units.release import images
 from rke2_units.release.model import Release
+from rke2_units.unit_names import Role
 
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
@@ -44,10 +45,10 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     components = () if facts.etcd_join else static_pods.components(role, config, release)
     pods = [static_pods.manifest(component, config, facts, release) for component in components]
     # Whoever has an apiserver applies manifests and charts to it.
-    applies = names.KUBE_APISERVER in components
+    applies = unit_names.KUBE_APISERVER in components
     own_helm = helm.helm(config, facts, release) if applies else helm.Helm("")
     wanted = _units(role, config, facts, node_programs, components, own_helm)
-    own_etcdctl = etcdctl(config, release) if names.ETCDCTL_UNIT in wanted else None
+    own_etcdctl = etcdctl(config, release) if unit_names.ETCDCTL_UNIT in wanted else None
     hardened = config.text("profile") in ("cis", "etcd")
 
     files: list[File] = [
@@ -57,7 +58,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         *kubelet.files(config, facts, release),
     ]
     if config.boolean("with-node-id"):
-        files.append(File(names.NODE_ID_FILE, f"{facts.node_id}\n"))
+        files.append(File(layout.NODE_ID_FILE, f"{facts.node_id}\n"))
     if role is Role.SERVER:
         files += server_files.files(config, facts, release)
     if applies:
@@ -66,18 +67,18 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
                 paths.applier_settings,
                 applier_settings.text(config, facts, release),
                 0o600,
-                restarts=(names.APPLIER_UNIT,),
+                restarts=(unit_names.APPLIER_UNIT,),
             )
         )
     files += _joining_files(wanted, paths, config, facts, release)
-    if names.ETCD in components:
+    if unit_names.ETCD in components:
         files += etcd.files(config, facts, release)
     files += [
         File(
             paths.staged_manifest(pod.component),
             pod.text,
             0o600 if hardened else 0o644,
-            restarts=(names.static_pod_unit(pod.component),),
+            restarts=(unit_names.static_pod_unit(pod.component),),
         )
         for pod in pods
     ]
@@ -142,23 +143,23 @@ def _units(
     own_helm: helm.Helm,
 ) -> tuple[str, ...]:
     """The units that the node daemon starts, in starting order."""
-    applies = names.KUBE_APISERVER in components
+    applies = unit_names.KUBE_APISERVER in components
     serves = role is Role.SERVER
     wanted = {
-        names.SUPERVISOR_SOCKET: serves,
-        names.SUPERVISOR_UNIT: serves,
-        names.API_PROXY_UNIT: api_proxy.is_needed(config),
-        names.CONTENT_UNIT: not derived.uses_host_content(config),
-        names.CONTAINERD_UNIT: bool(node_programs.containerd),
-        names.IMAGES_UNIT: True,
-        names.ETCDCTL_UNIT: serves,
-        names.ETCD_JOIN_UNIT: facts.etcd_join,
-        names.KUBELET_UNIT: not facts.etcd_join,
-        **{names.static_pod_unit(component): True for component in components},
+        unit_names.SUPERVISOR_SOCKET: serves,
+        unit_names.SUPERVISOR_UNIT: serves,
+        unit_names.API_PROXY_UNIT: api_proxy.is_needed(config),
+        unit_names.CONTENT_UNIT: not derived.uses_host_content(config),
+        unit_names.CONTAINERD_UNIT: bool(node_programs.containerd),
+        unit_names.IMAGES_UNIT: True,
+        unit_names.ETCDCTL_UNIT: serves,
+        unit_names.ETCD_JOIN_UNIT: facts.etcd_join,
+        unit_names.KUBELET_UNIT: not facts.etcd_join,
+        **{unit_names.static_pod_unit(component): True for component in components},
         # One without an apiserver sees to its own node; it finds the others' through the proxy.
-        names.CONTROLLERS_UNIT: serves and not facts.etcd_join,
-        names.HELM_UNIT: bool(own_helm.image),
-        names.APPLIER_UNIT: applies,
+        unit_names.CONTROLLERS_UNIT: serves and not facts.etcd_join,
+        unit_names.HELM_UNIT: bool(own_helm.image),
+        unit_names.APPLIER_UNIT: applies,
     }
     return tuple(unit for unit, is_wanted in wanted.items() if is_wanted)
 
@@ -168,14 +169,14 @@ def _joining_files(
 ) -> list[File]:
     """What the units by which nodes join each other have to know."""
     files: list[File] = []
-    if names.SUPERVISOR_UNIT in wanted:
+    if unit_names.SUPERVISOR_UNIT in wanted:
         text = supervisor_settings.text(config, facts, release)
-        files.append(File(paths.supervisor_settings, text, 0o600, restarts=(names.SUPERVISOR_UNIT,)))
-    if names.CONTROLLERS_UNIT in wanted:
-        restarts = (names.CONTROLLERS_UNIT,)
+        files.append(File(paths.supervisor_settings, text, 0o600, restarts=(unit_names.SUPERVISOR_UNIT,)))
+    if unit_names.CONTROLLERS_UNIT in wanted:
+        restarts = (unit_names.CONTROLLERS_UNIT,)
         text = controllers_settings.text(config, facts, release)
         files.append(File(paths.controllers_settings, text, 0o600, restarts=restarts))
         files.append(File(paths.rbac, render("rbac.yaml"), 0o600, restarts=restarts))
-    if names.API_PROXY_UNIT in wanted:
+    if unit_names.API_PROXY_UNIT in wanted:
         files += api_proxy.files(config, facts)
     return files

@@ -7,13 +7,14 @@ and one without etcd to etcd's members: each on the port where a server that has
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rke2_units import names
+from rke2_units import ports
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths, Role
 from rke2_units.plan import addresses
 from rke2_units.plan.templates import render
+from rke2_units.unit_names import Role
 
 
 @dataclass(frozen=True)
@@ -78,5 +79,5 @@ def _ways(config: Config, facts: NodeFacts) -> list[Way]:
         ways.append(Way("supervisors", port, "/v1-rke2/readyz", facts.servers))
     elif not derived.server_roles(config).etcd:
         # What would tell more of a member listens on its own loopback alone.
-        ways.append(Way("etcd", names.ETCD_CLIENT_PORT, "", facts.etcd_members))
+        ways.append(Way("etcd", ports.ETCD_CLIENT_PORT, "", facts.etcd_members))
     return ways

@@ -2,11 +2,11 @@
 
 import json
 
-from rke2_units import names
+from rke2_units import layout, ports
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import charts, programs
 from rke2_units.plan.helm import helm
 from rke2_units.release import features
@@ -64,7 +64,7 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
     settings = {
         "node_name": derived.node_name(config, facts),
         "kubernetes": {
-            "url": f"https://127.0.0.1:{names.APISERVER_PORT}",
+            "url": f"https://127.0.0.1:{ports.APISERVER_PORT}",
             "authority": authority,
             "certificate": certificate,
             "key": key,
@@ -74,7 +74,7 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         "disabled": charts.disabled(config, release),
         "helm": helm(config, facts, release).path,
         "charts": True,
-        "work": names.APPLIER_WORK,
+        "work": layout.APPLIER_WORK,
         "system_default_registry": derived.default_registry(config),
         "staging": {
             "charts": f"{content}/charts" if has_content else "",

@@ -3,11 +3,11 @@
 import ipaddress
 from collections.abc import Iterable
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.release.model import CHART, Release
 
 _NETWORK_PLUGINS = ("calico", "canal", "cilium", "flannel", "multus")
@@ -52,7 +52,7 @@ def disabled(config: Config, release: Release) -> tuple[str, ...]:
         f"rke2-{name}{part}" for name in _NETWORK_PLUGINS if name not in plugins for part in ("", "-crd")
     ]
     kube_proxy = []
-    if derived.runs(config, names.KUBE_PROXY) != (release.kube_proxy == CHART):
+    if derived.runs(config, unit_names.KUBE_PROXY) != (release.kube_proxy == CHART):
         # A static pod has its place, or there is to be none. Where the user has disabled a release's static
         # pod, a chart of that name is the user's own.
         kube_proxy = [_KUBE_PROXY]

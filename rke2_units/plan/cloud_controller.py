@@ -6,16 +6,16 @@ only enable-servicelb asks for it, it runs for the load balancer alone.
 
 import json
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import addresses
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
-_IMAGE_KEY = f"{names.CLOUD_CONTROLLER_MANAGER}-image"
+_IMAGE_KEY = f"{unit_names.CLOUD_CONTROLLER_MANAGER}-image"
 _PROVIDER = "rke2"
 _LOAD_BALANCER = "/klipper-lb:"
 
@@ -23,7 +23,7 @@ _LOAD_BALANCER = "/klipper-lb:"
 def handles_nodes(config: Config, release: Release) -> bool:
     """Whether it sees to the cluster's nodes; kubelets taint their nodes then until it has."""
     return (
-        derived.runs(config, names.CLOUD_CONTROLLER_MANAGER)
+        derived.runs(config, unit_names.CLOUD_CONTROLLER_MANAGER)
         and not config.text("cloud-provider-name")
         and _has_image(config, release)
     )

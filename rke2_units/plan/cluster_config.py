@@ -6,7 +6,7 @@ Agents take the cluster's values from it, and a joining server compares it with 
 import base64
 import ipaddress
 
-from rke2_units import names
+from rke2_units import ports
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import NodeFacts
@@ -19,8 +19,8 @@ def cluster_config(config: Config, facts: NodeFacts) -> dict[str, object]:
     dns = list(derived.cluster_dns(config, facts))
     return {
         "AdvertiseIP": derived.advertise_address(config, facts),
-        "AdvertisePort": names.APISERVER_PORT,
-        "APIServerPort": names.APISERVER_PORT,
+        "AdvertisePort": ports.APISERVER_PORT,
+        "APIServerPort": ports.APISERVER_PORT,
         "ClusterDNS": dns[0],
         "ClusterDNSs": dns,
         "ClusterDomain": config.text("cluster-domain"),
@@ -40,12 +40,12 @@ def cluster_config(config: Config, facts: NodeFacts) -> dict[str, object]:
         "FlannelBackend": "none",
         "FlannelExternalIP": False,
         "FlannelIPv6Masq": False,
-        "HTTPSPort": names.APISERVER_PORT,
+        "HTTPSPort": ports.APISERVER_PORT,
         "ServerNodeName": derived.node_name(config, facts),
         "ServiceIPRange": services[0],
         "ServiceIPRanges": services,
         "SupervisorMetrics": config.boolean("supervisor-metrics"),
-        "SupervisorPort": names.SUPERVISOR_PORT,
+        "SupervisorPort": ports.SUPERVISOR_PORT,
         "SystemDefaultRegistry": derived.default_registry(config),
     }
 

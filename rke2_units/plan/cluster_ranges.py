@@ -11,9 +11,9 @@ from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
-from rke2_units.names import Role
 from rke2_units.release import features
 from rke2_units.release.model import Release
+from rke2_units.unit_names import Role
 
 # kube-controller-manager's defaults for the part of a node (node-cidr-mask-size-ipv4, -ipv6).
 _NODE_MASKS = {4: 24, 6: 64}

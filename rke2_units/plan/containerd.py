@@ -8,11 +8,11 @@ RKE2's config.toml.tmpl is a Go template and is not read.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rke2_units import names
+from rke2_units import layout, ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import cgroups, environment, programs, registries, toml
 from rke2_units.release import images
 from rke2_units.release.model import Release
@@ -56,7 +56,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
         paths.containerd_environment,
         environment.file_text(environment.containerd(config, facts)),
         0o600,
-        restarts=(names.CONTAINERD_UNIT,),
+        restarts=(unit_names.CONTAINERD_UNIT,),
         secret=True,
     )
     if derived.foreign_containerd(config):
@@ -66,7 +66,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             paths.containerd_config,
             toml.text(settings(config, facts, release)),
             0o600,
-            restarts=(names.CONTAINERD_UNIT,),
+            restarts=(unit_names.CONTAINERD_UNIT,),
             secret=bool(registries.credentials(config)),
         ),
         variables,
@@ -82,9 +82,9 @@ def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
         "--config",
         paths.containerd_config,
         "--address",
-        names.CONTAINERD_SOCKET,
+        layout.CONTAINERD_SOCKET,
         "--state",
-        names.CONTAINERD_STATE,
+        layout.CONTAINERD_STATE,
         "--root",
         paths.containerd_root,
         *(["--log-level", level] if level else []),
@@ -100,8 +100,8 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "version": version,
         "imports": [f"{paths.containerd_drop_ins[version]}/*.toml"],
         "root": paths.containerd_root,
-        "state": names.CONTAINERD_STATE,
-        "grpc": {"address": names.CONTAINERD_SOCKET},
+        "state": layout.CONTAINERD_STATE,
+        "grpc": {"address": layout.CONTAINERD_SOCKET},
         "plugins": {
             "io.containerd.internal.v1.opt": {"path": paths.containerd_root},
             **plugins(config, facts, release, paths),
@@ -146,7 +146,7 @@ def _plugins_version_3(
 def _stream_server() -> dict[str, object]:
     return {
         "stream_server_address": "127.0.0.1",
-        "stream_server_port": str(names.CONTAINERD_STREAM_PORT),
+        "stream_server_port": str(ports.CONTAINERD_STREAM_PORT),
     }
 
 

@@ -3,12 +3,12 @@
 The tunnels of egress-selector-mode are not part of the plan: connections to nodes are made directly.
 """
 
-from rke2_units import names
+from rke2_units import layout, ports, unit_names
 from rke2_units.config import arguments as config_arguments
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import addresses, cloud_controller, server_files
 from rke2_units.release import features
 from rke2_units.release.model import Release
@@ -21,7 +21,7 @@ CIPHER_SUITES = ",".join(
 
 # Extra arguments that come before the user's, as RKE2 has it: theirs add to them and cannot replace them.
 # Without NodeRestriction each kubelet may change every other's node and pods.
-_BEFORE_EXTRA = {names.KUBE_APISERVER: ("enable-admission-plugins=NodeRestriction",)}
+_BEFORE_EXTRA = {unit_names.KUBE_APISERVER: ("enable-admission-plugins=NodeRestriction",)}
 
 
 def default_arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
@@ -36,7 +36,7 @@ def arguments(component: str, config: Config, facts: NodeFacts, release: Release
     defaults = default_arguments(component, config, facts, release)
     # etcd's extra arguments are settings of its configuration file.
     key = _EXTRA_ARGUMENTS.get(component, f"{component}-arg")
-    extra = () if component == names.ETCD else config.items(key)
+    extra = () if component == unit_names.ETCD else config.items(key)
     return config_arguments.merge_arguments(defaults, (*_BEFORE_EXTRA.get(component, ()), *extra))
 
 
@@ -70,7 +70,7 @@ def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: P
         "etcd-cafile": f"{paths.etcd_tls}/server-ca.crt",
         "etcd-certfile": f"{paths.etcd_tls}/client.crt",
         "etcd-keyfile": f"{paths.etcd_tls}/client.key",
-        "etcd-servers": addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT),
+        "etcd-servers": addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT),
         "kubelet-certificate-authority": f"{paths.tls}/server-ca.crt",
         "kubelet-client-certificate": f"{paths.tls}/client-kube-apiserver.crt",
         "kubelet-client-key": f"{paths.tls}/client-kube-apiserver.key",
@@ -82,7 +82,7 @@ def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: P
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
-        "secure-port": str(names.APISERVER_PORT),
+        "secure-port": str(ports.APISERVER_PORT),
         "service-account-issuer": issuer,
         "service-account-key-file": f"{paths.tls}/service.key",
         "service-account-signing-key-file": f"{paths.tls}/service.current.key",
@@ -110,7 +110,7 @@ def _kube_controller_manager(
     return {
         "permit-port-sharing": "true",
         "port": "0",
-        "flex-volume-plugin-dir": f"{names.KUBELET_DIRECTORY}/volumeplugins",
+        "flex-volume-plugin-dir": f"{layout.KUBELET_DIRECTORY}/volumeplugins",
         "terminated-pod-gc-threshold": "1000",
         **_cloud_provider(config),
         "allocate-node-cidrs": "true",
@@ -127,7 +127,7 @@ def _kube_controller_manager(
         **_controllers(config, release),
         "profiling": "false",
         "root-ca-file": f"{paths.tls}/server-ca.crt",
-        "secure-port": str(names.CONTROLLER_MANAGER_PORT),
+        "secure-port": str(ports.CONTROLLER_MANAGER_PORT),
         "service-account-private-key-file": f"{paths.tls}/service.current.key",
         "service-cluster-ip-range": ",".join(derived.service_cidrs(config, facts)),
         "tls-cert-file": f"{paths.tls}/kube-controller-manager/kube-controller-manager.crt",
@@ -146,7 +146,7 @@ def _kube_scheduler(config: Config, facts: NodeFacts, release: Release, paths: P
         "kubeconfig": kubeconfig,
         "bind-address": addresses.LOOPBACK,
         "profiling": "false",
-        "secure-port": str(names.SCHEDULER_PORT),
+        "secure-port": str(ports.SCHEDULER_PORT),
         "tls-cert-file": f"{paths.tls}/kube-scheduler/kube-scheduler.crt",
         "tls-private-key-file": f"{paths.tls}/kube-scheduler/kube-scheduler.key",
     }
@@ -167,15 +167,15 @@ def _kube_proxy(config: Config, facts: NodeFacts, release: Release, paths: Paths
 
 
 _BY_COMPONENT = {
-    names.ETCD: _etcd,
-    names.KUBE_APISERVER: _kube_apiserver,
-    names.KUBE_CONTROLLER_MANAGER: _kube_controller_manager,
-    names.KUBE_SCHEDULER: _kube_scheduler,
-    names.CLOUD_CONTROLLER_MANAGER: cloud_controller.arguments,
-    names.KUBE_PROXY: _kube_proxy,
+    unit_names.ETCD: _etcd,
+    unit_names.KUBE_APISERVER: _kube_apiserver,
+    unit_names.KUBE_CONTROLLER_MANAGER: _kube_controller_manager,
+    unit_names.KUBE_SCHEDULER: _kube_scheduler,
+    unit_names.CLOUD_CONTROLLER_MANAGER: cloud_controller.arguments,
+    unit_names.KUBE_PROXY: _kube_proxy,
 }
 # RKE2's keys are the component's name and -arg, but for one.
-_EXTRA_ARGUMENTS = {names.CLOUD_CONTROLLER_MANAGER: "kube-cloud-controller-manager-arg"}
+_EXTRA_ARGUMENTS = {unit_names.CLOUD_CONTROLLER_MANAGER: "kube-cloud-controller-manager-arg"}
 
 
 def _controllers(config: Config, release: Release) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 import json
 
-from rke2_units import names
+from rke2_units import layout, ports
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import addresses, etcd
 from rke2_units.plan.etcdctl import etcdctl
 from rke2_units.plan.node_annotations import annotations
@@ -33,7 +33,7 @@ def material(paths: Paths) -> tuple[str, ...]:
 
 def bootstrap_files(paths: Paths) -> dict[str, str]:
     """The files that all servers have alike, by RKE2's names of them."""
-    return {name: f"{paths.server}/{path}" for name, path in names.BOOTSTRAP_FILES.items()}
+    return {name: f"{paths.server}/{path}" for name, path in layout.BOOTSTRAP_FILES.items()}
 
 
 def text(config: Config, facts: NodeFacts, release: Release) -> str:
@@ -43,20 +43,20 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
     settings = {
         "node_name": derived.node_name(config, facts),
         "kubernetes": {
-            "url": addresses.url("https", addresses.LOOPBACK, names.APISERVER_PORT),
+            "url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT),
             "authority": f"{paths.tls}/server-ca.crt",
             "certificate": f"{paths.tls}/{_IDENTITY}.crt",
             "key": f"{paths.tls}/{_IDENTITY}.key",
         },
         "etcd": {
             "etcdctl": etcdctl(config, release).path,
-            "endpoints": [addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT)],
+            "endpoints": [addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT)],
             "authority": f"{paths.etcd_tls}/server-ca.crt",
             "certificate": f"{paths.etcd_tls}/client.crt",
             "key": f"{paths.etcd_tls}/client.key",
         },
         "token_file": paths.token,
-        "node_password_file": names.NODE_PASSWORD_FILE,
+        "node_password_file": layout.NODE_PASSWORD_FILE,
         "rbac": paths.rbac,
         "control_plane": roles.control_plane,
         # "" where no etcd runs.

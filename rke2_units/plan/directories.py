@@ -1,8 +1,9 @@
 """The folders of a node and their modes (RKE2's; a mode is part of what keeps a secret)."""
 
-from rke2_units import names
+from rke2_units import layout
+from rke2_units.layout import Paths
 from rke2_units.model import Directory
-from rke2_units.names import Paths, Role
+from rke2_units.unit_names import Role
 
 
 def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[Directory, ...]:
@@ -20,9 +21,9 @@ def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[
         Directory(paths.etcd_data, 0o700, *etcd_owner),
     )
     return (
-        Directory(names.STATE_DIRECTORY, 0o755),
+        Directory(layout.STATE_DIRECTORY, 0o755),
         Directory("/etc/rancher/rke2", 0o755, keep=True),
-        Directory(names.NODE_DIRECTORY, 0o755),
+        Directory(layout.NODE_DIRECTORY, 0o755),
         Directory(paths.data, 0o755),
         Directory(paths.content, 0o755),
         *(server if role is Role.SERVER else ()),
@@ -36,5 +37,5 @@ def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[
         Directory(paths.containerd_etc, 0o755),
         Directory(f"{paths.containerd_etc}/certs.d", 0o700),
         Directory(paths.kubelet_etc, 0o700),
-        Directory(names.UNIT_DIRECTORY, 0o755),
+        Directory(layout.UNIT_DIRECTORY, 0o755),
     )

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from rke2_units import names
+from rke2_units import ports, unit_names
 from rke2_units.config import arguments as config_arguments
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import addresses, yaml_text
 from rke2_units.plan.etcdctl import etcdctl
 from rke2_units.release import features
@@ -99,7 +99,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             0o600,
             user,
             group,
-            restarts=(names.static_pod_unit(names.ETCD),),
+            restarts=(unit_names.static_pod_unit(unit_names.ETCD),),
         )
     ]
 
@@ -116,7 +116,7 @@ def member_name(config: Config, facts: NodeFacts) -> str:
 
 def peer_url(config: Config, facts: NodeFacts) -> str:
     """Where the other members reach this one."""
-    return addresses.url("https", addresses.node_ips(config, facts)[0], names.ETCD_PEER_PORT)
+    return addresses.url("https", addresses.node_ips(config, facts)[0], ports.ETCD_PEER_PORT)
 
 
 def initial(config: Config, facts: NodeFacts) -> dict[str, str]:
@@ -156,17 +156,17 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
 def _defaults(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
     paths = Paths(derived.data_directory(config))
     address = addresses.node_ips(config, facts)[0]
-    metrics = [addresses.url("http", addresses.LOOPBACK, names.ETCD_METRICS_PORT)]
+    metrics = [addresses.url("http", addresses.LOOPBACK, ports.ETCD_METRICS_PORT)]
     if config.boolean("etcd-expose-metrics"):
-        metrics.append(addresses.url("http", address, names.ETCD_METRICS_PORT))
+        metrics.append(addresses.url("http", address, ports.ETCD_METRICS_PORT))
     values: dict[str, object] = {
         "name": member_name(config, facts),
         "data-dir": paths.etcd_data,
-        "listen-client-urls": _listen(address, names.ETCD_CLIENT_PORT),
-        "listen-peer-urls": _listen(address, names.ETCD_PEER_PORT),
-        "listen-client-http-urls": addresses.url("https", addresses.LOOPBACK, names.ETCD_HTTP_PORT),
+        "listen-client-urls": _listen(address, ports.ETCD_CLIENT_PORT),
+        "listen-peer-urls": _listen(address, ports.ETCD_PEER_PORT),
+        "listen-client-http-urls": addresses.url("https", addresses.LOOPBACK, ports.ETCD_HTTP_PORT),
         "listen-metrics-urls": ",".join(metrics),
-        "advertise-client-urls": addresses.url("https", address, names.ETCD_CLIENT_PORT),
+        "advertise-client-urls": addresses.url("https", address, ports.ETCD_CLIENT_PORT),
         **initial(config, facts),
         "client-transport-security": _transport(
             f"{paths.etcd_tls}/server-client", f"{paths.etcd_tls}/server-ca"
@@ -219,7 +219,7 @@ def _reaches(url: re.Match[str], asked: str) -> bool:
 
 
 def _mounts_over_data(config: Config, paths: Paths) -> Iterator[ConfigurationError]:
-    for index, mount in enumerate(derived.extra_mounts(config, names.ETCD)):
+    for index, mount in enumerate(derived.extra_mounts(config, unit_names.ETCD)):
         is_over = f"{mount.destination.rstrip('/')}/".startswith(f"{paths.etcd_data}/")
         if is_over and mount.source.rstrip("/") != mount.destination.rstrip("/"):
             yield config.error(

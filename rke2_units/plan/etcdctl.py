@@ -3,15 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.names import Paths
+from rke2_units.layout import Paths
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
 PROGRAM = "etcdctl"
-_IMAGE_KEY = f"{names.ETCD}-image"
+_IMAGE_KEY = f"{unit_names.ETCD}-image"
 
 
 @dataclass(frozen=True)

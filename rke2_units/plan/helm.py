@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.release import images
 from rke2_units.release.model import Release
 

@@ -10,12 +10,12 @@ Node roles are labels that only a controller may set, so node-label is passed on
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.config import arguments as config_arguments
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import addresses, cgroups, cloud_controller, environment, yaml_text
 from rke2_units.release import features, images
 from rke2_units.release.model import Release
@@ -51,7 +51,7 @@ _TAINTS = "register-with-taints"
 def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     """The kubelet's configuration and environment, and a resolv.conf where the system has no usable one."""
     paths = Paths(derived.data_directory(config))
-    restarts = (names.KUBELET_UNIT,)
+    restarts = (unit_names.KUBELET_UNIT,)
     stub = [File(paths.resolv_conf, _STUB_RESOLV_CONF)] if _resolv_conf(config, facts) is None else []
     return [
         File(
@@ -65,7 +65,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
             environment.file_text(environment.proxies(config, facts)),
             0o600,
             # The applier fetches charts through the same proxies.
-            restarts=(*restarts, names.APPLIER_UNIT),
+            restarts=(*restarts, unit_names.APPLIER_UNIT),
             secret=True,
         ),
         *stub,
@@ -116,7 +116,7 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "syncFrequency": "30s",
         "tlsCertFile": f"{paths.agent}/serving-kubelet.crt",
         "tlsPrivateKeyFile": f"{paths.agent}/serving-kubelet.key",
-        "volumePluginDir": f"{names.KUBELET_DIRECTORY}/volumeplugins",
+        "volumePluginDir": f"{layout.KUBELET_DIRECTORY}/volumeplugins",
         "volumeStatsAggPeriod": "1m0s",
     }
     if config.boolean("enable-servicelb"):
@@ -169,7 +169,7 @@ def root_directory(config: Config) -> str:
     """Where the kubelet keeps pods and their volumes: the last root-dir of kubelet-arg, or its default."""
     given = config_arguments.merge_values({}, config.items("kubelet-arg")).get("root-dir")
     # A relative one counts from where systemd starts units.
-    return posixpath.normpath(posixpath.join("/", given[-1])) if given else names.KUBELET_DIRECTORY
+    return posixpath.normpath(posixpath.join("/", given[-1])) if given else layout.KUBELET_DIRECTORY
 
 
 def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:

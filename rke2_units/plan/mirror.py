@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.names import Role
 from rke2_units.plan import static_pods
 from rke2_units.plan.helm import IMAGE_KEY
 from rke2_units.release import features, image_list, images
 from rke2_units.release.model import ALL, CORE, Release
+from rke2_units.unit_names import Role
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,33 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rke2_units import names
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import control_plane
 from rke2_units.release.model import Release
+from rke2_units.unit_names import (
+    CLOUD_CONTROLLER_MANAGER,
+    ETCD,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+)
 
 FILE = "File"
 _DIRECTORY = "DirectoryOrCreate"
 
 _WITH_SSL_DIRECTORIES = (
-    names.KUBE_APISERVER,
-    names.KUBE_CONTROLLER_MANAGER,
-    names.CLOUD_CONTROLLER_MANAGER,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    CLOUD_CONTROLLER_MANAGER,
 )
-_WITH_MEMBER_NAME = (names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER, names.KUBE_SCHEDULER)
+_WITH_MEMBER_NAME = (
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+)
 # Arguments whose absolute path is a folder, or a file that changes without the pod being replaced.
 _NOT_MOUNTED = frozenset(
     ("cert-dir", "flex-volume-plugin-dir", "encryption-provider-config", "audit-log-path")
@@ -101,9 +111,9 @@ def _directories(
     component: str, arguments: Iterable[tuple[str, str]], facts: NodeFacts, paths: Paths
 ) -> list[str]:
     found = list(facts.ssl_directories) if component in _WITH_SSL_DIRECTORIES else []
-    if component == names.ETCD:
+    if component == ETCD:
         found.append(paths.etcd_data)
-    if component == names.KUBE_APISERVER:
+    if component == KUBE_APISERVER:
         logs = [value for name, value in arguments if name == "audit-log-path" and value.startswith("/")]
         found += [log.rpartition("/")[0] or "/" for log in logs]
         # The whole folder, so that files which are made anew are seen.
@@ -113,7 +123,7 @@ def _directories(
 
 def _own_files(component: str, config: Config, paths: Paths) -> list[str]:
     """Files that no argument names."""
-    if component == names.ETCD:
+    if component == ETCD:
         return [
             *(
                 f"{paths.etcd_tls}/{name}"
@@ -122,7 +132,7 @@ def _own_files(component: str, config: Config, paths: Paths) -> list[str]:
             *(f"{paths.etcd_tls}/{name}" for name in ("peer-server-client.crt", "peer-server-client.key")),
             f"{paths.etcd_tls}/peer-ca.crt",
         ]
-    if component in _WITH_MEMBER_NAME and derived.runs(config, names.ETCD):
+    if component in _WITH_MEMBER_NAME and derived.runs(config, ETCD):
         return [paths.etcd_name]
     return []
 

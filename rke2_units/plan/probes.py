@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from rke2_units import names
+from rke2_units import ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.names import Paths
+from rke2_units.layout import Paths
 from rke2_units.release import features
 from rke2_units.release.model import Release
 
@@ -44,28 +44,28 @@ def _probe(component: str, kind: str, handler: Mapping[str, object], config: Con
 
 
 def _handlers(component: str, config: Config, release: Release) -> dict[str, dict[str, object]]:
-    if component == names.ETCD:
-        health = _http("HTTP", names.ETCD_METRICS_PORT, "/health?serializable=true")
+    if component == unit_names.ETCD:
+        health = _http("HTTP", ports.ETCD_METRICS_PORT, "/health?serializable=true")
         return {_LIVENESS: health, _STARTUP: health}
-    if component == names.KUBE_APISERVER:
+    if component == unit_names.KUBE_APISERVER:
         live, ready = _kubectl(config, "/livez"), _kubectl(config, "/readyz")
         return {_LIVENESS: live, _READINESS: ready, _STARTUP: live}
-    if component == names.KUBE_CONTROLLER_MANAGER:
-        health = _http("HTTPS", names.CONTROLLER_MANAGER_PORT, "/healthz")
+    if component == unit_names.KUBE_CONTROLLER_MANAGER:
+        health = _http("HTTPS", ports.CONTROLLER_MANAGER_PORT, "/healthz")
         return {_LIVENESS: health, _STARTUP: health}
-    if component == names.CLOUD_CONTROLLER_MANAGER:
-        health = _http("HTTPS", names.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz")
+    if component == unit_names.CLOUD_CONTROLLER_MANAGER:
+        health = _http("HTTPS", ports.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz")
         return {_LIVENESS: health, _STARTUP: health}
     live_path = features.probe_path(release, component, "livez")
-    if component == names.KUBE_SCHEDULER:
+    if component == unit_names.KUBE_SCHEDULER:
         ready_path = features.probe_path(release, component, "readyz")
-        live = _http("HTTPS", names.SCHEDULER_PORT, live_path)
+        live = _http("HTTPS", ports.SCHEDULER_PORT, live_path)
         return {
             _LIVENESS: live,
-            _READINESS: _http("HTTPS", names.SCHEDULER_PORT, ready_path),
+            _READINESS: _http("HTTPS", ports.SCHEDULER_PORT, ready_path),
             _STARTUP: live,
         }
-    return {_LIVENESS: _http("HTTP", names.KUBE_PROXY_HEALTH_PORT, live_path)}
+    return {_LIVENESS: _http("HTTP", ports.KUBE_PROXY_HEALTH_PORT, live_path)}
 
 
 def _http(scheme: str, port: int, path: str) -> dict[str, object]:
@@ -78,7 +78,7 @@ def _kubectl(config: Config, path: str) -> dict[str, object]:
     command = [
         "kubectl",
         "get",
-        f"--server=https://localhost:{names.APISERVER_PORT}/",
+        f"--server=https://localhost:{ports.APISERVER_PORT}/",
         f"--client-certificate={tls}/client-kube-apiserver.crt",
         f"--client-key={tls}/client-kube-apiserver.key",
         f"--certificate-authority={tls}/server-ca.crt",

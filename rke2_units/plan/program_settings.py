@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from rke2_units import names
-from rke2_units.names import Paths
+from rke2_units import ports, unit_names
+from rke2_units.layout import Paths
 from rke2_units.plan.etcdctl import Etcdctl
 from rke2_units.plan.helm import directory_name
 from rke2_units.plan.static_pods import StaticPod
@@ -16,13 +16,13 @@ _CLOUD_CONTROLLER_ROLES = "the cloud-controller-manager's roles"
 _ETCD_VOTES = "etcd to be a voting member"
 # What must hold before a component's manifest is written (RKE2's gates).
 NEEDS = {
-    names.ETCD: ("kubelet",),
-    names.KUBE_APISERVER: (names.ETCD, _ETCD_VOTES),
-    names.KUBE_CONTROLLER_MANAGER: (names.KUBE_APISERVER,),
-    names.KUBE_SCHEDULER: (names.KUBE_APISERVER,),
+    unit_names.ETCD: ("kubelet",),
+    unit_names.KUBE_APISERVER: (unit_names.ETCD, _ETCD_VOTES),
+    unit_names.KUBE_CONTROLLER_MANAGER: (unit_names.KUBE_APISERVER,),
+    unit_names.KUBE_SCHEDULER: (unit_names.KUBE_APISERVER,),
     # Without its roles it ends at once.
-    names.CLOUD_CONTROLLER_MANAGER: (names.KUBE_APISERVER, _CLOUD_CONTROLLER_ROLES),
-    names.KUBE_PROXY: (names.KUBE_APISERVER,),
+    unit_names.CLOUD_CONTROLLER_MANAGER: (unit_names.KUBE_APISERVER, _CLOUD_CONTROLLER_ROLES),
+    unit_names.KUBE_PROXY: (unit_names.KUBE_APISERVER,),
 }
 
 
@@ -38,52 +38,52 @@ def facts(paths: Paths, proxied: str = "", member: str = "") -> dict[str, dict[s
 
     folder, client = (paths.agent, "client-kubelet") if proxied else (paths.tls, "client-kube-apiserver")
     return {
-        "kubelet": {"url": "http://" + loopback(names.KUBELET_HEALTH_PORT, "/healthz")},
-        names.ETCD: {
-            "url": "http://" + loopback(names.ETCD_METRICS_PORT, "/health"),
+        "kubelet": {"url": "http://" + loopback(ports.KUBELET_HEALTH_PORT, "/healthz")},
+        unit_names.ETCD: {
+            "url": "http://" + loopback(ports.ETCD_METRICS_PORT, "/health"),
             "contains": '"health":"true"',
         },
         # Not etcd's metric, which after a snapshot says of a learner that it is none (etcd #17175). In the
         # list of members, which peers get, a learner has "isLearner" between its addresses and its name.
         _ETCD_VOTES: {
-            "url": "https://" + loopback(names.ETCD_PEER_PORT, "/members"),
+            "url": "https://" + loopback(ports.ETCD_PEER_PORT, "/members"),
             "authority": f"{paths.etcd_tls}/peer-ca.crt",
             "certificate": f"{paths.etcd_tls}/peer-server-client.crt",
             "key": f"{paths.etcd_tls}/peer-server-client.key",
             "contains": f'],"name":"{member}"',
         },
-        names.KUBE_APISERVER: {
+        unit_names.KUBE_APISERVER: {
             "url": f"{proxied}/readyz"
             if proxied
-            else "https://" + loopback(names.APISERVER_PORT, "/readyz"),
+            else "https://" + loopback(ports.APISERVER_PORT, "/readyz"),
             "authority": f"{folder}/server-ca.crt",
             "certificate": f"{folder}/{client}.crt",
             "key": f"{folder}/{client}.key",
         },
         # These answer /healthz to anyone on loopback, with a certificate that names no address.
-        names.KUBE_CONTROLLER_MANAGER: {
-            "url": "https://" + loopback(names.CONTROLLER_MANAGER_PORT, "/healthz"),
+        unit_names.KUBE_CONTROLLER_MANAGER: {
+            "url": "https://" + loopback(ports.CONTROLLER_MANAGER_PORT, "/healthz"),
             "insecure": True,
         },
-        names.KUBE_SCHEDULER: {
-            "url": "https://" + loopback(names.SCHEDULER_PORT, "/healthz"),
+        unit_names.KUBE_SCHEDULER: {
+            "url": "https://" + loopback(ports.SCHEDULER_PORT, "/healthz"),
             "insecure": True,
         },
-        names.CLOUD_CONTROLLER_MANAGER: {
-            "url": "https://" + loopback(names.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz"),
+        unit_names.CLOUD_CONTROLLER_MANAGER: {
+            "url": "https://" + loopback(ports.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz"),
             "insecure": True,
         },
         _CLOUD_CONTROLLER_ROLES: {
             "url": "https://"
             + loopback(
-                names.APISERVER_PORT,
+                ports.APISERVER_PORT,
                 "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
             ),
             "authority": f"{paths.tls}/server-ca.crt",
             "certificate": f"{paths.tls}/client-rke2-cloud-controller.crt",
             "key": f"{paths.tls}/client-rke2-cloud-controller.key",
         },
-        names.KUBE_PROXY: {"url": "http://" + loopback(names.KUBE_PROXY_HEALTH_PORT, "/healthz")},
+        unit_names.KUBE_PROXY: {"url": "http://" + loopback(ports.KUBE_PROXY_HEALTH_PORT, "/healthz")},
     }
 
 
@@ -116,10 +116,10 @@ def text(
     """
     components = {pod.component for pod in static_pods}
     # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
-    known = {"kubelet", *components, *([names.KUBE_APISERVER] if proxied else [])}
-    if names.ETCD in components:
+    known = {"kubelet", *components, *([unit_names.KUBE_APISERVER] if proxied else [])}
+    if unit_names.ETCD in components:
         known.add(_ETCD_VOTES)
-    if names.CLOUD_CONTROLLER_MANAGER in components:
+    if unit_names.CLOUD_CONTROLLER_MANAGER in components:
         known.add(_CLOUD_CONTROLLER_ROLES)
     settings = {
         "data_directory": paths.data,

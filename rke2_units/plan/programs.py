@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
@@ -45,7 +45,7 @@ def programs(config: Config, facts: NodeFacts, release: Release) -> Programs:
             containerd="" if has_containerd else f"{folder}/containerd",
             ctr=f"{paths.bin}/ctr",
             kubelet=_chosen_kubelet(config, facts) or f"{folder}/kubelet",
-            search_path=f"{folder}:{names.SYSTEM_PATH}",
+            search_path=f"{folder}:{layout.SYSTEM_PATH}",
         )
     missing = [
         name for name in ([CTR] if has_containerd else CONTAINERD_PROGRAMS) if name not in facts.programs
@@ -62,14 +62,14 @@ def programs(config: Config, facts: NodeFacts, release: Release) -> Programs:
         version = ".".join(str(number) for number in release.kubernetes)
         raise config.error(
             "content",
-            f"cannot be host: there is no kubelet in {names.SYSTEM_PATH}",
+            f"cannot be host: there is no kubelet in {layout.SYSTEM_PATH}",
             hint=f"put one of Kubernetes {version} there, or set kubelet-path",
         )
     return Programs(
         containerd="" if has_containerd else facts.programs["containerd"],
         ctr=facts.programs[CTR],
         kubelet=kubelet,
-        search_path=names.SYSTEM_PATH,
+        search_path=layout.SYSTEM_PATH,
     )
 
 
@@ -97,7 +97,7 @@ def _chosen_kubelet(config: Config, facts: NodeFacts) -> str | None:
     if named in ("", KUBELET):
         return None
     if named not in facts.programs:
-        where = "" if named.startswith("/") else f" in {names.SYSTEM_PATH}"
+        where = "" if named.startswith("/") else f" in {layout.SYSTEM_PATH}"
         raise config.error(
             "kubelet-path",
             f"must be an executable program, and there is no {named}{where}",

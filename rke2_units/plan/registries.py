@@ -14,8 +14,8 @@ from rke2_units.config import derived, registries
 from rke2_units.config.config import Config
 from rke2_units.config.registries import ANY, Auth, Host, Registries
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import Directory, File
-from rke2_units.names import Paths
 from rke2_units.plan import toml
 from rke2_units.release.model import Release
 

@@ -1,10 +1,10 @@
 """Files that the control plane reads: pod security admission, audit policy, egress selection, cloud."""
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.config import derived
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import cloud_controller
 from rke2_units.plan.templates import render
 from rke2_units.release import features
@@ -27,18 +27,18 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
 def admission_file(config: Config, release: Release) -> str | None:
     """kube-apiserver's admission configuration: the user's, else ours if the release has PodSecurity."""
     given = config.text("pod-security-admission-config-file")
-    ours = names.POD_SECURITY_FILE if features.has_admission_plugin(release, "PodSecurity") else None
+    ours = layout.POD_SECURITY_FILE if features.has_admission_plugin(release, "PodSecurity") else None
     return given or ours
 
 
 def audit_policy_file(config: Config) -> str | None:
     """The audit policy that kube-apiserver reads; None: it writes no audit log."""
     given = config.text("audit-policy-file")
-    return given or (names.AUDIT_POLICY_FILE if config.text("profile") == "cis" else None)
+    return given or (layout.AUDIT_POLICY_FILE if config.text("profile") == "cis" else None)
 
 
 def _pod_security(config: Config, release: Release) -> list[File]:
-    if admission_file(config, release) != names.POD_SECURITY_FILE:
+    if admission_file(config, release) != layout.POD_SECURITY_FILE:
         return []
     cis = config.text("profile") == "cis"
     text = render(
@@ -47,7 +47,7 @@ def _pod_security(config: Config, release: Release) -> list[File]:
         modes=("enforce", "audit", "warn") if cis else ("enforce",),
         exempt_namespaces=_EXEMPT_WITH_CIS if cis else (),
     )
-    return [File(names.POD_SECURITY_FILE, text, 0o600)]
+    return [File(layout.POD_SECURITY_FILE, text, 0o600)]
 
 
 def _audit_policy(config: Config) -> list[File]:

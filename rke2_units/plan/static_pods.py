@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rke2_units import names
+from rke2_units import ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths, Role
 from rke2_units.plan import (
     cloud_controller,
     control_plane,
@@ -24,20 +24,21 @@ from rke2_units.plan import (
 from rke2_units.plan.templates import render
 from rke2_units.release import images
 from rke2_units.release.model import STATIC_POD, Release
+from rke2_units.unit_names import Role
 
 INITIAL_ANNOTATION = "etcd.k3s.io/initial"
 
 _PORTS = {
-    names.ETCD: {
-        "client": names.ETCD_CLIENT_PORT,
-        "peer": names.ETCD_PEER_PORT,
-        "metrics": names.ETCD_METRICS_PORT,
+    unit_names.ETCD: {
+        "client": ports.ETCD_CLIENT_PORT,
+        "peer": ports.ETCD_PEER_PORT,
+        "metrics": ports.ETCD_METRICS_PORT,
     },
-    names.KUBE_APISERVER: {"apiserver": names.APISERVER_PORT},
-    names.KUBE_CONTROLLER_MANAGER: {"metrics": names.CONTROLLER_MANAGER_PORT},
-    names.KUBE_SCHEDULER: {"metrics": names.SCHEDULER_PORT},
-    names.CLOUD_CONTROLLER_MANAGER: {"metrics": names.CLOUD_CONTROLLER_MANAGER_PORT},
-    names.KUBE_PROXY: {"metrics": names.KUBE_PROXY_HEALTH_PORT},
+    unit_names.KUBE_APISERVER: {"apiserver": ports.APISERVER_PORT},
+    unit_names.KUBE_CONTROLLER_MANAGER: {"metrics": ports.CONTROLLER_MANAGER_PORT},
+    unit_names.KUBE_SCHEDULER: {"metrics": ports.SCHEDULER_PORT},
+    unit_names.CLOUD_CONTROLLER_MANAGER: {"metrics": ports.CLOUD_CONTROLLER_MANAGER_PORT},
+    unit_names.KUBE_PROXY: {"metrics": ports.KUBE_PROXY_HEALTH_PORT},
 }
 
 
@@ -53,16 +54,16 @@ class StaticPod:
 
 def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
     """The components that this node runs as static pods, in starting order."""
-    candidates = names.STATIC_PODS if role is Role.SERVER else (names.KUBE_PROXY,)
+    candidates = unit_names.STATIC_PODS if role is Role.SERVER else (unit_names.KUBE_PROXY,)
     return tuple(component for component in candidates if _runs(component, config, release))
 
 
 def _runs(component: str, config: Config, release: Release) -> bool:
-    if component == names.CLOUD_CONTROLLER_MANAGER:
+    if component == unit_names.CLOUD_CONTROLLER_MANAGER:
         # Beside an apiserver alone, as RKE2 places its control plane.
-        return derived.runs(config, names.KUBE_APISERVER) and cloud_controller.runs(config, release)
+        return derived.runs(config, unit_names.KUBE_APISERVER) and cloud_controller.runs(config, release)
     return derived.runs(config, component) and (
-        component != names.KUBE_PROXY or release.kube_proxy == STATIC_POD
+        component != unit_names.KUBE_PROXY or release.kube_proxy == STATIC_POD
     )
 
 
@@ -92,7 +93,7 @@ def manifest(component: str, config: Config, facts: NodeFacts, release: Release)
         "ports": _PORTS[component],
         "probes": probes.probes(component, config, release),
         "resources": _resources(component, config),
-        "privileged": component == names.KUBE_PROXY,
+        "privileged": component == unit_names.KUBE_PROXY,
         "user": user,
         "group": group,
         "mounts": mounted,
@@ -107,7 +108,7 @@ def manifest(component: str, config: Config, facts: NodeFacts, release: Release)
 
 
 def _annotations(component: str, config: Config, facts: NodeFacts) -> dict[str, str]:
-    if component != names.ETCD:
+    if component != unit_names.ETCD:
         return {}
     return {INITIAL_ANNOTATION: json.dumps(etcd.initial(config, facts), separators=(",", ":"))}
 
@@ -120,7 +121,7 @@ def _resources(component: str, config: Config) -> dict[str, dict[str, str]]:
 
 def _user(component: str, config: Config, facts: NodeFacts) -> tuple[int | None, int | None]:
     profile = config.text("profile")
-    if component != names.ETCD or not profile:
+    if component != unit_names.ETCD or not profile:
         return None, None
     if facts.etcd_user is None:
         raise ConfigurationError(

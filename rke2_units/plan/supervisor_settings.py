@@ -2,11 +2,11 @@
 
 import json
 
-from rke2_units import names
+from rke2_units import ports
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import addresses
 from rke2_units.plan.cluster_config import cluster_config
 from rke2_units.plan.control_plane import CIPHER_SUITES
@@ -57,8 +57,8 @@ def listen(config: Config) -> str:
     """The socket's ListenStream=: a port alone is that of all addresses, of IPv6 too where there is any."""
     address = config.text("bind-address")
     if address in _WILDCARDS:
-        return str(names.SUPERVISOR_PORT)
-    return addresses.host_port(address, names.SUPERVISOR_PORT)
+        return str(ports.SUPERVISOR_PORT)
+    return addresses.host_port(address, ports.SUPERVISOR_PORT)
 
 
 def text(config: Config, facts: NodeFacts, release: Release) -> str:
@@ -71,14 +71,14 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
     settings = {
         "node_name": derived.node_name(config, facts),
         "node_ips": addresses.node_ips(config, facts),
-        "kubernetes": {"url": addresses.url("https", addresses.LOOPBACK, names.APISERVER_PORT)},
+        "kubernetes": {"url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT)},
         "config": cluster_config(config, facts),
         "min_tls_version": given.get("tls-min-version") or _OLDEST_TLS,
         "cipher_suites": suites.split(","),
         "etcdctl": etcdctl(config, release).path,
-        "etcd_url": addresses.url("https", addresses.LOOPBACK, names.ETCD_CLIENT_PORT),
+        "etcd_url": addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT),
         "static": paths.static,
-        "apiservers_fallback": [addresses.host_port(advertised, names.APISERVER_PORT)]
+        "apiservers_fallback": [addresses.host_port(advertised, ports.APISERVER_PORT)]
         if derived.server_roles(config).control_plane
         else [],
         "connections": 256,

@@ -3,9 +3,9 @@
 import hmac
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-from rke2_units import names
+from rke2_units import layout, unit_names
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths
 from rke2_units.plan import (
     api_proxy,
     applier_settings,
@@ -19,7 +19,7 @@ from rke2_units.release.model import Release
 
 # -I: neither the environment nor the working directory decides what is imported.
 PYTHON = "/usr/bin/python3 -Im"
-_STATIC_PODS = names.static_pod_unit("")
+_STATIC_PODS = unit_names.static_pod_unit("")
 CONTAINER_SCOPES = "cri-containerd-.scope.d/50-rke2-units.conf"
 # The kubelet notifies systemd's watchdog since 1.32 (beta, on by default).
 KUBELET_WATCHDOG_SINCE = (1, 32)
@@ -65,16 +65,16 @@ def files(
     common = {
         "python": PYTHON,
         "settings": systemd_options.quote(paths.program_settings),
-        "content_unit": names.CONTENT_UNIT,
-        "containerd_unit": names.CONTAINERD_UNIT,
-        "kubelet_unit": names.KUBELET_UNIT,
-        "etcdctl_unit": names.ETCDCTL_UNIT,
-        "supervisor_socket": names.SUPERVISOR_SOCKET,
-        "own_content": names.CONTENT_UNIT in wanted,
+        "content_unit": unit_names.CONTENT_UNIT,
+        "containerd_unit": unit_names.CONTAINERD_UNIT,
+        "kubelet_unit": unit_names.KUBELET_UNIT,
+        "etcdctl_unit": unit_names.ETCDCTL_UNIT,
+        "supervisor_socket": unit_names.SUPERVISOR_SOCKET,
+        "own_content": unit_names.CONTENT_UNIT in wanted,
         "own_containerd": bool(programs.containerd),
         "search_path": programs.search_path,
         "release": release.name,
-        "apiserver_unit": names.static_pod_unit(names.KUBE_APISERVER),
+        "apiserver_unit": unit_names.static_pod_unit(unit_names.KUBE_APISERVER),
         "applier_settings": systemd_options.quote(paths.applier_settings),
         "controllers_settings": systemd_options.quote(paths.controllers_settings),
         "supervisor_settings": paths.supervisor_settings,
@@ -85,16 +85,16 @@ def files(
         "etcd_data": paths.etcd_data,
         "api_proxy_config": systemd_options.quote(paths.api_proxy_config),
         "api_proxy_credentials": sorted(api_proxy_files.items()),
-        "api_proxy_runtime": names.API_PROXY_WORK.removeprefix("/run/"),
+        "api_proxy_runtime": layout.API_PROXY_WORK.removeprefix("/run/"),
         # systemd drops a folder below another one of the list before it looks whether it is a link.
         "data_folders": [paths.data, *facts.linked_folders],
         "pullers_hidden": pullers_hidden,
-        "state_directory": names.STATE_DIRECTORY,
-        "shared_runtime_directory": names.RUNTIME_DIRECTORY.removeprefix("/run/"),
+        "state_directory": layout.STATE_DIRECTORY,
+        "shared_runtime_directory": layout.RUNTIME_DIRECTORY.removeprefix("/run/"),
         "manifests": paths.manifests,
         "applier_reads": applier_settings.reads(paths),
         "applier_hidden": applier_settings.hidden(paths, helm),
-        "runtime_directory": names.APPLIER_WORK.removeprefix("/run/"),
+        "runtime_directory": layout.APPLIER_WORK.removeprefix("/run/"),
         # Who pulls goes through the proxies of the node, and those of containerd before these.
         "pull_environment": (paths.kubelet_environment, paths.containerd_environment),
     }
@@ -102,7 +102,7 @@ def files(
     def unit(name: str, **values: object) -> File:
         text = render(name, **common, **values)
         return File(
-            f"{names.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version)
+            f"{layout.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version)
         )
 
     def process(name: str, material: Iterable[str], **values: object) -> File:
@@ -120,44 +120,44 @@ def files(
     def containerd() -> File:
         command = systemd_options.command_line([programs.containerd, *containerd_arguments])
         return process(
-            names.CONTAINERD_UNIT,
+            unit_names.CONTAINERD_UNIT,
             drop_ins(*paths.containerd_drop_ins.values()),
             command=command,
             environment_file=paths.containerd_environment,
         )
 
     kubelet = process(
-        names.KUBELET_UNIT,
+        unit_names.KUBELET_UNIT,
         {*_kubelet_material(paths), *drop_ins(paths.kubelet_etc), *_named_by(kubelet_arguments, others)},
         command=systemd_options.command_line([programs.kubelet, *kubelet_arguments]),
         environment_file=paths.kubelet_environment,
         watchdog=release.kubernetes >= KUBELET_WATCHDOG_SINCE,
     )
     on_some_nodes: dict[str, Callable[[], File]] = {
-        names.SUPERVISOR_SOCKET: lambda: unit(names.SUPERVISOR_SOCKET),
-        names.SUPERVISOR_UNIT: lambda: process(names.SUPERVISOR_UNIT, supervisor_files.values()),
-        names.API_PROXY_UNIT: lambda: process(names.API_PROXY_UNIT, api_proxy_files.values()),
-        names.CONTENT_UNIT: lambda: unit(names.CONTENT_UNIT),
-        names.CONTAINERD_UNIT: containerd,
-        names.ETCDCTL_UNIT: lambda: unit(names.ETCDCTL_UNIT),
-        names.ETCD_JOIN_UNIT: lambda: unit(names.ETCD_JOIN_UNIT),
-        names.CONTROLLERS_UNIT: lambda: process(
-            names.CONTROLLERS_UNIT, controllers_settings.material(paths)
+        unit_names.SUPERVISOR_SOCKET: lambda: unit(unit_names.SUPERVISOR_SOCKET),
+        unit_names.SUPERVISOR_UNIT: lambda: process(unit_names.SUPERVISOR_UNIT, supervisor_files.values()),
+        unit_names.API_PROXY_UNIT: lambda: process(unit_names.API_PROXY_UNIT, api_proxy_files.values()),
+        unit_names.CONTENT_UNIT: lambda: unit(unit_names.CONTENT_UNIT),
+        unit_names.CONTAINERD_UNIT: containerd,
+        unit_names.ETCDCTL_UNIT: lambda: unit(unit_names.ETCDCTL_UNIT),
+        unit_names.ETCD_JOIN_UNIT: lambda: unit(unit_names.ETCD_JOIN_UNIT),
+        unit_names.CONTROLLERS_UNIT: lambda: process(
+            unit_names.CONTROLLERS_UNIT, controllers_settings.material(paths)
         ),
-        names.HELM_UNIT: lambda: unit(names.HELM_UNIT),
-        names.APPLIER_UNIT: lambda: process(
-            names.APPLIER_UNIT,
+        unit_names.HELM_UNIT: lambda: unit(unit_names.HELM_UNIT),
+        unit_names.APPLIER_UNIT: lambda: process(
+            unit_names.APPLIER_UNIT,
             applier_settings.material(paths),
             environment_file=paths.kubelet_environment,
         ),
     }
     return [
         *(make() for name, make in on_some_nodes.items() if name in wanted),
-        unit(names.IMAGES_UNIT),
+        unit(unit_names.IMAGES_UNIT),
         kubelet,
         unit(_STATIC_PODS),
         File(
-            f"{names.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",
+            f"{layout.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",
             render("cri-containerd-scope.conf", **common),
         ),
     ]

@@ -1,4 +1,4 @@
-"""What units execute: small programs that start fast and read one settings file.
+"""What units execute: one module for each program that an ExecStart= names.
 
-They import the standard library (its fast part), names and errors, nothing else of this project.
+content_staging and chart_values are parts of content and charts. They start fast and read one settings file.
 """

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from rke2_units.programs import byte_order_marks
+from rke2_units.lean import byte_order_marks
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node

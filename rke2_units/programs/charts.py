@@ -1,13 +1,7 @@
 """`charts --settings FILE`: the packaged charts, with the cluster's values, into the folder of manifests.
 
-ExecStartPre= of rke2-helm-applier.service; FILE is the applier's own settings file, of which it reads
-
-{"manifests": "DATA/server/manifests", "disabled": ["rke2-calico", ...], "kubernetes": {"url": ..., ...},
- "staging": {"charts": "DATA/data/VERSION/charts",     ("" where there is no content)
-             "network": ["rke2-canal"],                (what `cni` asks for)
-             "values": {"global.clusterDNS": "10.43.0.10", ...},
-             "ingress": ["traefik"],                   (empty: that of a chart that is installed already,
-             "default_ingress": "traefik"}}             else the default one)
+ExecStartPre= of rke2-helm-applier.service; FILE is the applier's own settings file, of which
+it reads what rke2_units.lean.chart_staging tells.
 
 As RKE2 does it at each start: charts of the content are copied, but for disabled ones; those of ingress
 controllers that are not wanted become a comment, which takes their objects away; charts of the user's own
@@ -19,42 +13,17 @@ import os
 from collections.abc import Iterator
 
 from rke2_units.errors import UserError
-from rke2_units.programs import chart_values, console, json_table
-from rke2_units.programs.json_table import Table
+from rke2_units.lean import console
+from rke2_units.lean.chart_staging import Staging, lacking_network, read, yaml_files
+from rke2_units.programs import chart_values
 
 INGRESS_CONTROLLERS = ("traefik", "ingress-nginx")
 _INGRESS_CLASS = "global.systemDefaultIngressClass"
 _LEFT_OUT = "# disabled by configuration\n"
-_SUFFIXES = (".yaml", ".yml")
 _CHARTS_API = "/apis/helm.cattle.io/v1/namespaces/kube-system/helmcharts"
 # What is hidden is passed over by whoever applies manifests.
 _TEMPORARY = ".rke2-units-staged"
 _PATIENCE = 10.0
-
-
-class Staging:
-    """What is staged from where to where, and with which values."""
-
-    def __init__(self, table: Table) -> None:
-        self.manifests = table.text("manifests")
-        self.disabled = table.texts("disabled")
-        kubernetes = table.table("kubernetes")
-        self.url = kubernetes.text("url")
-        self.authority = kubernetes.text("authority")
-        self.certificate = kubernetes.text("certificate")
-        self.key = kubernetes.text("key")
-        staging = table.table("staging")
-        self.charts = staging.text("charts")
-        values = staging.table("values")
-        self.values = {name: values.text(name) for name in values.values}
-        self.network = staging.texts("network")
-        self.ingress = staging.texts("ingress")
-        self.default_ingress = staging.text("default_ingress")
-
-
-def read(path: str) -> Staging:
-    """The staging in this file; ConfigurationError when it is missing or not what the plan writes."""
-    return Staging(json_table.read(path))
 
 
 def program(staging: Staging, arguments: list[str]) -> None:
@@ -66,7 +35,7 @@ def program(staging: Staging, arguments: list[str]) -> None:
     unwanted = tuple(name for name in INGRESS_CONTROLLERS if name not in controllers)
     values = staging.values | {_INGRESS_CLASS: controllers[0]}
     packaged = dict(_packaged(staging, unwanted))
-    for path in sorted({*packaged, *_files(staging.manifests)}):
+    for path in sorted({*packaged, *yaml_files(staging.manifests)}):
         target = f"{staging.manifests}/{path}"
         try:
             _stage(target, packaged.get(path), values)
@@ -93,22 +62,6 @@ def _stage(target: str, packaged: bytes | None, values: dict[str, str]) -> None:
         console.say(f"{target} {'is updated' if present else 'is new'}")
 
 
-def lacking_network(staging: Staging) -> str:
-    """What to say of a network plugin without a chart, packaged or the user's own; "" when there is none."""
-    if not staging.charts:
-        return ""
-    there = {
-        os.path.basename(path).rpartition(".")[0]
-        for folder in (staging.charts, staging.manifests)
-        for path in _files(folder)
-    }
-    lacking = ", ".join(name for name in staging.network if name not in there)
-    return lacking and (
-        f"the runtime image has no chart {lacking}, which cni asks for: take an image that has it, put one "
-        f"into {staging.manifests}, or set cni: none"
-    )
-
-
 def is_disabled(path: str, disabled: tuple[str, ...]) -> bool:
     """Whether `disable` names this file (below the folder of manifests): its base name, or a folder."""
     folders, _, name = path.rpartition("/")
@@ -117,20 +70,11 @@ def is_disabled(path: str, disabled: tuple[str, ...]) -> bool:
 
 def _packaged(staging: Staging, unwanted: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     left_out = {f"rke2-{name}{part}" for name in unwanted for part in ("", "-crd")}
-    for path in _files(staging.charts) if staging.charts else ():
+    for path in yaml_files(staging.charts) if staging.charts else ():
         if path.rpartition(".")[0] in left_out:
             yield path, _LEFT_OUT.encode()
         elif not is_disabled(path, staging.disabled):
             yield path, _content(f"{staging.charts}/{path}")
-
-
-def _files(folder: str) -> Iterator[str]:
-    """The YAML files of a folder, as paths below it."""
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            if name.endswith(_SUFFIXES) and not name.startswith("."):
-                yield os.path.relpath(f"{place}/{name}", folder)
 
 
 def _content(path: str) -> bytes:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rke2_units.errors import UserError
-from rke2_units.programs import console
-from rke2_units.programs.settings import Settings
+from rke2_units.lean import console
+from rke2_units.lean.settings import Settings
 
 _MARKER = ".extracted"
 # Never a version's name; what a killed run leaves behind is known by it.

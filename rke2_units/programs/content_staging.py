@@ -4,11 +4,12 @@ import os
 import shutil
 
 from rke2_units.errors import UserError
-from rke2_units.programs import console, runtime_image
-from rke2_units.programs.archives import damage_named
-from rke2_units.programs.image_layers import Image, Part
-from rke2_units.programs.runtime_image import Layers
-from rke2_units.programs.settings import Settings
+from rke2_units.images import runtime_image
+from rke2_units.images.archives import damage_named
+from rke2_units.images.image_layers import Image, Part
+from rke2_units.images.runtime_image import Layers
+from rke2_units.lean import console
+from rke2_units.lean.settings import Settings
 
 _TOPS = ("bin", "charts")
 _MARKER = ".extracted"

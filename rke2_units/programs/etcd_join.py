@@ -12,11 +12,11 @@ import os
 import time
 from collections.abc import Callable
 
-from rke2_units import names
+from rke2_units import ports
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs import console, server_certificate
-from rke2_units.programs.etcd import Etcd, EtcdError, Member, parse_members
-from rke2_units.programs.settings import Settings
+from rke2_units.lean import console, server_certificate
+from rke2_units.lean.etcd import Etcd, EtcdError, Member, parse_members
+from rke2_units.lean.settings import Settings
 
 _INTERVAL = 2.0
 _TIMEOUT = 10.0
@@ -153,7 +153,7 @@ def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
         context = ssl.create_default_context(cafile=authority)
         connection = http.client.HTTPSConnection(
             parts.hostname or "",
-            parts.port or names.SUPERVISOR_PORT,
+            parts.port or ports.SUPERVISOR_PORT,
             timeout=_TIMEOUT,
             context=context,
         )

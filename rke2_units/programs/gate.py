@@ -5,11 +5,11 @@ ExecStartPre= of rke2-static-pod@COMPONENT.service. It answers within 0.2 s of t
 
 import time
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.errors import UserError
-from rke2_units.programs import console, systemd
-from rke2_units.programs.probe import Probe
-from rke2_units.programs.settings import Settings
+from rke2_units.lean import console, systemd
+from rke2_units.lean.probe import Probe
+from rke2_units.lean.settings import Settings
 
 _INTERVAL = 0.1
 # How often systemd is asked about the unit that is waited for.
@@ -60,8 +60,8 @@ def fact_name(settings: Settings, need: str) -> str:
 def unit_of(settings: Settings, need: str) -> str:
     """The unit that has to run for it, "" for what comes about elsewhere."""
     if need == "kubelet":
-        return names.KUBELET_UNIT
-    return names.static_pod_unit(need) if need in settings.static_pods else ""
+        return unit_names.KUBELET_UNIT
+    return unit_names.static_pod_unit(need) if need in settings.static_pods else ""
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ what it did not bring is pulled.
 
 import time
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.errors import UserError
-from rke2_units.programs import console, image_store, systemd
-from rke2_units.programs.references import normalise
-from rke2_units.programs.settings import Settings
+from rke2_units.images import image_store
+from rke2_units.images.references import normalise
+from rke2_units.lean import console, systemd
+from rke2_units.lean.settings import Settings
 
 _INTERVAL = 0.1
 _FIRST_LOOK = 0.5
@@ -28,7 +29,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
     name = normalise(reference)
     if name in image_store.stored(settings, f"name=={name}"):
         return
-    from rke2_units.programs import image_pull
+    from rke2_units.images import image_pull
 
     try:
         image_pull.bring(settings, reference)
@@ -65,12 +66,12 @@ def _is_brought(reference: str) -> bool:
         now = time.monotonic()
         if now >= look:
             look = now + _LOOK
-            state = systemd.unit_state(names.IMAGES_UNIT)
+            state = systemd.unit_state(unit_names.IMAGES_UNIT)
             if not state.may_still_act and (present is not None or now - began > _PATIENCE):
                 # It may have ended between the two looks.
                 present = image_store.read_present()
                 return present is not None and name in present.images
-        waiting.report(f"the image {reference}", f"{names.IMAGES_UNIT} is at work")
+        waiting.report(f"the image {reference}", f"{unit_names.IMAGES_UNIT} is at work")
         time.sleep(_INTERVAL)
 
 

@@ -8,8 +8,8 @@ import os
 import shutil
 
 from rke2_units.errors import UserError
-from rke2_units.programs import console
-from rke2_units.programs.settings import ImageProgram, Settings
+from rke2_units.lean import console
+from rke2_units.lean.settings import ImageProgram, Settings
 
 
 class Origin:
@@ -92,9 +92,9 @@ def _extract(
     pulled: str,
     target: str,
 ) -> None:
-    from rke2_units.programs import runtime_image
-    from rke2_units.programs.archives import damage_named
-    from rke2_units.programs.image_layers import Image, Part
+    from rke2_units.images import runtime_image
+    from rke2_units.images.archives import damage_named
+    from rke2_units.images.image_layers import Image, Part
 
     layers = runtime_image.find(settings, wanted.image, wanted.pull, work, pulled)
     console.status(f"extracting {wanted.name} from {wanted.image}")
@@ -120,7 +120,7 @@ def _extract(
 
 def _version(command: list[str], wanted: ImageProgram, home: str) -> str:
     """What the program says of itself; UserError when it does not run here."""
-    from rke2_units.programs import processes
+    from rke2_units.lean import processes
 
     # Plugins and settings are looked for in a home, which has none.
     environment = {"HOME": home, "PATH": "/usr/bin:/bin"}

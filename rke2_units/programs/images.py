@@ -11,14 +11,15 @@ import os
 import time
 from collections.abc import Iterable
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.errors import UserError
-from rke2_units.programs import archive_files, console, image_store
-from rke2_units.programs.containers import ctr
-from rke2_units.programs.references import listed, normalise, spellings
-from rke2_units.programs.settings import Settings
+from rke2_units.images import archive_files, image_store
+from rke2_units.images.references import listed, normalise, spellings
+from rke2_units.lean import console
+from rke2_units.lean.containers import ctr
+from rke2_units.lean.settings import Settings
 
-_MEMORY = f"{names.STATE_DIRECTORY}/image-archives.json"
+_MEMORY = f"{layout.STATE_DIRECTORY}/image-archives.json"
 _IMPORT_TIMEOUT = 3600.0
 _SHOWN = 10
 
@@ -198,7 +199,7 @@ class Memory:
             images = known[1]
         else:
             # Slow to import, and needed for new archives only.
-            from rke2_units.programs.archives import saved_images
+            from rke2_units.images.archives import saved_images
 
             images = [[saved.config, *saved.stored_names] for saved in saved_images(path)]
         self._seen[path] = [identity, images]
@@ -251,7 +252,7 @@ def _rank(settings: Settings, names_: list[str]) -> int:
 
 def _import(settings: Settings, path: str, place: str) -> None:
     """Imports and unpacks one archive, with its progress in the unit's status."""
-    from rke2_units.programs.archives import opened
+    from rke2_units.images.archives import opened
 
     size = os.path.getsize(path)
     console.say(f"importing {path} ({place}, {size >> 20} MiB)")
@@ -300,7 +301,7 @@ def _pull(settings: Settings, store: _Store, missing: list[str], listed: dict[st
     """Pulls what the lists name and containerd lacks; returns the lists that could not be fulfilled."""
     failures = []
     for name in sorted(missing, key=lambda name: _rank(settings, [name])):
-        from rke2_units.programs import image_pull
+        from rke2_units.images import image_pull
 
         try:
             image_pull.bring(settings, name)

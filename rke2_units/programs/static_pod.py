@@ -9,11 +9,11 @@ import fcntl
 import os
 import time
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.errors import UserError
-from rke2_units.programs import console, systemd
-from rke2_units.programs.containers import Containers, Task
-from rke2_units.programs.pod_logs import (
+from rke2_units.lean import console, systemd
+from rke2_units.lean.containers import Containers, Task
+from rke2_units.lean.pod_logs import (
     PodLog,
     most_telling,
     refuses_arguments,
@@ -21,8 +21,8 @@ from rke2_units.programs.pod_logs import (
     tells_an_error,
     up_to_most_telling,
 )
-from rke2_units.programs.probe import Probe
-from rke2_units.programs.settings import Settings, StaticPod
+from rke2_units.lean.probe import Probe
+from rke2_units.lean.settings import Settings, StaticPod
 
 _INTERVAL = 0.1
 # How long the kubelet may take to stop a pod: it sees the change at once, or within 20 s if it misses it,
@@ -43,7 +43,7 @@ _KUBELET_LOOK = 5.0
 # Between two looks into the kubelet's journal, while it has started no container.
 _REFUSAL_LOOK = 3.0
 _PLACED_JUST_NOW = 10.0
-_KUBELETS_JOURNAL = f"journalctl -u {names.KUBELET_UNIT}"
+_KUBELETS_JOURNAL = f"journalctl -u {unit_names.KUBELET_UNIT}"
 _KUBELET_DEAD = 60.0
 _SHOWN = 10
 
@@ -103,11 +103,11 @@ def remove(settings: Settings, component: str) -> None:
         return
     if _daemon_stops() or systemd.machine_stops():
         return
-    planned = component in settings.static_pods or component not in names.STATIC_PODS
+    planned = component in settings.static_pods or component not in unit_names.STATIC_PODS
     manifest = (
         settings.static_pod(component).manifest
         if planned
-        else names.Paths(settings.data_directory).manifest(component)
+        else layout.Paths(settings.data_directory).manifest(component)
     )
     _take_away(settings, component, manifest, keep="")
     console.say(f"{component}: pod removed")
@@ -183,7 +183,7 @@ class _Watch:
         if now - self._refusal_looked < _REFUSAL_LOOK:
             return
         self._refusal_looked = now
-        lines = systemd.journal_errors(names.KUBELET_UNIT, [self._pod.manifest], self._since)
+        lines = systemd.journal_errors(unit_names.KUBELET_UNIT, [self._pod.manifest], self._since)
         if any(tells_an_error(line) for line in lines):
             raise self._error("is refused by the kubelet", lines, _KUBELETS_JOURNAL)
 
@@ -196,17 +196,17 @@ class _Watch:
             return
         # Without a kubelet it is not the container that keeps us waiting.
         self._container_seen = now
-        state = systemd.unit_state(names.KUBELET_UNIT)
+        state = systemd.unit_state(unit_names.KUBELET_UNIT)
         if now - self._kubelet_seen > (_KUBELET_LOOK if state.is_over else _KUBELET_DEAD):
             raise UserError(
                 f"{self._pod.component} cannot start: the kubelet is not healthy ({reason}), "
-                f"{names.KUBELET_UNIT} is {state.active}",
-                hint=f"see `journalctl -u {names.KUBELET_UNIT}`",
+                f"{unit_names.KUBELET_UNIT} is {state.active}",
+                hint=f"see `journalctl -u {unit_names.KUBELET_UNIT}`",
             )
 
     def _removed(self) -> UserError:
         # Beside it are snapshots.
-        data = names.Paths(self._settings.data_directory).etcd_data
+        data = layout.Paths(self._settings.data_directory).etcd_data
         return UserError(
             "this server was removed from the cluster's etcd, which does not take it back with its old data",
             hint="to have it join anew, with `server` in its configuration:"
@@ -219,7 +219,7 @@ class _Watch:
             return self._error(what, lines, self._log.directory)
         # By its name, by its UID, and by its manifest where the kubelet has not come to know it as a pod.
         words = [f"{self._pod.component}-{self._settings.node_name}", self._pod.uid, self._pod.manifest]
-        lines = systemd.journal_errors(names.KUBELET_UNIT, words, self._since)
+        lines = systemd.journal_errors(unit_names.KUBELET_UNIT, words, self._since)
         return self._error(what, lines, _KUBELETS_JOURNAL)
 
     def _error(self, what: str, lines: list[str], place: str) -> UserError:
@@ -257,10 +257,10 @@ def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> 
     def others() -> list[Task]:
         return [task for task in containers.tasks(component) if task.uid != keep]
 
-    if component == names.ETCD and others():
+    if component == unit_names.ETCD and others():
         # Without its etcd an API server lets the kubelet wait half a minute for each answer about a mirror
         # pod, and with it every pod, and takes 20 s to end; one that is being started refuses it at once.
-        containers.kill(containers.tasks(names.KUBE_APISERVER))
+        containers.kill(containers.tasks(unit_names.KUBE_APISERVER))
     waiting = console.Waiting()
     began = time.monotonic()
     last_seen = began - _STAYS_GONE
@@ -279,16 +279,16 @@ def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> 
 
 def _apiserver_answers(settings: Settings) -> bool:
     """Whether it does now; that of an agent, which knows none, counts."""
-    if names.KUBE_APISERVER not in settings.facts:
+    if unit_names.KUBE_APISERVER not in settings.facts:
         return True
-    with Probe(settings.facts[names.KUBE_APISERVER]) as apiserver:
+    with Probe(settings.facts[unit_names.KUBE_APISERVER]) as apiserver:
         return not apiserver.ask()
 
 
 def _daemon_stops() -> bool:
     """Whether the node daemon is stopping its units: it holds the lock for that long."""
     try:
-        lock = os.open(names.STOPPING_LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(layout.STOPPING_LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

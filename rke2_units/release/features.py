@@ -6,7 +6,7 @@ Sources: the programs' own --help texts and the changelogs of Kubernetes and etc
 
 from typing import NamedTuple
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.release.model import Release
 
 KUBELET = "kubelet"
@@ -24,13 +24,13 @@ class Minors(NamedTuple):
 
 
 FLAGS: dict[tuple[str, str], Minors] = {
-    (names.KUBE_APISERVER, "encryption-provider-config-automatic-reload"): Minors(since=26),
+    (unit_names.KUBE_APISERVER, "encryption-provider-config-automatic-reload"): Minors(since=26),
     # The insecure port, which has to be switched off as long as there is one.
-    (names.KUBE_CONTROLLER_MANAGER, "port"): Minors(until=23),
-    (names.KUBE_SCHEDULER, "port"): Minors(until=23),
+    (unit_names.KUBE_CONTROLLER_MANAGER, "port"): Minors(until=23),
+    (unit_names.KUBE_SCHEDULER, "port"): Minors(until=23),
     # In 1.28 and 1.29 the folder needs an environment variable as well; there, as before, one file is used.
     # Alpha before, and a matter of course later.
-    (names.CLOUD_CONTROLLER_MANAGER, "feature-gates"): Minors(since=27, until=29),
+    (unit_names.CLOUD_CONTROLLER_MANAGER, "feature-gates"): Minors(since=27, until=29),
     (KUBELET, "config-dir"): Minors(since=30),
     (KUBELET, "config"): Minors(until=29),
     (KUBELET, "container-runtime"): Minors(until=26),
@@ -58,9 +58,9 @@ _TRAEFIK = Minors(since=36)
 _SERVICES_WITHOUT_BITMAP = Minors(since=34)
 
 _PROBE_PATHS: dict[tuple[str, str], list[tuple[Minors, str]]] = {
-    (names.KUBE_SCHEDULER, "livez"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/livez")],
-    (names.KUBE_SCHEDULER, "readyz"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/readyz")],
-    (names.KUBE_PROXY, "livez"): [(Minors(until=27), "/healthz"), (Minors(since=28), "/livez")],
+    (unit_names.KUBE_SCHEDULER, "livez"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/livez")],
+    (unit_names.KUBE_SCHEDULER, "readyz"): [(Minors(until=30), "/healthz"), (Minors(since=31), "/readyz")],
+    (unit_names.KUBE_PROXY, "livez"): [(Minors(until=27), "/healthz"), (Minors(since=28), "/livez")],
 }
 
 # etcd 3.6 turned experimental flags into flags proper and feature gates.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.config import grammar
 from rke2_units.config.derived import PRIME_REGISTRY
 from rke2_units.errors import ConfigurationError
@@ -24,17 +24,17 @@ _ESSENTIAL: dict[str, tuple[str, ...]] = {
     "hardened-kubernetes": tuple(
         f"{component}-image"
         for component in (
-            names.KUBE_APISERVER,
-            names.KUBE_CONTROLLER_MANAGER,
-            names.KUBE_SCHEDULER,
-            names.KUBE_PROXY,
+            unit_names.KUBE_APISERVER,
+            unit_names.KUBE_CONTROLLER_MANAGER,
+            unit_names.KUBE_SCHEDULER,
+            unit_names.KUBE_PROXY,
         )
     ),
-    "hardened-etcd": (f"{names.ETCD}-image",),
+    "hardened-etcd": (f"{unit_names.ETCD}-image",),
     "mirrored-pause": ("pause-image",),
 }
 _OPTIONAL: dict[str, tuple[str, ...]] = {
-    "rke2-cloud-provider": (f"{names.CLOUD_CONTROLLER_MANAGER}-image",),
+    "rke2-cloud-provider": (f"{unit_names.CLOUD_CONTROLLER_MANAGER}-image",),
     "klipper-helm": ("helm-job-image",),
 }
 # Names that were other ones in early releases.
@@ -104,7 +104,7 @@ def release(name: str, lists: Mapping[str, Iterable[str]]) -> Release:
             f"the image list is not that of {name}: its runtime image is {found[images.RUNTIME_IMAGE]}",
             hint="each release has image lists of its own",
         )
-    etcd_tag = found[f"{names.ETCD}-image"].rpartition(":")[2]
+    etcd_tag = found[f"{unit_names.ETCD}-image"].rpartition(":")[2]
     etcd = _ETCD.match(etcd_tag)
     if etcd is None:
         raise ConfigurationError(f"the image list of {name} has an etcd of no known version: {etcd_tag}")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units.names import UNIT_DIRECTORY, Paths, Role
+from rke2_units.layout import UNIT_DIRECTORY, Paths
 from rke2_units.release.table import DEFAULT, RELEASES
+from rke2_units.unit_names import Role
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.package import build_deb

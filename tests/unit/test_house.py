@@ -21,30 +21,36 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("daemon",),
-    ("applier", "controllers", "supervisor"),
+    ("applier", "controllers", "join_api", "programs"),
     ("node",),
+    ("cluster",),
     ("join",),
-    ("certificates", "programs"),
+    ("certificates", "machine"),
     ("plan",),
+    ("images",),
+    ("lean",),
     ("config", "release"),
     ("coordination",),
     ("doors",),
     ("model",),
-    ("names", "errors", "printable"),
+    ("layout", "ports", "unit_names", "cluster_names", "errors", "printable"),
     ("",),  # rke2_units itself: the version
 )
 LEVEL = {name: level for level, layer in enumerate(reversed(LAYERS)) for name in layer}
 # Narrower than the layers: all that these may import of rke2_units (beside themselves).
+NAMES = {"", "layout", "ports", "unit_names", "cluster_names", "errors"}
 ONLY = {
-    "release": {"", "names", "errors", "model", "config"},
-    "config": {"", "names", "errors", "model"},
-    "plan": {"", "names", "errors", "model", "config", "release"},
-    "programs": {"", "names", "errors", "printable"},
-    "doors": {"", "names", "errors", "model", "printable"},
-    "applier": {"", "names", "errors", "model", "printable", "coordination", "doors", "programs"},
-    "controllers": {"", "names", "errors", "certificates", "coordination", "doors", "programs"},
-    "coordination": {"", "names", "errors", "printable", "doors"},
-    "supervisor": {"", "names", "errors", "certificates", "doors", "programs"},
+    "release": {*NAMES, "model", "config"},
+    "config": {*NAMES, "model"},
+    "plan": {*NAMES, "model", "config", "release"},
+    "lean": {*NAMES, "printable"},
+    "images": {*NAMES, "printable", "lean"},
+    "programs": {*NAMES, "printable", "lean", "images"},
+    "doors": {*NAMES, "model", "printable"},
+    "applier": {*NAMES, "model", "printable", "coordination", "doors", "lean"},
+    "controllers": {*NAMES, "certificates", "coordination", "doors", "lean"},
+    "coordination": {*NAMES, "printable", "doors"},
+    "join_api": {*NAMES, "certificates", "doors", "lean"},
 }
 # What a pure plan cannot have: a clock, randomness, the network, other programs.
 IMPURE = {
@@ -61,9 +67,9 @@ IMPURE = {
 }
 # A module's one importer: the doors to the outside.
 DOORS = {
-    "aiohttp": {"rke2_units.supervisor"},
+    "aiohttp": {"rke2_units.join_api"},
     "pystemd": {"rke2_units.doors.dbus"},
-    "subprocess": {"rke2_units.doors.run", "rke2_units.programs", "rke2_units.applier.charts.helm"},
+    "subprocess": {"rke2_units.doors.run", "rke2_units.images", "rke2_units.applier.charts.helm"},
     "cryptography": {"rke2_units.certificates"},
     "jinja2": {"rke2_units.plan.templates"},
 }
@@ -177,7 +183,9 @@ def test_each_door_to_the_outside_has_one_owner(library: str) -> None:
     assert {user for user in users if not is_within(user, DOORS[library])} == set()
 
 
-@pytest.mark.parametrize("path", python_files("rke2_units/programs"), ids=module_name)
+@pytest.mark.parametrize(
+    "path", python_files("rke2_units/programs", "rke2_units/lean", "rke2_units/images"), ids=module_name
+)
 def test_programs_of_units_import_nothing_slow(path: Path) -> None:
     slow = {imported for imported in imports(path, top_level=True) if is_within(imported, SLOW)}
     assert not slow, f"{module_name(path)} imports {', '.join(slow)}"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
+from rke2_units.lean import console
 from rke2_units.printable import line, visible
-from rke2_units.programs import console
 
 # Of Unicode's categories: control, format (with what changes the direction of writing), surrogate, and the
 # separators of lines and paragraphs.

@@ -14,7 +14,7 @@ from typing import Any
 from rke2_units.applier.charts import set_values
 from rke2_units.applier.charts.set_values import SetValues
 from rke2_units.errors import UserError
-from rke2_units.programs import byte_order_marks
+from rke2_units.lean import byte_order_marks
 
 Object = Mapping[str, Any]
 # A Secret's or ConfigMap's data, decoded.

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from rke2_units import names
+from rke2_units import cluster_names
 
 Object = Mapping[str, Any]
 
-MANAGED_BY, CONTROLLER = names.CHART_OWNER_ANNOTATION, names.CHART_OWNER
+MANAGED_BY, CONTROLLER = cluster_names.CHART_OWNER_ANNOTATION, cluster_names.CHART_OWNER
 UNMANAGED = "helmcharts.helm.cattle.io/unmanaged"
 FINALIZER = "wrangler.cattle.io/on-helm-chart-remove"
 # The hash of the configuration that failed more often than backOffLimit; without it, it is tried again.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rke2_units.errors import UserError
-from rke2_units.programs import byte_order_marks
+from rke2_units.lean import byte_order_marks
 
 if TYPE_CHECKING:
     import yaml

@@ -12,8 +12,8 @@ import pytest
 
 from rke2_units.certificates import keys
 from rke2_units.certificates.ensure import Request, ensure
+from rke2_units.layout import Paths
 from rke2_units.model import File
-from rke2_units.names import Paths
 
 START = datetime(2026, 1, 1, 12, 30, 15, 999, tzinfo=UTC)
 SERVICE_ACCOUNT_KEY = keys.make_service_account_key()

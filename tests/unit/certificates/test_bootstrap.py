@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rke2_units.certificates import bootstrap
 from rke2_units.certificates.bootstrap import FILES, WrongPassword
 from rke2_units.errors import UserError
-from rke2_units.names import Paths
+from rke2_units.layout import Paths
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 # Made from the primitives one by one: password "secret", a salt, and the bytes 0 to 11 as nonce.

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rke2_units.certificates import certificate, pem, table
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 if TYPE_CHECKING:
     from tests.unit.certificates.conftest import Node

@@ -16,9 +16,10 @@ from rke2_units.cli.commands import command
 from rke2_units.cli.invoke import invoke
 from rke2_units.cli.planning import make_plan_here
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
-from rke2_units.names import Paths, Role
+from rke2_units.layout import Paths
 from rke2_units.node import facts, installation
 from rke2_units.node.installation import Installation
+from rke2_units.unit_names import Role
 
 COMMANDS = (
     *("install", "render", "diff", "release", "images", "status"),

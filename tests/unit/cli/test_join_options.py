@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.cli import join_options
 from rke2_units.cli.invoke import invoke
 from rke2_units.cli.join_options import JoinOptions
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
 from rke2_units.model import File
-from rke2_units.names import Role
 from rke2_units.node import checks
+from rke2_units.unit_names import Role
 
 URL = "https://one.example:9345"
 TOKEN = f"K10{'ab' * 32}::node:a secret"
@@ -21,7 +21,7 @@ TOKEN = f"K10{'ab' * 32}::node:a secret"
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A machine's: its configuration is below a folder of this test's."""
-    monkeypatch.setattr(names, "TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setattr(layout, "TOKEN_FILE", str(tmp_path / "token"))
     monkeypatch.setattr(join_options, "read_environment_files", lambda role: {})
     (tmp_path / "config.yaml").write_text("")
     return {"RKE2_CONFIG_FILE": str(tmp_path / "config.yaml")}
@@ -68,7 +68,7 @@ def test_a_later_install_changes_what_it_is_given_and_keeps_the_rest(environment
 
 def test_a_lost_token_file_can_be_given_again(environment: dict[str, str]) -> None:
     keep(environment, JoinOptions(URL, TOKEN))
-    os.unlink(names.TOKEN_FILE)
+    os.unlink(layout.TOKEN_FILE)
     keep(environment, JoinOptions("", TOKEN))
     assert load(Role.AGENT, environment=environment).text("token") == TOKEN
 
@@ -79,7 +79,7 @@ def test_a_token_of_the_configuration_is_not_contradicted(environment: dict[str,
         join_options.to_keep(Role.SERVER, JoinOptions(URL, TOKEN), environment)
     assert TOKEN not in str(caught.value) and "mine" not in str(caught.value)
     keep(environment, JoinOptions(URL, "mine"))
-    assert not os.path.exists(names.TOKEN_FILE)
+    assert not os.path.exists(layout.TOKEN_FILE)
     config = load(Role.AGENT, environment=environment)
     assert (config.text("server"), config.text("token")) == (URL, "mine")
 
@@ -126,7 +126,7 @@ def test_what_is_no_token_is_refused_without_being_shown(tmp_path: Path, content
 
 def test_the_token_is_written_before_what_refers_to_it(environment: dict[str, str]) -> None:
     made = join_options.to_keep(Role.AGENT, JoinOptions(URL, TOKEN), environment)
-    assert made[0].path == names.TOKEN_FILE and len(made) == 2
+    assert made[0].path == layout.TOKEN_FILE and len(made) == 2
 
 
 def test_the_folder_of_the_token_file_keeps_its_mode(tmp_path: Path) -> None:

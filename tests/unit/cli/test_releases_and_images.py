@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units.cli import join_options
+from rke2_units.cli import image_bundle, join_options
 from rke2_units.cli.commands import command
 from rke2_units.cli.invoke import invoke
 from rke2_units.cli.planning import take_proxies
 from rke2_units.errors import ExitCode
-from rke2_units.names import Role
-from rke2_units.node import facts, image_bundle, installation, releases
+from rke2_units.node import facts, installation, releases
 from rke2_units.node.installation import Installation
+from rke2_units.unit_names import Role
 
 NAME = "v1.34.2+rke2r1"
 LIST = """docker.io/rancher/rke2-runtime:v1.34.2-rke2r1

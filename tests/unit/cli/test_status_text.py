@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rke2_units.cli.status_text import as_json, as_tree
-from rke2_units.node.charts import Chart, charts
-from rke2_units.node.cluster_status import Cluster, ClusterNode
+from rke2_units.cluster.charts import Chart, charts
+from rke2_units.cluster.cluster_status import Cluster, ClusterNode
+from rke2_units.lean.pod_logs import most_telling
 from rke2_units.node.status import Status, Unit
-from rke2_units.programs.pod_logs import most_telling
 
 ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 TEXTS = st.text(st.one_of(st.characters(), st.sampled_from("\n\r\x1b\x9b\u2028\u202e\u2066")), max_size=20)

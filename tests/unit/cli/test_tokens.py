@@ -17,14 +17,16 @@ import pytest
 from rke2_units.certificates import token
 from rke2_units.cli import tokens
 from rke2_units.cli.invoke import invoke
+from rke2_units.cluster import token_rotation
+from rke2_units.cluster.token_rotation import Rotation
 from rke2_units.config.load import make_config
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import ExitCode
-from rke2_units.names import Paths, Role
-from rke2_units.node import installation, token_rotation
+from rke2_units.layout import Paths
+from rke2_units.lean.etcd import Etcd
+from rke2_units.node import installation
 from rke2_units.node.installation import Installation
-from rke2_units.node.token_rotation import Rotation
-from rke2_units.programs.etcd import Etcd
+from rke2_units.unit_names import Role
 from tests.unit.kubernetes_api import ApiServer, Reply, Store, served
 
 BUNDLE = "the authority"

@@ -10,7 +10,7 @@ import pytest
 from rke2_units.controllers.nodes import Nodes
 from rke2_units.doors.kubernetes import Client
 from rke2_units.doors.kubernetes_endpoints import API_SERVERS
-from rke2_units.programs.etcd import Etcd, EtcdError, Member, Value
+from rke2_units.lean.etcd import Etcd, EtcdError, Member, Value
 from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, Store, served
 
 

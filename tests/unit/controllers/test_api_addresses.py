@@ -2,8 +2,8 @@
 
 import pytest
 
+from rke2_units.cluster_names import API_ADDRESSES_KEY
 from rke2_units.controllers.api_addresses import ApiAddresses
-from rke2_units.names import API_ADDRESSES_KEY
 from tests.unit.controllers.conftest import Cluster
 
 

@@ -9,7 +9,7 @@ import pytest
 from rke2_units.certificates import bootstrap as data
 from rke2_units.controllers import bootstrap
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs.etcd import Value
+from rke2_units.lean.etcd import Value
 from tests.unit.controllers.conftest import FakeEtcd
 
 KEY = data.key("secret")

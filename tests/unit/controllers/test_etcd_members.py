@@ -7,7 +7,7 @@ from rke2_units.controllers.members import STALLED, WATCHED
 from rke2_units.controllers.nodes import ETCD, FINALIZER, NODE_NAME, REMOVE, REMOVED
 from rke2_units.coordination.events import Events
 from rke2_units.errors import UserError
-from rke2_units.programs.etcd import EtcdError, Member
+from rke2_units.lean.etcd import EtcdError, Member
 from tests.unit.controllers.conftest import Cluster, make_member
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rke2_units.controllers.members import STALLED, WATCHED, Progress, removals
-from rke2_units.programs.etcd import Member
+from rke2_units.lean.etcd import Member
 
 
 def member(number: int, *, learner: bool = False) -> Member:

@@ -10,9 +10,9 @@ from rke2_units.controllers import settings
 from rke2_units.controllers.own_node import Bootstrap, OwnNode
 from rke2_units.controllers.settings import Settings
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.lean import processes
+from rke2_units.lean.processes import Finished
 from rke2_units.plan import controllers_settings
-from rke2_units.programs import processes
-from rke2_units.programs.processes import Finished
 from rke2_units.release.table import DEFAULT, release
 from tests.unit.controllers.conftest import Cluster
 from tests.unit.plan.cases import CASES, MACHINE

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from rke2_units.certificates.node_request import certificate_request
 from rke2_units.certificates.request import Request
 from rke2_units.config import derived
 from rke2_units.config.config import Config
@@ -14,10 +15,10 @@ from rke2_units.daemon import joining
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import server_list
 from rke2_units.join.http import Refused, Unreachable
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths, Role
-from rke2_units.node.certificate_request import certificate_request
 from rke2_units.plan.cluster_config import cluster_config
+from rke2_units.unit_names import Role
 from tests.unit.join.supervisor import PASSWORD, Supervisor, request, running
 
 FACTS = NodeFacts("agent-1", ("192.0.2.9",))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import names
-from rke2_units.daemon import inputs, memory
+from rke2_units import layout
+from rke2_units.daemon import inputs, kept_state
 from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import StopRequested
 from rke2_units.daemon.inputs import Mended
@@ -17,12 +17,12 @@ from rke2_units.errors import ConfigurationError, UserError
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(names, "CONFIG_FILE", str(tmp_path / "config.yaml"))
-    monkeypatch.setattr(names, "REGISTRIES_FILE", str(tmp_path / "registries.yaml"))
-    monkeypatch.setattr(names, "TOKEN_FILE", str(tmp_path / "token"))
-    monkeypatch.setattr(names, "RUNTIME_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(layout, "CONFIG_FILE", str(tmp_path / "config.yaml"))
+    monkeypatch.setattr(layout, "REGISTRIES_FILE", str(tmp_path / "registries.yaml"))
+    monkeypatch.setattr(layout, "TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setattr(layout, "RUNTIME_DIRECTORY", str(tmp_path))
     for memo in ("_FAILED_ATTEMPTS", "_STOPPED_BY_HAND", "_HANDED_ON"):
-        monkeypatch.setattr(memory, memo, str(tmp_path / memo))
+        monkeypatch.setattr(kept_state, memo, str(tmp_path / memo))
     path = tmp_path / "config.yaml"
     path.write_text("kube-apiserver-arg: [audit-log-maxage=xyz]\n")
     return path
@@ -91,7 +91,7 @@ def test_a_start_that_fails_begins_anew_when_its_configuration_was_mended_meanwh
     with pytest.raises(raised), Attempt().remembered():
         change(config)
         raise UserError("kube-apiserver does not start: xyz")
-    count, reason = memory.failed_attempts(now())
+    count, reason = kept_state.failed_attempts(now())
     assert (count, reason) == ((0, "") if raised is Mended else (1, "kube-apiserver does not start: xyz"))
 
 
@@ -100,7 +100,7 @@ def test_what_is_no_failure_or_is_not_tried_again_is_not_remembered(config: Path
     with pytest.raises(type(error)), Attempt().remembered():
         config.write_text("a: b\n")
         raise error
-    assert memory.failed_attempts(now()) == (0, "")
+    assert kept_state.failed_attempts(now()) == (0, "")
 
 
 def test_what_is_waited_for_may_be_the_mistake(config: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_is_waited_for_may_be_the_mistake(config: Path) -> None:
 
 def test_the_pause_between_attempts_ends_when_the_configuration_is_mended(config: Path) -> None:
     for _ in range(5):
-        memory.remember_failed_attempt("xyz", now())
+        kept_state.remember_failed_attempt("xyz", now())
     rests, said = list[float](), list[str]()
 
     def rest(seconds: float) -> None:
@@ -130,7 +130,7 @@ def test_the_pause_between_attempts_ends_when_the_configuration_is_mended(config
 
 
 def test_there_is_no_pause_for_a_configuration_that_has_not_failed(config: Path) -> None:
-    memory.remember_failed_attempt("xyz", now())
+    kept_state.remember_failed_attempt("xyz", now())
     # systemd may be about to restart the daemon in the moment in which somebody else does.
     config.write_text("kube-apiserver-arg: []\n")
     rests = list[float]()
@@ -139,8 +139,8 @@ def test_there_is_no_pause_for_a_configuration_that_has_not_failed(config: Path)
 
 
 def test_what_a_file_says_is_news_until_it_was_handed_on(config: Path) -> None:
-    assert memory.is_news(str(config))
-    memory.remember_handed_on(str(config))
-    assert not memory.is_news(str(config))
+    assert kept_state.is_news(str(config))
+    kept_state.remember_handed_on(str(config))
+    assert not kept_state.is_news(str(config))
     config.write_text("another")
-    assert memory.is_news(str(config))
+    assert kept_state.is_news(str(config))

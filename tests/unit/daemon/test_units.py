@@ -3,12 +3,12 @@ from typing import Any, cast
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.daemon import units
 from rke2_units.model import UnitState
 from rke2_units.programs import static_pod
 
-SOCKET, SERVICE = names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT
+SOCKET, SERVICE = unit_names.SUPERVISOR_SOCKET, unit_names.SUPERVISOR_UNIT
 
 
 class Systemd:
@@ -56,7 +56,7 @@ class Pods:
     """systemd with the units of static pods; states are (ActiveState, SubState)."""
 
     def __init__(self, **states: tuple[str, str]) -> None:
-        self.now = {names.static_pod_unit(pod): state for pod, state in states.items()}
+        self.now = {unit_names.static_pod_unit(pod): state for pod, state in states.items()}
         self.did: list[tuple[str, str]] = []
         self.pods_stay: list[bool] = []
 
@@ -79,7 +79,7 @@ class Pods:
         return []
 
 
-ETCD = names.static_pod_unit("etcd")
+ETCD = unit_names.static_pod_unit("etcd")
 ANEW = [("stop", ETCD), ("stopped", ETCD), ("start", ETCD)]
 
 
@@ -109,9 +109,9 @@ def test_a_static_pods_unit_that_is_starting_what_is_outdated_begins_anew_and_it
     manifest: str,
     does: list[tuple[str, str]],
 ) -> None:
-    monkeypatch.setattr(names, "RUNTIME_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(names, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
-    paths = names.Paths(str(tmp_path))
+    monkeypatch.setattr(layout, "RUNTIME_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(layout, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
+    paths = layout.Paths(str(tmp_path))
     for path, text in ((paths.staged_manifest("etcd"), "wanted"), (paths.manifest("etcd"), manifest)):
         if text:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

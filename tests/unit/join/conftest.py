@@ -9,10 +9,11 @@ from rke2_units.certificates.ensure import ensure
 from rke2_units.certificates.request import Request
 from rke2_units.join import agent
 from rke2_units.join.agent import Agent
-from rke2_units.names import Paths, Role
+from rke2_units.layout import Paths
+from rke2_units.unit_names import Role
 from tests.unit.join.supervisor import Supervisor, now, request, running
+from tests.unit.join_api import conftest as supervisors
 from tests.unit.kubernetes_api import served
-from tests.unit.supervisor import conftest as supervisors
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Any
 from rke2_units.certificates import authority, bootstrap, signing, table, token
 from rke2_units.certificates.ensure import ensure
 from rke2_units.certificates.request import Request
-from rke2_units.names import Paths
+from rke2_units.layout import Paths
 
 PASSWORD = "a secret"
 RANGES = {"cluster": "10.44.0.0", "service": "10.45.0.0"}

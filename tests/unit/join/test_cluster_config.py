@@ -10,8 +10,8 @@ from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import cluster_config, critical
 from rke2_units.model import NodeFacts
-from rke2_units.names import Role
 from rke2_units.plan.cluster_config import cluster_config as answer
+from rke2_units.unit_names import Role
 from tests.unit.join.supervisor import config
 
 FACTS = NodeFacts("one", ("192.0.2.1",))

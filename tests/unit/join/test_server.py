@@ -13,7 +13,7 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.join import server
 from rke2_units.join.http import Refused, Unreachable
 from rke2_units.join.server import Server
-from rke2_units.names import Paths
+from rke2_units.layout import Paths
 from tests.unit.join.supervisor import PASSWORD, Supervisor, config, now, other_authority, request
 
 BOOTSTRAP = "/v1-rke2/server-bootstrap"

@@ -14,9 +14,10 @@ from rke2_units.join import agent, server
 from rke2_units.join.agent import Agent
 from rke2_units.join.http import Refused, Unreachable
 from rke2_units.join.server import Server
-from rke2_units.names import Paths, Role
+from rke2_units.layout import Paths
+from rke2_units.unit_names import Role
 from tests.unit.join.supervisor import now
-from tests.unit.supervisor import conftest as supervisors
+from tests.unit.join_api import conftest as supervisors
 
 
 def url(real: supervisors.Supervisor) -> str:

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from rke2_units.doors.run import Completed
 from rke2_units.errors import UserError
+from rke2_units.layout import INSTALLATION_FILE, WRITTEN_FILES
 from rke2_units.model import Directory, File, KernelParameter, Plan
-from rke2_units.names import INSTALLATION_FILE, WRITTEN_FILES, Role
 from rke2_units.node import apply as module
 from rke2_units.node import installation
 from rke2_units.node.apply import Kind, apply, changes, set_kernel_parameters, tune_kernel, write
 from rke2_units.node.installation import Installation
+from rke2_units.unit_names import Role
 
 
 def plan(files: dict[str, str], *, folders: tuple[str, ...] = (), mode: int = 0o644) -> Plan:

@@ -1,4 +1,4 @@
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.node.causes import explain
 
 KUBELET_LOG = [
@@ -11,20 +11,20 @@ KUBELET_LOG = [
 
 
 def test_the_cause_of_a_foreign_program_is_its_most_telling_line() -> None:
-    cause, shown = explain(names.KUBELET_UNIT, KUBELET_LOG)
+    cause, shown = explain(unit_names.KUBELET_UNIT, KUBELET_LOG)
     assert cause == "unknown flag: --no-such-flag"
     assert shown == KUBELET_LOG[:3]
 
 
 def test_the_cause_of_a_program_of_ours_is_its_last_line() -> None:
     log = ["etcd| panic: a line of its pod", "etcd ended 3 times: a line of its pod (its log: there)"]
-    assert explain(names.static_pod_unit(names.ETCD), log) == (log[1], log)
+    assert explain(unit_names.static_pod_unit(unit_names.ETCD), log) == (log[1], log)
 
 
 def test_no_more_than_the_last_lines_are_shown() -> None:
     log = [f"line {number}" for number in range(50)]
-    assert explain(names.CONTENT_UNIT, log)[1] == log[-4:]
+    assert explain(unit_names.CONTENT_UNIT, log)[1] == log[-4:]
 
 
 def test_an_empty_log_has_no_cause() -> None:
-    assert explain(names.CONTENT_UNIT, []) == ("", [])
+    assert explain(unit_names.CONTENT_UNIT, []) == ("", [])

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout, ports
 from rke2_units.config.load import make_config
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
-from rke2_units.names import Paths, Role
-from rke2_units.node import checks, facts, ports, processes
+from rke2_units.layout import Paths
+from rke2_units.machine import listening, processes
+from rke2_units.machine.processes import Process
+from rke2_units.node import checks, facts
 from rke2_units.node.checks import CHECKS, Check, Node, Severity
-from rke2_units.node.processes import Process
+from rke2_units.unit_names import Role
 
 
 def make_node(role: Role = Role.SERVER, paths: Paths | None = None, **values: object) -> Node:
@@ -157,16 +159,16 @@ def test_the_supervisors_port_is_its_own_while_systemd_holds_it(
 
 
 def test_an_agent_does_not_need_a_servers_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_listeners(monkeypatch, {names.ETCD_CLIENT_PORT: None, names.APISERVER_PORT: None}, ours=set())
+    with_listeners(monkeypatch, {ports.ETCD_CLIENT_PORT: None, ports.APISERVER_PORT: None}, ours=set())
     assert problems("ports", make_node(Role.AGENT)) == []
 
 
 def test_a_real_listener_is_found_with_its_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        inodes = ports.read_listening([port])[port]
-        assert ports.owners(inodes, [1, os.getpid()]) == {inode: os.getpid() for inode in inodes}
-    assert ports.read_listening([port]) == {}
+        inodes = listening.read_listening([port])[port]
+        assert listening.owners(inodes, [1, os.getpid()]) == {inode: os.getpid() for inode in inodes}
+    assert listening.read_listening([port]) == {}
 
 
 def test_the_kernels_socket_table_is_read() -> None:
@@ -175,7 +177,7 @@ def test_the_kernels_socket_table_is_read() -> None:
         "   0: 0100007F:192B 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n"
         "   1: 0100007F:192B 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n"
     )
-    assert ports.listening(table) == {6443: {"4711"}}
+    assert listening.listening(table) == {6443: {"4711"}}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +292,7 @@ def test_all_checks_run_on_this_machine_without_an_error() -> None:
 def test_a_unit_of_rke2s_own_that_systemd_prefers_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "UNIT_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(layout, "UNIT_DIRECTORY", str(tmp_path))
     assert problems("units") == []
     (tmp_path / "rke2-server.service").write_text("[Service]\nExecStart=/usr/local/bin/rke2 server\n")
     assert problems("units") == [

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.names import Role
 from rke2_units.node import environment
+from rke2_units.unit_names import Role
 
 CASES = {
     "A=1": {"A": "1"},

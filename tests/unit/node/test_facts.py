@@ -9,8 +9,9 @@ import pytest
 
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import Paths, Role
+from rke2_units.layout import Paths
 from rke2_units.node import facts
+from rke2_units.unit_names import Role
 
 
 def program(path: Path, mode: int = 0o755) -> str:

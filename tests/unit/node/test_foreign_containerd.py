@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Paths
-from rke2_units.node import foreign_containerd, processes
-from rke2_units.node.processes import Process
-from rke2_units.programs.settings import Settings
-from tests.unit.programs.pods import add_pod
-from tests.unit.programs.values import make_settings
+from rke2_units.layout import Paths
+from rke2_units.lean.settings import Settings
+from rke2_units.machine import processes
+from rke2_units.machine.processes import Process
+from rke2_units.node import foreign_containerd
+from tests.unit.fake_pods import add_pod
+from tests.unit.program_values import make_settings
 
 # As containerd 1.6 and 2.1 have it.
 PLUGINS = """\

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, ExitCode
-from rke2_units.names import INSTALLATION_FILE, WRITTEN_FILES, Role
+from rke2_units.layout import INSTALLATION_FILE, WRITTEN_FILES
 from rke2_units.node import installation
 from rke2_units.node.installation import Installation, read, record_written, written_files
+from rke2_units.unit_names import Role
 
 
 def test_a_machine_without_an_installation_has_none(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from rke2_units.model import File, Plan
-from rke2_units.names import Role
 from rke2_units.node.apply import apply, changes
+from rke2_units.unit_names import Role
 
 KEPT = "/etc/audit.yaml"
 

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout
+from rke2_units.cluster import cluster_status
+from rke2_units.cluster.cluster_status import Cluster, ClusterNode
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import UserError
-from rke2_units.names import Paths, Role
-from rke2_units.node import cluster_status, installation, killall, mounts, pods, uninstall
-from rke2_units.node.cluster_status import Cluster, ClusterNode
+from rke2_units.layout import Paths
+from rke2_units.machine import mounts
+from rke2_units.machine.processes import Process
+from rke2_units.node import installation, killall, pods, uninstall
 from rke2_units.node.installation import Installation
-from rke2_units.node.processes import Process
+from rke2_units.unit_names import Role
 
 HERE = Installation(Role.SERVER, "v1.36.4+rke2r1", "/var/lib/rancher/rke2")
 
@@ -96,10 +99,10 @@ def test_without_an_installation_no_data_is_removed_wherever_it_may_be(
     monkeypatch.setattr(
         installation, "written_files", lambda root="/": ("/usr/local/lib/x.service", "/gone")
     )
-    there = {"/usr/local/lib/x.service", names.KUBELET_DIRECTORY, "/var/lib/cni", f"{directory}/bin"}
+    there = {"/usr/local/lib/x.service", layout.KUBELET_DIRECTORY, "/var/lib/cni", f"{directory}/bin"}
     monkeypatch.setattr(os.path, "lexists", lambda path: path in there)
-    monkeypatch.setattr(os.path, "isdir", lambda path: path == names.STATE_DIRECTORY)
-    assert uninstall.removals(purge_data=True) == ["/usr/local/lib/x.service", names.STATE_DIRECTORY]
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == layout.STATE_DIRECTORY)
+    assert uninstall.removals(purge_data=True) == ["/usr/local/lib/x.service", layout.STATE_DIRECTORY]
 
 
 def test_what_a_killed_install_left_is_removed_and_nothing_is_ended(
@@ -126,7 +129,7 @@ def test_beside_pods_of_another_kubernetes_nothing_of_a_killed_install_is_remove
 ) -> None:
     untouched.setattr(installation, "read", lambda root="/": None)
     untouched.setattr(killall, "read_processes", lambda: POD | RKE2)
-    untouched.setattr(uninstall, "removals", lambda purge: [names.STATE_DIRECTORY])
+    untouched.setattr(uninstall, "removals", lambda purge: [layout.STATE_DIRECTORY])
     with pytest.raises(UserError, match="pods run here"):
         list(uninstall.uninstall(purge_data=False))
 

@@ -7,9 +7,9 @@ import pytest
 
 from rke2_units.errors import UserError
 from rke2_units.model import Directory, File, Plan
-from rke2_units.names import Role
 from rke2_units.node import render_root
 from rke2_units.node.apply import write
+from rke2_units.unit_names import Role
 
 PLAN = Plan(Role.SERVER, (Directory("/var/db/etcd", 0o700),), (File("/etc/x/config", "x"),), (), "x")
 

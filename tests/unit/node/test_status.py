@@ -13,19 +13,21 @@ from pathlib import Path
 import pytest
 
 from rke2_units.cli.status_text import as_json, as_tree
+from rke2_units.cluster import chart_workloads, cluster_status
+from rke2_units.cluster import charts as node_charts
+from rke2_units.cluster.charts import Chart, charts
+from rke2_units.cluster.cluster_status import Cluster, ClusterNode
+from rke2_units.cluster.workloads import Workloads, WorkloadState
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.names import UNIT_DIRECTORY, Paths, Role
-from rke2_units.node import causes, chart_workloads, cluster_status, installation, status
-from rke2_units.node import charts as node_charts
-from rke2_units.node.charts import Chart, charts
-from rke2_units.node.cluster_status import Cluster, ClusterNode
+from rke2_units.layout import UNIT_DIRECTORY, Paths
+from rke2_units.lean.pod_logs import PodLog
+from rke2_units.node import causes, installation, status
 from rke2_units.node.installation import Installation
 from rke2_units.node.remarks import of_configuration
 from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
-from rke2_units.node.workloads import Workloads, WorkloadState
-from rke2_units.programs.pod_logs import PodLog
+from rke2_units.unit_names import Role
 
 SHOWN = """\
 Type=oneshot

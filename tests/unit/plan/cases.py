@@ -6,7 +6,7 @@ from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.config.registries import parse
 from rke2_units.model import NodeFacts
-from rke2_units.names import Role
+from rke2_units.unit_names import Role
 
 MACHINE = NodeFacts(
     hostname="node1",

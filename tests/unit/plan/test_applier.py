@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths, Role
 from rke2_units.plan import applier_settings, charts, make_plan, programs, units
 from rke2_units.plan.helm import Helm, helm
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE
 
 OLD = release("v1.20.2+rke2r1")
@@ -149,7 +150,7 @@ def test_an_ingress_controller_that_is_not_chosen_is_the_releases_or_the_install
     assert staging(both)["ingress"] == ["ingress-nginx", "traefik"]
 
 
-BOTH = (names.HELM_UNIT, names.APPLIER_UNIT)
+BOTH = (unit_names.HELM_UNIT, unit_names.APPLIER_UNIT)
 
 
 def rendered(facts: NodeFacts = MACHINE, wanted: tuple[str, ...] = BOTH) -> dict[str, str]:
@@ -180,23 +181,23 @@ def test_whoever_has_an_apiserver_applies_and_no_agent_does(case: str) -> None:
     node = CASES[case]
     plan = make_plan(node.role, node.config(), node.facts, NEW)
     applies = node.role is Role.SERVER and not node.facts.etcd_join and case != "etcd-server"
-    assert (names.APPLIER_UNIT in plan.units) is applies
-    assert (names.HELM_UNIT in plan.units) is applies
-    assert plan.units[0] not in (names.APPLIER_UNIT, names.HELM_UNIT)
+    assert (unit_names.APPLIER_UNIT in plan.units) is applies
+    assert (unit_names.HELM_UNIT in plan.units) is applies
+    assert plan.units[0] not in (unit_names.APPLIER_UNIT, unit_names.HELM_UNIT)
 
 
 def test_changed_settings_replace_the_applier() -> None:
     def unit(values: Mapping[str, object]) -> str:
         plan = make_plan(Role.SERVER, server(values), MACHINE, NEW)
-        return plan.file(f"{names.UNIT_DIRECTORY}/{names.APPLIER_UNIT}").content
+        return plan.file(f"{layout.UNIT_DIRECTORY}/{unit_names.APPLIER_UNIT}").content
 
     assert unit({}) == unit({}) != unit({"disable": "rke2-coredns"})
 
 
 def test_a_new_certificate_replaces_the_applier() -> None:
     renewed = replace(MACHINE, digests={applier_settings.material(Paths())[1]: "0"})
-    assert rendered()[names.APPLIER_UNIT] != rendered(renewed)[names.APPLIER_UNIT]
-    assert rendered()[names.HELM_UNIT] == rendered(renewed)[names.HELM_UNIT]
+    assert rendered()[unit_names.APPLIER_UNIT] != rendered(renewed)[unit_names.APPLIER_UNIT]
+    assert rendered()[unit_names.HELM_UNIT] == rendered(renewed)[unit_names.HELM_UNIT]
 
 
 def lines_of(unit: str, option: str) -> list[str]:
@@ -205,7 +206,7 @@ def lines_of(unit: str, option: str) -> list[str]:
 
 def test_the_applier_sees_what_it_reads_of_the_server_and_nothing_else() -> None:
     paths = Paths()
-    unit = rendered()[names.APPLIER_UNIT]
+    unit = rendered()[unit_names.APPLIER_UNIT]
     assert lines_of(unit, "TemporaryFileSystem") == [f"{paths.server}:ro"]
     seen = set(lines_of(unit, "BindReadOnlyPaths")) | set(lines_of(unit, "BindPaths"))
     read = set(re.findall(rf"{paths.server}/[^\s\",]+", applier_settings.text(server({}), MACHINE, NEW)))
@@ -233,8 +234,8 @@ def test_what_the_applier_runs_and_reads_is_not_hidden(data: str, helm_path: str
 def test_the_applier_is_hardened(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze")
-    path = tmp_path / names.APPLIER_UNIT
-    path.write_text(rendered()[names.APPLIER_UNIT])
+    path = tmp_path / unit_names.APPLIER_UNIT
+    path.write_text(rendered()[unit_names.APPLIER_UNIT])
     # The threshold is ten times the score.
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=30", "--no-pager", str(path)]
     analysed = subprocess.run(command, capture_output=True, text=True)

@@ -12,12 +12,12 @@ from rke2_units.config.load import make_config, of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
-from rke2_units.names import Role
 from rke2_units.plan import make_plan
 from rke2_units.plan.cluster_ranges import problems
 from rke2_units.plan.soundness import KEPT, check
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import MACHINE
 
 NEW = release("v1.36.4+rke2r1")

@@ -4,15 +4,16 @@ from typing import Any
 import pytest
 import yaml
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.config.load import make_config, of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths, Role
 from rke2_units.plan import etcd, make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import JOINING, MACHINE
 
 NEW = release(DEFAULT)
@@ -26,7 +27,7 @@ def read(values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of
 def test_the_file_replaces_the_etcd_pod_and_no_one_else_reads_it() -> None:
     [file] = etcd.files(make_config(Role.SERVER, {}), MACHINE, NEW)
     assert file.path == Paths().etcd_config
-    assert file.restarts == (names.static_pod_unit(names.ETCD),)
+    assert file.restarts == (unit_names.static_pod_unit(unit_names.ETCD),)
     assert (file.mode, file.user, file.group) == (0o600, 0, 0)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.plan import control_plane, kubelet
 from rke2_units.release import features
 from rke2_units.release.model import Release
@@ -16,10 +16,10 @@ LISTS = Path(__file__).parents[2] / "data" / "flags"
 # The Kubernetes whose programs the lists were taken from.
 VERSIONS = {(1, 20): "1.20.2", (1, 36): "1.36.2"}
 COMPONENTS = (
-    names.KUBE_APISERVER,
-    names.KUBE_CONTROLLER_MANAGER,
-    names.KUBE_SCHEDULER,
-    names.KUBE_PROXY,
+    unit_names.KUBE_APISERVER,
+    unit_names.KUBE_CONTROLLER_MANAGER,
+    unit_names.KUBE_SCHEDULER,
+    unit_names.KUBE_PROXY,
 )
 
 

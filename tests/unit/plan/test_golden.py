@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rke2_units.layout import UNIT_DIRECTORY
 from rke2_units.model import File
-from rke2_units.names import UNIT_DIRECTORY
 from rke2_units.plan import make_plan
 from rke2_units.release.table import RELEASES
 from tests.unit.plan.cases import CASES

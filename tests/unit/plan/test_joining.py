@@ -11,30 +11,31 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.certificates import bootstrap
 from rke2_units.config.load import make_config
 from rke2_units.controllers import settings as controllers_settings
 from rke2_units.errors import ConfigurationError
+from rke2_units.join_api.settings import read as read_supervisor_settings
+from rke2_units.layout import Paths
+from rke2_units.lean import settings as program_settings
 from rke2_units.model import Plan
-from rke2_units.names import Paths, Role
 from rke2_units.plan import api_proxy, make_plan, supervisor_settings
 from rke2_units.plan.cluster_config import cluster_config
 from rke2_units.plan.templates import render
-from rke2_units.programs import settings as program_settings
 from rke2_units.release.table import DEFAULT, RELEASES, release
-from rke2_units.supervisor.settings import read as read_supervisor_settings
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import CASES, MACHINE
 
 RELEASE = release(DEFAULT)
 PATHS = Paths()
 OF_JOINING = {
-    names.SUPERVISOR_SOCKET,
-    names.SUPERVISOR_UNIT,
-    names.API_PROXY_UNIT,
-    names.ETCDCTL_UNIT,
-    names.ETCD_JOIN_UNIT,
-    names.CONTROLLERS_UNIT,
+    unit_names.SUPERVISOR_SOCKET,
+    unit_names.SUPERVISOR_UNIT,
+    unit_names.API_PROXY_UNIT,
+    unit_names.ETCDCTL_UNIT,
+    unit_names.ETCD_JOIN_UNIT,
+    unit_names.CONTROLLERS_UNIT,
 }
 
 
@@ -47,7 +48,7 @@ def plan_of(case: str, release_name: str = DEFAULT, **values: object) -> Plan:
 
 
 def unit(plan: Plan, name: str) -> str:
-    return plan.file(f"{names.UNIT_DIRECTORY}/{name}").content
+    return plan.file(f"{layout.UNIT_DIRECTORY}/{name}").content
 
 
 def test_every_unit_that_is_started_has_a_file_and_the_supervisor_is_first() -> None:
@@ -59,18 +60,18 @@ def test_every_unit_that_is_started_has_a_file_and_the_supervisor_is_first() -> 
             assert re.sub("@.*[.]", "@.", name) in files
         seen |= OF_JOINING & set(plan.units)
         if plan.role is Role.SERVER:
-            assert plan.units[:2] == (names.SUPERVISOR_SOCKET, names.SUPERVISOR_UNIT)
+            assert plan.units[:2] == (unit_names.SUPERVISOR_SOCKET, unit_names.SUPERVISOR_UNIT)
         else:
-            assert plan.units[0] == names.API_PROXY_UNIT
+            assert plan.units[0] == unit_names.API_PROXY_UNIT
     assert seen == OF_JOINING
 
 
 def test_a_server_that_has_to_join_etcd_can_start_no_etcd_of_its_own() -> None:
     plan = plan_of("joining-server")
-    assert plan.units[-2:] == (names.ETCDCTL_UNIT, names.ETCD_JOIN_UNIT)
+    assert plan.units[-2:] == (unit_names.ETCDCTL_UNIT, unit_names.ETCD_JOIN_UNIT)
     assert not [name for name in plan.units if "static-pod" in name or "kubelet" in name]
     paths = {file.path for file in plan.files}
-    assert not paths & {PATHS.etcd_config, *(PATHS.staged_manifest(name) for name in names.STATIC_PODS)}
+    assert not paths & {PATHS.etcd_config, *(PATHS.staged_manifest(name) for name in unit_names.STATIC_PODS)}
 
 
 @pytest.mark.parametrize("release_name", RELEASES)
@@ -127,7 +128,7 @@ def test_the_supervisor_speaks_the_tls_that_the_apiserver_was_told_to() -> None:
     ],
 )
 def test_the_supervisor_listens_on_the_bind_address(address: str, listened_on: str) -> None:
-    text = unit(plan_of("server", bind_address=address), names.SUPERVISOR_SOCKET)
+    text = unit(plan_of("server", bind_address=address), unit_names.SUPERVISOR_SOCKET)
     assert f"\nListenStream={listened_on}\n" in text
 
 
@@ -142,10 +143,10 @@ def test_the_supervisor_gets_every_file_of_the_bootstrap_data_but_keys_that_are_
 @pytest.mark.parametrize(
     ("case", "name", "path"),
     [
-        ("server", names.SUPERVISOR_UNIT, f"{PATHS.tls}/serving-supervisor.crt"),
-        ("server", names.SUPERVISOR_UNIT, PATHS.passwd),
-        ("server", names.CONTROLLERS_UNIT, PATHS.passwd),
-        ("agent", names.API_PROXY_UNIT, f"{PATHS.agent}/client-kubelet.crt"),
+        ("server", unit_names.SUPERVISOR_UNIT, f"{PATHS.tls}/serving-supervisor.crt"),
+        ("server", unit_names.SUPERVISOR_UNIT, PATHS.passwd),
+        ("server", unit_names.CONTROLLERS_UNIT, PATHS.passwd),
+        ("agent", unit_names.API_PROXY_UNIT, f"{PATHS.agent}/client-kubelet.crt"),
     ],
 )
 def test_a_changed_file_changes_the_digest_of_who_reads_it_once(case: str, name: str, path: str) -> None:
@@ -164,7 +165,7 @@ def test_another_list_of_servers_is_no_reason_to_restart_the_proxy() -> None:
         make_plan(node.role, node.config(), replace(node.facts, apiservers=servers), RELEASE)
         for servers in (("192.0.2.9:6443",), ("192.0.2.8:6443",))
     ]
-    assert unit(plans[0], names.API_PROXY_UNIT) == unit(plans[1], names.API_PROXY_UNIT)
+    assert unit(plans[0], unit_names.API_PROXY_UNIT) == unit(plans[1], unit_names.API_PROXY_UNIT)
     assert plans[0].file(PATHS.api_proxy_config) != plans[1].file(PATHS.api_proxy_config)
 
 
@@ -215,16 +216,16 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("case", "name"),
     [
-        ("server", names.SUPERVISOR_UNIT),
-        ("server", names.CONTROLLERS_UNIT),
-        ("joining-server", names.ETCD_JOIN_UNIT),
-        ("agent", names.API_PROXY_UNIT),
+        ("server", unit_names.SUPERVISOR_UNIT),
+        ("server", unit_names.CONTROLLERS_UNIT),
+        ("joining-server", unit_names.ETCD_JOIN_UNIT),
+        ("agent", unit_names.API_PROXY_UNIT),
         # Registries, and what comes from them.
-        ("server", names.CONTENT_UNIT),
-        ("server", names.IMAGES_UNIT),
-        ("server", names.ETCDCTL_UNIT),
-        ("server", names.HELM_UNIT),
-        ("server", names.static_pod_unit("")),
+        ("server", unit_names.CONTENT_UNIT),
+        ("server", unit_names.IMAGES_UNIT),
+        ("server", unit_names.ETCDCTL_UNIT),
+        ("server", unit_names.HELM_UNIT),
+        ("server", unit_names.static_pod_unit("")),
     ],
 )
 def test_what_speaks_with_other_machines_is_hardened(case: str, name: str, tmp_path: Path) -> None:
@@ -250,8 +251,8 @@ def test_rke2s_answer_has_masks_in_base64_and_every_network() -> None:
 
 def cloud_controller_runs(release_name: str = DEFAULT, **values: object) -> bool:
     plan = plan_of("server", release_name, **values)
-    runs = names.static_pod_unit(names.CLOUD_CONTROLLER_MANAGER) in plan.units
-    assert ("cloud-provider=external" in unit(plan, names.KUBELET_UNIT)) is (
+    runs = unit_names.static_pod_unit(unit_names.CLOUD_CONTROLLER_MANAGER) in plan.units
+    assert ("cloud-provider=external" in unit(plan, unit_names.KUBELET_UNIT)) is (
         runs or "cloud_provider_name" in values
     )
     assert (PATHS.cloud_config in {file.path for file in plan.files}) is runs
@@ -269,10 +270,10 @@ def test_the_cloud_controller_runs_where_its_image_is_and_nobody_has_another() -
 def load_balancer(release_name: str = DEFAULT, **values: object) -> tuple[dict[str, object], str, bool]:
     """The cloud-controller-manager's configuration, what it leaves out, and whether it sees to the nodes."""
     plan = plan_of("server", release_name, enable_servicelb=True, **values)
-    manifest = plan.file(PATHS.staged_manifest(names.CLOUD_CONTROLLER_MANAGER)).content
+    manifest = plan.file(PATHS.staged_manifest(unit_names.CLOUD_CONTROLLER_MANAGER)).content
     [left_out] = re.findall(r"--controllers=\*,([a-z,-]+)", manifest)
     assert "net.ipv4.ip_forward" in plan.file(PATHS.kubelet_config).content
-    outside = "cloud-provider=external" in unit(plan, names.KUBELET_UNIT)
+    outside = "cloud-provider=external" in unit(plan, unit_names.KUBELET_UNIT)
     return json.loads(plan.file(PATHS.cloud_config).content), left_out, outside
 
 
@@ -319,21 +320,21 @@ def test_an_agents_kubelet_lets_the_load_balancers_pods_forward_where_its_server
 def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_controller_manager() -> None:
     plan = plan_of("server", kube_cloud_controller_manager_arg=["v=4"])
     settings = json.loads(plan.file(PATHS.program_settings).content)
-    needs = settings["static_pods"][names.CLOUD_CONTROLLER_MANAGER]["needs"]
-    assert needs[0] == names.KUBE_APISERVER and len(needs) == 2
+    needs = settings["static_pods"][unit_names.CLOUD_CONTROLLER_MANAGER]["needs"]
+    assert needs[0] == unit_names.KUBE_APISERVER and len(needs) == 2
     assert set(needs) <= settings["facts"].keys()
-    manifest = plan.file(PATHS.staged_manifest(names.CLOUD_CONTROLLER_MANAGER)).content
+    manifest = plan.file(PATHS.staged_manifest(unit_names.CLOUD_CONTROLLER_MANAGER)).content
     for mounted in (PATHS.cloud_config, f"{PATHS.tls}/client-rke2-cloud-controller.key"):
         assert f'path: "{mounted}"' in manifest
     assert '- "--v=4"' in manifest and "feature-gates" not in manifest
-    others = plan.file(PATHS.staged_manifest(names.KUBE_CONTROLLER_MANAGER)).content
+    others = plan.file(PATHS.staged_manifest(unit_names.KUBE_CONTROLLER_MANAGER)).content
     assert '- "--controllers=*,tokencleaner,-service,-route,-cloud-node-lifecycle"' in others
 
 
 def test_an_agents_kube_proxy_waits_for_the_api_behind_the_nodes_proxy() -> None:
     settings = json.loads(plan_of("agent", lb_server_port=7001).file(PATHS.program_settings).content)
-    assert settings["static_pods"][names.KUBE_PROXY]["needs"] == [names.KUBE_APISERVER]
-    fact = settings["facts"][names.KUBE_APISERVER]
+    assert settings["static_pods"][unit_names.KUBE_PROXY]["needs"] == [unit_names.KUBE_APISERVER]
+    fact = settings["facts"][unit_names.KUBE_APISERVER]
     assert fact["url"] == "https://127.0.0.1:7000/readyz"
     # Nothing else is on an agent.
     assert all(fact[name].startswith(PATHS.agent) for name in ("authority", "certificate", "key"))
@@ -361,7 +362,7 @@ def test_every_role_and_binding_is_rke2s() -> None:
 
 def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:
     settings = json.loads(plan_of("joined-server").file(PATHS.program_settings).content)
-    health, vote = settings["static_pods"][names.KUBE_APISERVER]["needs"]
+    health, vote = settings["static_pods"][unit_names.KUBE_APISERVER]["needs"]
     assert settings["facts"][health]["url"] == "http://127.0.0.1:2381/health"
     # A learner says that it is healthy.
     fact = settings["facts"][vote]

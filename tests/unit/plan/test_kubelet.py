@@ -7,11 +7,12 @@ import yaml
 from rke2_units.config.load import make_config, of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import APPLIER_UNIT, KUBELET_UNIT, Paths, Role
 from rke2_units.plan import kubelet
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import APPLIER_UNIT, KUBELET_UNIT, Role
 from tests.unit.plan.cases import MACHINE
 
 NEW = release(DEFAULT)

@@ -5,16 +5,17 @@ from functools import cache
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout, unit_names
 from rke2_units.config.load import make_config
 from rke2_units.config.registries import Host, Registries, Tls
+from rke2_units.layout import Paths
 from rke2_units.model import Plan
-from rke2_units.names import Paths, Role
 from rke2_units.plan import make_plan, registries
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import MACHINE
 
-PULLERS = (names.CONTENT_UNIT, names.ETCDCTL_UNIT, names.HELM_UNIT, names.IMAGES_UNIT)
+PULLERS = (unit_names.CONTENT_UNIT, unit_names.ETCDCTL_UNIT, unit_names.HELM_UNIT, unit_names.IMAGES_UNIT)
 STATIC_PODS = "rke2-static-pod@.service"
 
 
@@ -29,7 +30,7 @@ def plan(is_linked: bool) -> Plan:
 
 
 def lines_of(unit: str, option: str, *, is_linked: bool = False) -> list[str]:
-    content = plan(is_linked).file(f"{names.UNIT_DIRECTORY}/{unit}").content
+    content = plan(is_linked).file(f"{layout.UNIT_DIRECTORY}/{unit}").content
     return [line.partition("=")[2] for line in content.splitlines() if line.startswith(f"{option}=")]
 
 
@@ -37,7 +38,7 @@ def lines_of(unit: str, option: str, *, is_linked: bool = False) -> list[str]:
 @pytest.mark.parametrize("is_linked", [False, True])
 def test_the_data_is_written_to_wherever_links_in_it_lead(unit: str, is_linked: bool) -> None:
     writes = lines_of(unit, "ReadWritePaths", is_linked=is_linked)
-    state = [names.STATE_DIRECTORY] if unit == names.IMAGES_UNIT else []
+    state = [layout.STATE_DIRECTORY] if unit == unit_names.IMAGES_UNIT else []
     assert writes == [*state, Paths().data, *(["/srv/agent"] if is_linked else [])]
 
 

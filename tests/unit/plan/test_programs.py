@@ -8,9 +8,11 @@ import pytest
 
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import CONTAINERD_SOCKET, SYSTEM_PATH, UNIT_DIRECTORY, Paths
 from rke2_units.model import NodeFacts, Plan
-from rke2_units.names import (
-    CONTAINERD_SOCKET,
+from rke2_units.plan import make_plan
+from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import (
     CONTAINERD_UNIT,
     CONTENT_UNIT,
     ETCDCTL_UNIT,
@@ -18,13 +20,8 @@ from rke2_units.names import (
     KUBELET_UNIT,
     SUPERVISOR_SOCKET,
     SUPERVISOR_UNIT,
-    SYSTEM_PATH,
-    UNIT_DIRECTORY,
-    Paths,
     Role,
 )
-from rke2_units.plan import make_plan
-from rke2_units.release.table import DEFAULT, release
 from tests.unit.plan.cases import HOST_MACHINE, MACHINE
 
 PATHS = Paths()

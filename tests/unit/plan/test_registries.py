@@ -15,9 +15,10 @@ from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.config.registries import Auth, Host, Mirror, Registries, Tls, endpoint, parse
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Paths, Role
+from rke2_units.layout import Paths
 from rke2_units.plan import containerd, make_plan, registries
 from rke2_units.release.table import DEFAULT, RELEASES, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import MACHINE
 
 PATHS = Paths()

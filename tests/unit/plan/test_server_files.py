@@ -4,13 +4,14 @@ from typing import Any
 import pytest
 import yaml
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.config.load import make_config
+from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.names import Paths, Role
 from rke2_units.plan import server_files, sysctl
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import MACHINE
 
 NEW = release(DEFAULT)
@@ -26,7 +27,7 @@ def files(
 
 
 def pod_security(values: dict[str, object]) -> Any:
-    document = yaml.safe_load(files(values)[names.POD_SECURITY_FILE].content)
+    document = yaml.safe_load(files(values)[layout.POD_SECURITY_FILE].content)
     assert (document["apiVersion"], document["kind"]) == (
         "apiserver.config.k8s.io/v1",
         "AdmissionConfiguration",
@@ -58,8 +59,8 @@ def test_pods_are_restricted_with_the_cis_profile() -> None:
 
 
 def test_no_pod_security_is_written_for_a_release_without_it_or_in_place_of_the_users() -> None:
-    assert names.POD_SECURITY_FILE not in files(of=OLD)
-    assert names.POD_SECURITY_FILE not in files({"pod-security-admission-config-file": "/etc/mine.yaml"})
+    assert layout.POD_SECURITY_FILE not in files(of=OLD)
+    assert layout.POD_SECURITY_FILE not in files({"pod-security-admission-config-file": "/etc/mine.yaml"})
 
 
 def test_connections_go_directly_until_there_are_tunnels() -> None:
@@ -71,7 +72,7 @@ def test_connections_go_directly_until_there_are_tunnels() -> None:
 @pytest.mark.parametrize(
     ("values", "path"),
     [
-        ({"profile": "cis"}, names.AUDIT_POLICY_FILE),
+        ({"profile": "cis"}, layout.AUDIT_POLICY_FILE),
         ({"audit-policy-file": "/etc/audit.yaml"}, "/etc/audit.yaml"),
     ],
 )
@@ -81,7 +82,7 @@ def test_an_audit_policy_is_made_where_it_is_missing_and_is_then_the_administrat
     made = files(values)[path]
     assert yaml.safe_load(made.content)["rules"] == [{"level": "None"}]
     assert made.keep
-    assert names.AUDIT_POLICY_FILE not in files()
+    assert layout.AUDIT_POLICY_FILE not in files()
 
 
 MAX = "net.netfilter.nf_conntrack_max"

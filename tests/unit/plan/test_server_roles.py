@@ -5,13 +5,14 @@ import re
 
 import pytest
 
-from rke2_units import names
+from rke2_units import unit_names
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import Plan
-from rke2_units.names import Paths, Role
 from rke2_units.plan import make_plan
 from rke2_units.release.table import DEFAULT, RELEASES, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import CASES, JOINING, MACHINE
 
 PATHS = Paths()
@@ -24,7 +25,7 @@ def plan_of(case: str, release_name: str = OLD) -> Plan:
 
 
 def pods(plan: Plan) -> list[str]:
-    return [name for name in names.STATIC_PODS if names.static_pod_unit(name) in plan.units]
+    return [name for name in unit_names.STATIC_PODS if unit_names.static_pod_unit(name) in plan.units]
 
 
 def ways(plan: Plan) -> dict[str, tuple[str, list[str]]]:
@@ -39,40 +40,40 @@ def ways(plan: Plan) -> dict[str, tuple[str, list[str]]]:
 
 def test_a_server_that_has_etcd_alone_finds_the_api_servers_where_its_own_would_be() -> None:
     plan = plan_of("etcd-server")
-    assert pods(plan) == [names.ETCD, names.KUBE_PROXY]
+    assert pods(plan) == [unit_names.ETCD, unit_names.KUBE_PROXY]
     assert ways(plan) == {"6443": ("/readyz", ["192.0.2.8:6443"])}
-    assert names.CONTROLLERS_UNIT in plan.units
+    assert unit_names.CONTROLLERS_UNIT in plan.units
     assert json.loads(plan.file(PATHS.supervisor_settings).content)["apiservers_fallback"] == []
 
 
 def test_its_pods_wait_for_the_api_servers_elsewhere() -> None:
     settings = json.loads(plan_of("etcd-server").file(PATHS.program_settings).content)
-    assert settings["static_pods"][names.ETCD]["needs"] == ["kubelet"]
-    assert settings["static_pods"][names.KUBE_PROXY]["needs"] == [names.KUBE_APISERVER]
-    assert settings["facts"][names.KUBE_APISERVER]["url"] == "https://127.0.0.1:6443/readyz"
+    assert settings["static_pods"][unit_names.ETCD]["needs"] == ["kubelet"]
+    assert settings["static_pods"][unit_names.KUBE_PROXY]["needs"] == [unit_names.KUBE_APISERVER]
+    assert settings["facts"][unit_names.KUBE_APISERVER]["url"] == "https://127.0.0.1:6443/readyz"
 
 
 def test_a_server_without_etcd_finds_its_members_where_its_own_would_be() -> None:
     plan = plan_of("control-plane-server")
-    assert names.ETCD not in pods(plan) and names.KUBE_APISERVER in pods(plan)
+    assert unit_names.ETCD not in pods(plan) and unit_names.KUBE_APISERVER in pods(plan)
     assert ways(plan) == {"2379": ("no-check-ssl", ["192.0.2.9:2379", "[2001:db8::9]:2379"])}
     assert PATHS.etcd_config not in {file.path for file in plan.files}
     assert (
         "etcd-servers=https://127.0.0.1:2379"
-        in plan.file(PATHS.staged_manifest(names.KUBE_APISERVER)).content
+        in plan.file(PATHS.staged_manifest(unit_names.KUBE_APISERVER)).content
     )
     settings = json.loads(plan.file(PATHS.program_settings).content)
-    assert settings["static_pods"][names.KUBE_APISERVER]["needs"] == []
+    assert settings["static_pods"][unit_names.KUBE_APISERVER]["needs"] == []
 
 
 @pytest.mark.parametrize("release_name", RELEASES)
 def test_a_server_with_all_of_it_has_no_proxy(release_name: str) -> None:
-    assert names.API_PROXY_UNIT not in plan_of("server", release_name).units
+    assert unit_names.API_PROXY_UNIT not in plan_of("server", release_name).units
 
 
 def test_the_cloud_controller_manager_runs_beside_an_apiserver_alone() -> None:
-    assert names.CLOUD_CONTROLLER_MANAGER in pods(plan_of("control-plane-server", DEFAULT))
-    assert names.CLOUD_CONTROLLER_MANAGER not in pods(plan_of("etcd-server", DEFAULT))
+    assert unit_names.CLOUD_CONTROLLER_MANAGER in pods(plan_of("control-plane-server", DEFAULT))
+    assert unit_names.CLOUD_CONTROLLER_MANAGER not in pods(plan_of("etcd-server", DEFAULT))
 
 
 @pytest.mark.parametrize(

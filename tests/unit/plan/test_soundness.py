@@ -7,9 +7,9 @@ import pytest
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
-from rke2_units.names import Role
 from rke2_units.plan import make_plan, soundness
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import Role
 from tests.unit.plan.cases import CASES, MACHINE
 
 NEW = release(DEFAULT)

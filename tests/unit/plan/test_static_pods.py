@@ -7,15 +7,25 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
+from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
-from rke2_units.names import Paths, Role
 from rke2_units.plan import static_pods
 from rke2_units.plan.static_pods import StaticPod
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import (
+    CLOUD_CONTROLLER_MANAGER,
+    ETCD,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_PROXY,
+    KUBE_SCHEDULER,
+    STATIC_PODS,
+    Role,
+)
 from tests.unit.plan.cases import JOINING, MACHINE
 
 NEW = release(DEFAULT)
@@ -51,7 +61,7 @@ def mounts(component: str, values: dict[str, object] | None = None, facts: NodeF
     }
 
 
-@pytest.mark.parametrize("component", names.STATIC_PODS)
+@pytest.mark.parametrize("component", STATIC_PODS)
 def test_a_manifest_is_one_pod_of_the_host_with_its_component_as_command(component: str) -> None:
     made = make(component)
     manifest = yaml.safe_load(made.text)
@@ -66,10 +76,10 @@ def test_a_manifest_is_one_pod_of_the_host_with_its_component_as_command(compone
     assert only["command"] == [component]
     assert only["image"] == made.image
     assert only["args"] == sorted(only["args"], key=lambda argument: argument.split("="))
-    assert only["securityContext"]["privileged"] is (component == names.KUBE_PROXY)
+    assert only["securityContext"]["privileged"] is (component == KUBE_PROXY)
 
 
-@pytest.mark.parametrize("component", names.STATIC_PODS)
+@pytest.mark.parametrize("component", STATIC_PODS)
 def test_equal_content_has_an_equal_uid_and_changed_content_a_new_one(component: str) -> None:
     before = make(component)
     assert len(before.uid) == 32
@@ -86,22 +96,20 @@ def test_a_new_certificate_makes_a_new_pod_of_those_that_mount_it_and_of_no_othe
     path = f"{PATHS.tls}/service.current.key"
     changed = replace(MACHINE, digests={path: "1" * 64})
     new = {
-        component
-        for component in names.STATIC_PODS
-        if make(component).uid != make(component, facts=changed).uid
+        component for component in STATIC_PODS if make(component).uid != make(component, facts=changed).uid
     }
-    assert new == {names.KUBE_APISERVER, names.KUBE_CONTROLLER_MANAGER}
+    assert new == {KUBE_APISERVER, KUBE_CONTROLLER_MANAGER}
 
 
 def test_what_the_plan_writes_counts_with_its_new_content_not_with_that_on_disk() -> None:
     on_disk = replace(MACHINE, digests={PATHS.etcd_config: "0" * 64, PATHS.egress_selector: "0" * 64})
-    for component in (names.ETCD, names.KUBE_APISERVER):
+    for component in (ETCD, KUBE_APISERVER):
         assert make(component).uid == make(component, facts=on_disk).uid
-    assert make(names.ETCD).uid != make(names.ETCD, {"etcd-arg": ["max-txn-ops=1"]}).uid
+    assert make(ETCD).uid != make(ETCD, {"etcd-arg": ["max-txn-ops=1"]}).uid
 
 
 def test_every_file_that_our_own_arguments_name_is_mounted() -> None:
-    found = mounts(names.KUBE_APISERVER)
+    found = mounts(KUBE_APISERVER)
     assert found[f"{PATHS.tls}/service.key"] == (f"{PATHS.tls}/service.key", "File", True)
     assert found[PATHS.etcd_name] == (PATHS.etcd_name, "File", True)
     assert found[PATHS.server] == (PATHS.server, "DirectoryOrCreate", False)
@@ -115,11 +123,11 @@ def test_every_file_that_our_own_arguments_name_is_mounted() -> None:
     ("component", "files"),
     [
         (
-            names.KUBE_CONTROLLER_MANAGER,
+            KUBE_CONTROLLER_MANAGER,
             [f"{PATHS.tls}/client-controller.crt", f"{PATHS.tls}/client-controller.key"],
         ),
-        (names.KUBE_SCHEDULER, [f"{PATHS.tls}/client-scheduler.crt", f"{PATHS.tls}/server-ca.crt"]),
-        (names.KUBE_PROXY, [f"{PATHS.agent}/client-kube-proxy.key", f"{PATHS.agent}/server-ca.crt"]),
+        (KUBE_SCHEDULER, [f"{PATHS.tls}/client-scheduler.crt", f"{PATHS.tls}/server-ca.crt"]),
+        (KUBE_PROXY, [f"{PATHS.agent}/client-kube-proxy.key", f"{PATHS.agent}/server-ca.crt"]),
     ],
 )
 def test_what_a_kubeconfig_names_is_mounted_with_it(component: str, files: list[str]) -> None:
@@ -128,18 +136,22 @@ def test_what_a_kubeconfig_names_is_mounted_with_it(component: str, files: list[
 
 def test_a_file_of_an_extra_argument_is_mounted_when_it_exists() -> None:
     values: dict[str, object] = {"kube-apiserver-arg": ["oidc-ca-file=/etc/oidc.crt"]}
-    assert "/etc/oidc.crt" not in mounts(names.KUBE_APISERVER, values)
+    assert "/etc/oidc.crt" not in mounts(KUBE_APISERVER, values)
     there = replace(MACHINE, digests={"/etc/oidc.crt": "1" * 64})
-    assert mounts(names.KUBE_APISERVER, values, there)["/etc/oidc.crt"] == ("/etc/oidc.crt", "File", True)
+    assert mounts(KUBE_APISERVER, values, there)["/etc/oidc.crt"] == (
+        "/etc/oidc.crt",
+        "File",
+        True,
+    )
     changed = replace(MACHINE, digests={"/etc/oidc.crt": "2" * 64})
-    assert make(names.KUBE_APISERVER, values, there).uid != make(names.KUBE_APISERVER, values, changed).uid
+    assert make(KUBE_APISERVER, values, there).uid != make(KUBE_APISERVER, values, changed).uid
 
 
 def test_extra_mounts_have_the_access_and_the_type_that_they_ask_for() -> None:
     values: dict[str, object] = {
         "etcd-extra-mount": ["/srv/a:/a", "/srv/b:/b:ro", "/srv/c:/c:rw:Directory", "/srv/d:/d"]
     }
-    found = mounts(names.ETCD, values, replace(MACHINE, digests={"/srv/d": "1" * 64}))
+    found = mounts(ETCD, values, replace(MACHINE, digests={"/srv/d": "1" * 64}))
     assert found["/a"] == ("/srv/a", None, False)
     assert found["/b"] == ("/srv/b", None, True)
     assert found["/c"] == ("/srv/c", "Directory", False)
@@ -152,32 +164,32 @@ def test_extra_mounts_have_the_access_and_the_type_that_they_ask_for() -> None:
     [
         # As old advice has it: the folder of the audit log, which is there already.
         (
-            names.KUBE_APISERVER,
+            KUBE_APISERVER,
             ["audit-log-path=/var/log/rke2/audit.log"],
             "/var/log/rke2:/var/log/rke2",
             ("/var/log/rke2", "DirectoryOrCreate", False),
         ),
         (
-            names.KUBE_APISERVER,
+            KUBE_APISERVER,
             ["audit-log-path=/var/log/rke2/audit.log"],
             "/mnt/logs:/var/log/rke2",
             ("/mnt/logs", None, False),
         ),
         (
-            names.KUBE_APISERVER,
+            KUBE_APISERVER,
             ["oidc-ca-file=/etc/oidc.crt"],
             "/etc/oidc.crt:/etc/oidc.crt",
             ("/etc/oidc.crt", "File", False),
         ),
         (
-            names.KUBE_APISERVER,
+            KUBE_APISERVER,
             [],
             "/etc/ssl/certs:/etc/ssl/certs:ro",
             ("/etc/ssl/certs", "DirectoryOrCreate", True),
         ),
-        (names.KUBE_APISERVER, [], "/opt/certs:/etc/ssl/certs:ro", ("/opt/certs", None, True)),
+        (KUBE_APISERVER, [], "/opt/certs:/etc/ssl/certs:ro", ("/opt/certs", None, True)),
         (
-            names.ETCD,
+            ETCD,
             [],
             f"{PATHS.etcd_data}:{PATHS.etcd_data}:rw:Directory",
             (PATHS.etcd_data, "Directory", False),
@@ -201,11 +213,11 @@ def test_an_extra_mount_takes_the_place_of_one_of_ours(
 @pytest.mark.parametrize(
     ("component", "place"),
     [
-        (names.ETCD, PATHS.etcd_data),
-        (names.ETCD, f"{PATHS.etcd_data}/"),
-        (names.ETCD, f"{PATHS.etcd_tls}/server-client.key"),
-        (names.KUBE_APISERVER, PATHS.server),
-        (names.KUBE_PROXY, f"{PATHS.agent}//server-ca.crt"),
+        (ETCD, PATHS.etcd_data),
+        (ETCD, f"{PATHS.etcd_data}/"),
+        (ETCD, f"{PATHS.etcd_tls}/server-client.key"),
+        (KUBE_APISERVER, PATHS.server),
+        (KUBE_PROXY, f"{PATHS.agent}//server-ca.crt"),
     ],
 )
 def test_an_extra_mount_over_what_a_component_works_with_is_refused(component: str, place: str) -> None:
@@ -245,7 +257,7 @@ _SLASHES = st.sampled_from(["", "/", "//", "/.", "/./"])
 @settings(max_examples=60, deadline=None)
 @given(
     # The cloud-controller-manager takes no arguments of the user's.
-    component=st.sampled_from([pod for pod in names.STATIC_PODS if pod != names.CLOUD_CONTROLLER_MANAGER]),
+    component=st.sampled_from([pod for pod in STATIC_PODS if pod != CLOUD_CONTROLLER_MANAGER]),
     extra=st.lists(st.tuples(_PLACES, _SLASHES, _PLACES, _SLASHES), max_size=4),
     log=st.tuples(_PLACES, _SLASHES),
     file=st.tuples(_PLACES, _SLASHES),
@@ -286,27 +298,27 @@ def test_proxies_reach_the_pod_whatever_they_hold(value: str) -> None:
     facts = replace(MACHINE, environment={"HTTP_PROXY": value})
     # In a pod's environment $$ stands for $, so that nothing looks like a reference to another variable.
     written = value.replace("$", "$$")
-    assert {"name": "HTTP_PROXY", "value": written} in container(names.ETCD, facts=facts)["env"]
+    assert {"name": "HTTP_PROXY", "value": written} in container(ETCD, facts=facts)["env"]
 
 
 @settings(max_examples=40, deadline=None)
 @given(value=_PRINTABLE)
 def test_extra_environment_reaches_the_pod_whatever_it_holds(value: str) -> None:
-    environment = container(names.ETCD, {"etcd-extra-env": [f"NAME={value}", "OTHER=a=b"]})["env"]
+    environment = container(ETCD, {"etcd-extra-env": [f"NAME={value}", "OTHER=a=b"]})["env"]
     assert environment[-2:] == [{"name": "NAME", "value": value}, {"name": "OTHER", "value": "a=b"}]
 
 
 @settings(max_examples=40, deadline=None)
 @given(value=_PRINTABLE)
 def test_extra_arguments_reach_the_pod_whatever_they_hold(value: str) -> None:
-    arguments = container(names.KUBE_SCHEDULER, {"kube-scheduler-arg": [f"zz={value}"]})["args"]
+    arguments = container(KUBE_SCHEDULER, {"kube-scheduler-arg": [f"zz={value}"]})["args"]
     assert arguments[-1] == f"--zz={value}"
 
 
 @settings(max_examples=40, deadline=None)
 @given(path=_PRINTABLE.filter(lambda text: ":" not in text and ".." not in text.split("/")))
 def test_extra_mounts_reach_the_pod_whatever_their_paths_hold(path: str) -> None:
-    found = mounts(names.KUBE_PROXY, {"kube-proxy-extra-mount": [f"/{path}:/m/{path}:ro"]})
+    found = mounts(KUBE_PROXY, {"kube-proxy-extra-mount": [f"/{path}:/m/{path}:ro"]})
     assert found[f"/m/{path}"] == (f"/{path}", None, True)
 
 
@@ -320,7 +332,7 @@ def test_extra_arguments_replace_ours_and_may_be_repeated() -> None:
             "service-account-issuer=https://a",
         ]
     }
-    arguments = container(names.KUBE_APISERVER, values)["args"]
+    arguments = container(KUBE_APISERVER, values)["args"]
     assert "--profiling=true" in arguments
     assert "--profiling=false" not in arguments
     assert "--feature-gates=A=true" in arguments
@@ -330,7 +342,7 @@ def test_extra_arguments_replace_ours_and_may_be_repeated() -> None:
 
 @pytest.mark.parametrize("key", ["enable-admission-plugins", "--enable-admission-plugins"])
 def test_no_argument_of_the_user_lets_kubelets_change_other_nodes(key: str) -> None:
-    arguments = container(names.KUBE_APISERVER, {"kube-apiserver-arg": [f"{key}=AlwaysPullImages"]})["args"]
+    arguments = container(KUBE_APISERVER, {"kube-apiserver-arg": [f"{key}=AlwaysPullImages"]})["args"]
     plugins = [each for each in arguments if each.startswith("--enable-admission-plugins=")]
     assert plugins == [
         "--enable-admission-plugins=NodeRestriction",
@@ -346,15 +358,15 @@ def test_no_argument_of_the_user_lets_kubelets_change_other_nodes(key: str) -> N
     ],
 )
 def test_an_argument_that_excludes_one_of_ours_takes_it_away(extra: str, left_out: str) -> None:
-    plain = container(names.KUBE_APISERVER)["args"]
-    arguments = container(names.KUBE_APISERVER, {"kube-apiserver-arg": [extra]})["args"]
+    plain = container(KUBE_APISERVER)["args"]
+    arguments = container(KUBE_APISERVER, {"kube-apiserver-arg": [extra]})["args"]
     assert any(argument.startswith(f"{left_out}=") for argument in plain)
     assert not any(argument.startswith(f"{left_out}=") for argument in arguments)
 
 
 def test_proxies_reach_the_pod() -> None:
     facts = replace(MACHINE, environment={"HTTPS_PROXY": "http://user:password@proxy", "HOME": "/root"})
-    environment = {item["name"]: item["value"] for item in container(names.ETCD, facts=facts)["env"]}
+    environment = {item["name"]: item["value"] for item in container(ETCD, facts=facts)["env"]}
     assert environment["HTTPS_PROXY"] == "http://user:password@proxy"
     assert environment["NO_PROXY"] == "10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local"
     assert "HOME" not in environment
@@ -365,41 +377,41 @@ def test_resources_of_the_user_are_merged_with_ours() -> None:
         "control-plane-resource-requests": ["etcd-cpu=1,kube-proxy-memory=1Gi"],
         "control-plane-resource-limits": ["etcd-memory=4Gi"],
     }
-    assert container(names.ETCD, values)["resources"] == {
+    assert container(ETCD, values)["resources"] == {
         "requests": {"cpu": "1", "memory": "512Mi"},
         "limits": {"memory": "4Gi"},
     }
-    assert container(names.KUBE_PROXY, values)["resources"] == {"requests": {"cpu": "250m", "memory": "1Gi"}}
+    assert container(KUBE_PROXY, values)["resources"] == {"requests": {"cpu": "250m", "memory": "1Gi"}}
 
 
 def test_etcd_keeps_its_initial_cluster_in_an_annotation() -> None:
-    annotation = pod(names.ETCD)["metadata"]["annotations"][static_pods.INITIAL_ANNOTATION]
+    annotation = pod(ETCD)["metadata"]["annotations"][static_pods.INITIAL_ANNOTATION]
     assert yaml.safe_load(annotation) == {
         "initial-advertise-peer-urls": "https://192.0.2.10:2380",
         "initial-cluster": "node1-1a2b3c4d=https://192.0.2.10:2380",
         "initial-cluster-state": "new",
     }
-    assert "annotations" not in pod(names.KUBE_APISERVER)["metadata"]
+    assert "annotations" not in pod(KUBE_APISERVER)["metadata"]
 
 
 @pytest.mark.parametrize("profile", ["cis", "etcd"])
 def test_with_a_profile_etcd_runs_as_its_own_user_or_not_at_all(profile: str) -> None:
     facts = replace(MACHINE, etcd_user=(998, 997))
-    context = pod(names.ETCD, {"profile": profile}, facts)["spec"]["securityContext"]
+    context = pod(ETCD, {"profile": profile}, facts)["spec"]["securityContext"]
     assert context == {"runAsUser": 998, "runAsGroup": 997}
-    assert "securityContext" not in pod(names.KUBE_APISERVER, {"profile": profile}, facts)["spec"]
+    assert "securityContext" not in pod(KUBE_APISERVER, {"profile": profile}, facts)["spec"]
     with pytest.raises(ConfigurationError, match="useradd --system"):
-        make(names.ETCD, {"profile": profile})
+        make(ETCD, {"profile": profile})
 
 
 def test_profile_cis_writes_an_audit_log() -> None:
     facts = replace(MACHINE, etcd_user=(998, 997))
-    arguments = container(names.KUBE_APISERVER, {"profile": "cis"}, facts)["args"]
-    assert f"--audit-policy-file={names.AUDIT_POLICY_FILE}" in arguments
+    arguments = container(KUBE_APISERVER, {"profile": "cis"}, facts)["args"]
+    assert f"--audit-policy-file={layout.AUDIT_POLICY_FILE}" in arguments
     assert f"--audit-log-path={PATHS.server_logs}/audit.log" in arguments
     assert "--service-account-extend-token-expiration=false" in arguments
-    found = mounts(names.KUBE_APISERVER, {"profile": "cis"}, facts)
-    assert found[names.AUDIT_POLICY_FILE] == (names.AUDIT_POLICY_FILE, "File", True)
+    found = mounts(KUBE_APISERVER, {"profile": "cis"}, facts)
+    assert found[layout.AUDIT_POLICY_FILE] == (layout.AUDIT_POLICY_FILE, "File", True)
     assert found[PATHS.server_logs] == (PATHS.server_logs, "DirectoryOrCreate", False)
     assert f"{PATHS.server_logs}/audit.log" not in found
 
@@ -409,26 +421,26 @@ def test_an_audit_log_to_standard_output_mounts_nothing() -> None:
         "audit-policy-file": "/etc/audit.yaml",
         "kube-apiserver-arg": ["audit-log-path=-"],
     }
-    assert "--audit-log-path=-" in container(names.KUBE_APISERVER, values)["args"]
-    assert PATHS.server_logs not in mounts(names.KUBE_APISERVER, values)
+    assert "--audit-log-path=-" in container(KUBE_APISERVER, values)["args"]
+    assert PATHS.server_logs not in mounts(KUBE_APISERVER, values)
 
 
 def test_a_server_runs_the_control_plane_and_an_agent_kube_proxy_alone() -> None:
     server, agent = make_config(Role.SERVER, {}), make_config(Role.AGENT, dict(JOINING))
-    control_plane = tuple(name for name in names.STATIC_PODS if name != names.CLOUD_CONTROLLER_MANAGER)
+    control_plane = tuple(name for name in STATIC_PODS if name != CLOUD_CONTROLLER_MANAGER)
     assert static_pods.components(Role.SERVER, server, OLD) == control_plane
-    assert static_pods.components(Role.AGENT, agent, NEW) == (names.KUBE_PROXY,)
+    assert static_pods.components(Role.AGENT, agent, NEW) == (KUBE_PROXY,)
 
 
 def test_a_disabled_component_and_one_that_comes_with_a_chart_are_left_out() -> None:
     config = make_config(Role.SERVER, {"disable-scheduler": True, "disable-kube-proxy": True})
     assert static_pods.components(Role.SERVER, config, OLD) == (
-        names.ETCD,
-        names.KUBE_APISERVER,
-        names.KUBE_CONTROLLER_MANAGER,
+        ETCD,
+        KUBE_APISERVER,
+        KUBE_CONTROLLER_MANAGER,
     )
     charted = replace(NEW, kube_proxy=CHART)
-    assert names.KUBE_PROXY not in static_pods.components(Role.SERVER, make_config(Role.SERVER, {}), charted)
+    assert KUBE_PROXY not in static_pods.components(Role.SERVER, make_config(Role.SERVER, {}), charted)
 
 
 def test_the_scheduler_of_an_old_release_is_probed_where_it_answers() -> None:
@@ -438,10 +450,10 @@ def test_the_scheduler_of_an_old_release_is_probed_where_it_answers() -> None:
         [only] = yaml.safe_load(text)["spec"]["containers"]
         return {probe["httpGet"]["path"] for name, probe in only.items() if name.endswith("Probe")}
 
-    assert paths(names.KUBE_SCHEDULER, old=True) == {"/healthz"}
-    assert paths(names.KUBE_SCHEDULER, old=False) == {"/livez", "/readyz"}
-    assert paths(names.KUBE_PROXY, old=True) == {"/healthz"}
-    assert paths(names.KUBE_PROXY, old=False) == {"/livez"}
+    assert paths(KUBE_SCHEDULER, old=True) == {"/healthz"}
+    assert paths(KUBE_SCHEDULER, old=False) == {"/livez", "/readyz"}
+    assert paths(KUBE_PROXY, old=True) == {"/healthz"}
+    assert paths(KUBE_PROXY, old=False) == {"/livez"}
 
 
 def test_probes_have_rke2s_times_unless_the_user_sets_them() -> None:
@@ -451,17 +463,17 @@ def test_probes_have_rke2s_times_unless_the_user_sets_them() -> None:
         ]
     }
     times = ("initialDelaySeconds", "timeoutSeconds", "failureThreshold", "periodSeconds")
-    etcd = container(names.ETCD, values)
+    etcd = container(ETCD, values)
     assert [etcd["livenessProbe"][time] for time in times] == [10, 15, 8, 3]
     assert [etcd["startupProbe"][time] for time in times] == [10, 15, 48, 10]
     assert "readinessProbe" not in etcd
-    apiserver = container(names.KUBE_APISERVER)
+    apiserver = container(KUBE_APISERVER)
     assert [apiserver["readinessProbe"][time] for time in times] == [0, 15, 3, 5]
-    scheduler = container(names.KUBE_SCHEDULER)
+    scheduler = container(KUBE_SCHEDULER)
     assert [scheduler["readinessProbe"][time] for time in times] == [0, 15, 3, 1]
 
 
 def test_kube_apiserver_is_probed_with_the_kubectl_of_its_image() -> None:
-    command = container(names.KUBE_APISERVER)["readinessProbe"]["exec"]["command"]
+    command = container(KUBE_APISERVER)["readinessProbe"]["exec"]["command"]
     assert command[:3] == ["kubectl", "get", "--server=https://localhost:6443/"]
     assert command[-1] == "--raw=/readyz"

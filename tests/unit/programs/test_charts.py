@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.lean import chart_staging
 from rke2_units.programs import charts
 from tests.unit.kubernetes_api import Reply, refused, served
 
@@ -39,7 +40,7 @@ def manifests(tmp_path: Path) -> Path:
     return tmp_path / "manifests"
 
 
-def settings(root: Path, **changes: object) -> charts.Staging:
+def settings(root: Path, **changes: object) -> chart_staging.Staging:
     staging: dict[str, object] = {
         "charts": str(root / "charts"),
         "values": {"global.clusterDNS": "10.43.0.10"},
@@ -55,7 +56,7 @@ def settings(root: Path, **changes: object) -> charts.Staging:
     for name, value in changes.items():
         (staging if name in staging else values)[name] = value
     (root / "applier.json").write_text(json.dumps(values | {"staging": staging}))
-    return charts.read(str(root / "applier.json"))
+    return chart_staging.read(str(root / "applier.json"))
 
 
 def stage(root: Path, **changes: object) -> None:
@@ -251,7 +252,7 @@ def test_a_network_plugin_without_a_chart_is_warned_of(
     manifests: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], told: str
 ) -> None:
     (manifests / "rke2-flannel.yaml").write_text("# the user's own\n")
-    found = charts.lacking_network(settings(manifests.parent, **changes))
+    found = chart_staging.lacking_network(settings(manifests.parent, **changes))
     assert found.startswith(told) if told else found == ""
     stage(manifests.parent, **changes)
     printed = "".join(capsys.readouterr())

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import UserError
-from rke2_units.programs import content, content_staging, pull
-from rke2_units.programs.registries import Registries
-from rke2_units.programs.settings import Settings
-from tests.unit.programs.values import (
+from rke2_units.images import pull
+from rke2_units.images.registries import Registries
+from rke2_units.lean.settings import Settings
+from rke2_units.programs import content, content_staging
+from tests.unit.program_values import (
     DIRECTORY,
     IMAGE,
     RUNTIME_LAYER,
@@ -266,7 +267,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rke2_units.programs.image_layers.shutil.copyfileobj", full)
+    monkeypatch.setattr("rke2_units.images.image_layers.shutil.copyfileobj", full)
     with pytest.raises(UserError, match=rf"{IMAGE} cannot be extracted to .*No space left.*MiB are free"):
         content.program(settings, [])
     assert os.listdir(tmp_path / "data") == [".lock"]

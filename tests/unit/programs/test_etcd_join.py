@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from rke2_units.certificates.request import Request
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.lean.etcd import Etcd, EtcdError, Member
 from rke2_units.programs import etcd_join
-from rke2_units.programs.etcd import Etcd, EtcdError, Member
 from rke2_units.programs.etcd_join import Taken
 from tests.unit.join.supervisor import Supervisor, request, running
-from tests.unit.programs.values import make_settings
+from tests.unit.program_values import make_settings
 
 
 def peer(number: int) -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import UserError
-from rke2_units.programs import gate, systemd
-from rke2_units.programs.console import Waiting
-from rke2_units.programs.systemd import UnitState
-from tests.unit.programs.conftest import HealthServer
-from tests.unit.programs.values import facts, make_settings
+from rke2_units.lean import systemd
+from rke2_units.lean.console import Waiting
+from rke2_units.lean.systemd import UnitState
+from rke2_units.programs import gate
+from tests.unit.health_server import HealthServer
+from tests.unit.program_values import facts, make_settings
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.programs import architectures
+from rke2_units.lean import architectures
+from rke2_units.lean.settings import Settings
 from rke2_units.programs.image_program import ORIGINS, program
-from rke2_units.programs.settings import Settings
-from tests.unit.programs.values import Member, archive_bytes, image_files, layer, make_settings
+from tests.unit.program_values import Member, archive_bytes, image_files, layer, make_settings
 
 IMAGE = "rancher/klipper-helm:v0.13.3-build20260820"
 DIRECTORY = "helm-0123456789ab"

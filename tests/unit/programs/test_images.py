@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from rke2_units.errors import UserError
-from rke2_units.programs import image, image_pull, image_store, images, pull, systemd
-from rke2_units.programs.image_store import Present
-from rke2_units.programs.references import normalise
-from rke2_units.programs.registries import Registries
-from rke2_units.programs.settings import Settings
-from rke2_units.programs.systemd import UnitState
-from tests.unit.programs.values import (
+from rke2_units.images import image_pull, image_store, pull
+from rke2_units.images.image_store import Present
+from rke2_units.images.references import normalise
+from rke2_units.images.registries import Registries
+from rke2_units.lean import systemd
+from rke2_units.lean.settings import Settings
+from rke2_units.lean.systemd import UnitState
+from rke2_units.programs import image, images
+from tests.unit.program_values import (
     IMAGE,
     Member,
     archive_bytes,

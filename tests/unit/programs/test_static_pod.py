@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import names
+from rke2_units import layout
 from rke2_units.errors import UserError
-from rke2_units.programs import pod_logs, static_pod, systemd
-from rke2_units.programs.settings import Settings
-from rke2_units.programs.systemd import UnitState
-from tests.unit.programs.conftest import HealthServer
-from tests.unit.programs.pods import add_ctr, add_log, add_pod
-from tests.unit.programs.values import UID, facts, make_settings
+from rke2_units.lean import pod_logs, systemd
+from rke2_units.lean.settings import Settings
+from rke2_units.lean.systemd import UnitState
+from rke2_units.programs import static_pod
+from tests.unit.fake_pods import add_ctr, add_log, add_pod
+from tests.unit.health_server import HealthServer
+from tests.unit.program_values import UID, facts, make_settings
 
 Make = Callable[[], HealthServer]
 
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(names, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
+    monkeypatch.setattr(layout, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
     monkeypatch.setattr(systemd, "machine_stops", lambda: False)
     monkeypatch.setattr(systemd, "unit_state", lambda unit: UnitState("active", "running"))
     monkeypatch.setattr(
@@ -228,7 +229,7 @@ def assert_pod_stays(settings: Settings) -> None:
 
 
 def test_the_pod_stays_while_the_daemon_stops_its_units(settings: Settings) -> None:
-    with open(names.STOPPING_LOCK, "w") as lock:
+    with open(layout.STOPPING_LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert_pod_stays(settings)
 
@@ -244,7 +245,7 @@ def test_the_pod_stays_when_its_start_failed(settings: Settings, monkeypatch: py
 
 
 def test_a_lock_that_nobody_holds_does_not_keep_the_pod(settings: Settings) -> None:
-    Path(names.STOPPING_LOCK).touch()
+    Path(layout.STOPPING_LOCK).touch()
     run(settings, "place")
     run(settings, "remove")
     assert not manifest(settings).exists()
@@ -465,7 +466,7 @@ HARMLESS = (
 def kubelet_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """A journalctl that has this line of the kubelet's since a moment ago."""
     monkeypatch.undo()
-    monkeypatch.setattr(names, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
+    monkeypatch.setattr(layout, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
     monkeypatch.setattr(static_pod, "_REFUSAL_LOOK", 0.1)
     monkeypatch.setattr(static_pod, "_NO_CONTAINER", 0.6)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

@@ -3,10 +3,10 @@ import pytest
 from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
-from rke2_units.names import Role
 from rke2_units.release import images
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, RELEASES, release
+from rke2_units.unit_names import Role
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

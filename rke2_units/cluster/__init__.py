@@ -1,0 +1,1 @@
+"""What this node asks its cluster for: how it is, its charts and workloads, its tokens."""

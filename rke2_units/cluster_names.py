@@ -1,0 +1,15 @@
+"""Names that RKE2 gives to things in a cluster: labels, annotations, subjects, keys in etcd."""
+
+# How a HelmChart says that it is ours (RKE2's annotation and its value).
+CHART_OWNER_ANNOTATION, CHART_OWNER = "helmcharts.cattle.io/managed-by", "helm-controller"
+# The common name and organization of the certificate that a server's join API has, RKE2's as well.
+SUPERVISOR_SUBJECT = "rke2"
+# What RKE2 and its kin have on the Node objects of servers.
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+ETCD_LABEL = "node-role.kubernetes.io/etcd"
+ETCD_ADDRESS_ANNOTATION = "etcd.rke2.cattle.io/node-address"
+# A person's wish that a server's member leaves etcd, and its fulfilment: the member that was removed (name).
+ETCD_REMOVE_ANNOTATION = "etcd.rke2.cattle.io/remove"
+ETCD_REMOVED_ANNOTATION = "etcd.rke2.cattle.io/removed-node-name"
+# RKE2's key in etcd for the addresses of all API servers, a JSON list of HOST:PORT.
+API_ADDRESSES_KEY = "rke2/apiaddresses"

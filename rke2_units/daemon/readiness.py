@@ -1,0 +1,172 @@
+"""What the states of the units mean: pure functions from what systemd tells to what is said and done."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from rke2_units.model import UnitState
+from rke2_units.unit_names import (
+    API_PROXY_UNIT,
+    APPLIER_UNIT,
+    CONTAINERD_UNIT,
+    CONTENT_UNIT,
+    CONTROLLERS_UNIT,
+    ETCD,
+    ETCD_JOIN_UNIT,
+    ETCDCTL_UNIT,
+    HELM_UNIT,
+    IMAGES_UNIT,
+    STATIC_PODS,
+    SUPERVISOR_SOCKET,
+    SUPERVISOR_UNIT,
+    static_pod_unit,
+)
+
+# Seconds to wait before the next attempt, by the number of attempts that failed in a row.
+PAUSES = (0, 5, 10, 20, 40, 60)
+# A process that systemd has restarted this often, without ever having run, does not start.
+RESTARTS_THAT_FAIL = 4
+# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it; nor
+# must what it does for the cluster. A server that joins does not get that far without etcdctl.
+HOLDS_NOTHING_UP = (
+    IMAGES_UNIT,
+    ETCDCTL_UNIT,
+    CONTROLLERS_UNIT,
+    HELM_UNIT,
+    APPLIER_UNIT,
+)
+# Those that not every plan has, in the order in which they are stopped.
+_NOT_ON_EVERY_NODE = (
+    APPLIER_UNIT,
+    HELM_UNIT,
+    CONTROLLERS_UNIT,
+    ETCD_JOIN_UNIT,
+    ETCDCTL_UNIT,
+    CONTAINERD_UNIT,
+    CONTENT_UNIT,
+    API_PROXY_UNIT,
+    SUPERVISOR_SOCKET,
+    SUPERVISOR_UNIT,
+)
+_STATIC_POD_PREFIX = static_pod_unit("")[: -len(".service")]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A unit that does not start, and what is wrong with it as far as more than its log tells ("")."""
+
+    unit: str
+    reason: str
+
+
+def pause_before(failed_attempts: int) -> int:
+    """Seconds to wait before an attempt, after so many failed ones in a row."""
+    return PAUSES[min(failed_attempts, len(PAUSES) - 1)]
+
+
+def component(unit: str) -> str:
+    """The name that people use for a unit: etcd, kubelet, containerd, content, ..."""
+    if unit.startswith(_STATIC_POD_PREFIX):
+        return unit[len(_STATIC_POD_PREFIX) : -len(".service")]
+    return unit.removeprefix("rke2-").removesuffix(".service")
+
+
+def is_up(state: UnitState) -> bool:
+    """The unit runs, and no job that has just been queued is about to change that."""
+    return state.active == "active" and not state.job
+
+
+def needed(units: Sequence[str], *, without_api: bool) -> list[str]:
+    """The units that a start waits for; `without_api`, not for pods that need an API server elsewhere."""
+    later = set(HOLDS_NOTHING_UP)
+    if without_api:
+        later |= {static_pod_unit(pod) for pod in STATIC_PODS if pod != ETCD}
+    return [unit for unit in units if unit not in later]
+
+
+def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
+    """What the start is waiting for, in one phrase: the first unit, in starting order, that is not there."""
+    for unit in units:
+        state = states[unit]
+        if is_up(state):
+            continue
+        name = component(unit)
+        if unit in HOLDS_NOTHING_UP:
+            # Static pods whose images are still being imported say so themselves.
+            continue
+        if not unit.startswith(_STATIC_POD_PREFIX):
+            return f"waiting for {name}" + (" to restart" if state.sub == "auto-restart" else "")
+        phase = {
+            "start-pre": "its image and what it needs",
+            "start": "its manifest",
+            "start-post": "it to become ready",
+        }.get(state.sub, "its unit to start")
+        return f"waiting for {name} ({phase})"
+    return "waiting for the node to register"
+
+
+def unwanted(states: Mapping[str, UnitState], wanted: Sequence[str]) -> list[str]:
+    """What is to be stopped because the plan has it no longer: its file is gone, and yet it runs.
+
+    Static pods are not among them: they go with their pods.
+    """
+    return [unit for unit in _NOT_ON_EVERY_NODE if unit not in wanted and states[unit].active != "inactive"]
+
+
+def stopping(states: Mapping[str, UnitState]) -> str:
+    """The name of a unit that is on its way out, "" when none is."""
+    found = (component(unit) for unit, s in states.items() if s.active == "deactivating" or s.job == "stop")
+    return next(found, "")
+
+
+def failure(
+    states: Mapping[str, UnitState], restarts: Mapping[str, int], units: Sequence[str]
+) -> Failure | None:
+    """The first unit, in starting order, whose state says that this start cannot succeed."""
+    for unit in units:
+        state = states[unit]
+        starting = state.load == "not-found" and state.job
+        if state.load not in ("loaded", "unloaded") and not starting:
+            return Failure(unit, f"systemd cannot load it ({state.load})")
+        if unit in HOLDS_NOTHING_UP:
+            continue
+        # One with a job is what an earlier attempt left; it is about to be started.
+        if state.active == "failed" and not state.job:
+            return Failure(unit, "")
+        if restarts.get(unit, 0) >= RESTARTS_THAT_FAIL and state.active != "active":
+            return Failure(unit, f"it ended {restarts[unit]} times in a row")
+    return None
+
+
+def health(
+    states: Mapping[str, UnitState],
+    units: Sequence[str],
+    stopped_by_hand: Set[str],
+    silent: Mapping[str, str],
+    failed: Mapping[str, str],
+) -> str:
+    """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
+
+    What only has not finished starting is no trouble: somebody has just started it by hand. `silent` names
+    facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
+    """
+    troubles, starting = [], []
+    for unit in units:
+        state = states[unit]
+        name = component(unit)
+        if unit in stopped_by_hand:
+            troubles.append(f"{name} was stopped by hand")
+        elif state.active == "failed":
+            troubles.append(f"{name} failed" + (f" ({failed[unit]})" if unit in failed else ""))
+        elif state.active == "activating" and state.sub == "auto-restart":
+            troubles.append(f"{name} ended and is restarted")
+        elif state.active == "activating" or state.job in ("start", "restart"):
+            starting.append(name)
+        elif state.active == "deactivating":
+            troubles.append(f"{name} is stopping")
+        elif state.active == "inactive":
+            troubles.append(f"{name} is not running")
+        elif name in silent:
+            troubles.append(f"{name} has not answered since {silent[name]}")
+    if troubles:
+        return "degraded: " + ", ".join(troubles)
+    return f"running, still starting: {', '.join(starting)}" if starting else "running"

@@ -1,0 +1,144 @@
+"""The images that containerd has, and what this start has found out about them."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rke2_units import layout
+from rke2_units.errors import UserError
+from rke2_units.lean.containers import ctr, named
+from rke2_units.lean.settings import Settings
+
+# What images.py has seen in containerd since it was started last; gone with the machine's memory.
+PRESENT_FILE = f"{layout.RUNTIME_DIRECTORY}/images.json"
+# The kubelet's image collection leaves these alone (the first is RKE2's, the second containerd's); the
+# third is what containerd's CRI plugin gives to images that it may use.
+_PIN = "io.cattle.k3s.pinned"
+LABELS = {
+    _PIN: "pinned",
+    "io.cri-containerd.pinned": "pinned",
+    "io.cri-containerd.image": "managed",
+}
+# In place of an image's name: an archive that cannot be read may have any image.
+ANY = ""
+
+
+class StoredImage:
+    """An image in containerd: the digest of what its name leads to, and its labels as `ctr` prints them."""
+
+    def __init__(self, digest: str, labels: str) -> None:
+        self.digest = digest
+        found = set(labels.split(","))
+        self.is_labelled = {f"{key}={value}" for key, value in LABELS.items()} <= found
+        # By RKE2 or by us, not by containerd itself.
+        self.is_pinned = f"{_PIN}={LABELS[_PIN]}" in found
+
+
+def stored(settings: Settings, *filters: str) -> dict[str, StoredImage]:
+    """containerd's images by name."""
+    finished = ctr(settings, "images", "ls", *filters, timeout=60)
+    if finished.code != 0:
+        raise UserError(
+            f"containerd does not list its images: {finished.last_words}",
+            hint=f"is {named(settings)} running?",
+        )
+    found = {}
+    # REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS, below a line of headings.
+    for line in finished.output.splitlines()[1:]:
+        words = line.split()
+        if len(words) >= 4:
+            found[words[0]] = StoredImage(words[2], words[-1])
+    return found
+
+
+def label(settings: Settings, name: str) -> None:
+    """Keeps an image from being collected."""
+    _change(settings, name, "label", name, *(f"{key}={value}" for key, value in LABELS.items()))
+
+
+def unpin(settings: Settings, name: str) -> None:
+    """Leaves an image to the kubelet's collection again."""
+    _change(settings, name, "label", name, *(f"{key}=" for key in LABELS if key.endswith(".pinned")))
+
+
+def tag(settings: Settings, name: str, other: str) -> None:
+    """Gives an image another name, whatever image had it."""
+    _change(settings, name, "tag", "--force", name, other)
+
+
+def _change(settings: Settings, name: str, *arguments: str) -> None:
+    finished = ctr(settings, "images", *arguments, timeout=60)
+    if finished.code != 0:
+        raise UserError(f"the image {name} cannot be given labels or names: {finished.last_words}")
+
+
+class Present:
+    """What has been found out since the start: the images that are there, and those on their way.
+
+    `reasons`: why an image is not to come out of the archive that has it, by its name or ANY.
+    """
+
+    def __init__(self, images: list[str], pending: list[str], reasons: dict[str, str]) -> None:
+        self.images = images
+        self.pending = pending
+        self.reasons = reasons
+
+    def write(self, path: str) -> None:
+        write_json(
+            path,
+            {"images": sorted(self.images), "pending": sorted(self.pending), "reasons": self.reasons},
+        )
+
+
+def write_present(present: Present, path: str = PRESENT_FILE) -> None:
+    """Notes, for those who wait for an image, what is there and what is being brought (normalised names)."""
+    with _locked(path):
+        present.write(path)
+
+
+def note_present(name: str, path: str = PRESENT_FILE) -> None:
+    """Notes one more image that is there, for others who need it; nothing before the first note."""
+    with _locked(path):
+        present = read_present(path)
+        if present is not None and name not in present.images:
+            present.images.append(name)
+            present.write(path)
+
+
+def forget_present(path: str = PRESENT_FILE) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def read_present(path: str = PRESENT_FILE) -> Present | None:
+    """What has been noted since the last start; None when nothing has."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+        return Present(
+            [str(name) for name in found["images"]],
+            [str(name) for name in found["pending"]],
+            {str(name): str(reason) for name, reason in found["reasons"].items()},
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(f"{path}.lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_json(path: str, value: object) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    os.rename(temporary, path)

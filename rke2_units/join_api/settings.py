@@ -1,0 +1,100 @@
+"""What the supervisor is told: the settings file that the plan writes, and systemd's credentials.
+
+{"node_name": "node1", "node_ips": ["192.0.2.5"], "kubernetes": {"url": "https://127.0.0.1:6443"},
+ "config": {...}, "min_tls_version": "VersionTLS12", "cipher_suites": ["TLS_ECDHE_..."], "etcdctl": PATH,
+ "etcd_url": "https://127.0.0.1:2379", "static": FOLDER, "apiservers_fallback": ["192.0.2.5:6443"],
+ "connections": 256}
+
+`config` is the answer to /v1-rke2/config as it is; `etcdctl` is "" where no etcd runs.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from rke2_units.doors.http import Identity
+from rke2_units.errors import ConfigurationError
+from rke2_units.lean import json_table
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Files that systemd hands over (LoadCredential=), by name; one that a server lacks is missing."""
+
+    directory: str
+
+    def path(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """The content, b"" when there is no such file."""
+        try:
+            with open(self.path(name), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def text(self, name: str) -> str:
+        """The content of a file that must be there; ConfigurationError without it."""
+        content = self.read(name)
+        if not content.strip():
+            raise ConfigurationError(
+                f"the credential {name} is missing",
+                hint="rke2-supervisor.service lists it in LoadCredential=",
+            )
+        return content.decode(errors="replace")
+
+    @property
+    def apiserver(self) -> Identity:
+        """Who asks the apiserver."""
+        return Identity(self.path("server-ca.crt"), self.path("client.crt"), self.path("client.key"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings file's content, and the credentials beside it."""
+
+    node_name: str
+    node_ips: tuple[str, ...]
+    kubernetes_url: str
+    config: dict[str, Any]
+    min_tls_version: str
+    cipher_suites: tuple[str, ...]
+    etcdctl: str
+    etcd_url: str
+    static: str
+    apiservers_fallback: tuple[str, ...]
+    connections: int
+    credentials: Credentials
+
+    @property
+    def has_metrics(self) -> bool:
+        """supervisor-metrics, which all servers of a cluster have alike."""
+        return self.config.get("SupervisorMetrics") is True
+
+
+def read(path: str) -> Settings:
+    """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        raise ConfigurationError(
+            "there are no credentials", hint="systemctl start rke2-supervisor is what starts this program"
+        )
+    table = json_table.read(path)
+    connections = table.values.get("connections")
+    if not isinstance(connections, int) or connections < 1:
+        raise table.wrong("connections", "a number above 0")
+    return Settings(
+        table.text("node_name"),
+        table.texts("node_ips"),
+        table.table("kubernetes").text("url"),
+        table.table("config").values,
+        table.text("min_tls_version"),
+        table.texts("cipher_suites"),
+        table.text("etcdctl"),
+        table.text("etcd_url"),
+        table.text("static"),
+        table.texts("apiservers_fallback"),
+        connections,
+        Credentials(directory),
+    )

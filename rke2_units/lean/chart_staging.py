@@ -1,0 +1,69 @@
+"""Which packaged charts are staged from where to where, and with which values: what the plan writes for it.
+
+It stands in the applier's own settings file:
+
+{"manifests": "DATA/server/manifests", "disabled": ["rke2-calico", ...], "kubernetes": {"url": ..., ...},
+ "staging": {"charts": "DATA/data/VERSION/charts",     ("" where there is no content)
+             "network": ["rke2-canal"],                (what `cni` asks for)
+             "values": {"global.clusterDNS": "10.43.0.10", ...},
+             "ingress": ["traefik"],                   (empty: that of a chart that is installed already,
+             "default_ingress": "traefik"}}             else the default one)
+"""
+
+import os
+from collections.abc import Iterator
+
+from rke2_units.lean import json_table
+from rke2_units.lean.json_table import Table
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+class Staging:
+    """What is staged from where to where, and with which values."""
+
+    def __init__(self, table: Table) -> None:
+        self.manifests = table.text("manifests")
+        self.disabled = table.texts("disabled")
+        kubernetes = table.table("kubernetes")
+        self.url = kubernetes.text("url")
+        self.authority = kubernetes.text("authority")
+        self.certificate = kubernetes.text("certificate")
+        self.key = kubernetes.text("key")
+        staging = table.table("staging")
+        self.charts = staging.text("charts")
+        values = staging.table("values")
+        self.values = {name: values.text(name) for name in values.values}
+        self.network = staging.texts("network")
+        self.ingress = staging.texts("ingress")
+        self.default_ingress = staging.text("default_ingress")
+
+
+def read(path: str) -> Staging:
+    """The staging in this file; ConfigurationError when it is missing or not what the plan writes."""
+    return Staging(json_table.read(path))
+
+
+def lacking_network(staging: Staging) -> str:
+    """What to say of a network plugin without a chart, packaged or the user's own; "" when there is none."""
+    if not staging.charts:
+        return ""
+    there = {
+        os.path.basename(path).rpartition(".")[0]
+        for folder in (staging.charts, staging.manifests)
+        for path in yaml_files(folder)
+    }
+    lacking = ", ".join(name for name in staging.network if name not in there)
+    return lacking and (
+        f"the runtime image has no chart {lacking}, which cni asks for: take an image that has it, put one "
+        f"into {staging.manifests}, or set cni: none"
+    )
+
+
+def yaml_files(folder: str) -> Iterator[str]:
+    """The YAML files of a folder, as paths below it."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(_SUFFIXES) and not name.startswith("."):
+                yield os.path.relpath(f"{place}/{name}", folder)

@@ -1,0 +1,192 @@
+"""etcd, as etcdctl reaches it: members, and a few keys. A process for each question, nothing is kept open.
+
+Values travel over standard input: arguments can be read by everybody on the machine.
+"""
+
+import base64
+import json
+import os
+
+from rke2_units.errors import UserError
+from rke2_units.lean import processes
+
+# Seconds: until a member is connected to, until it has answered, until etcdctl itself is given up.
+_DIAL, _COMMAND, _WHOLE = 2, 5, 10.0
+
+
+class EtcdError(UserError):
+    """etcd refuses, in its own words ("etcdserver: ..."), or does not answer."""
+
+
+class Member:
+    """A member of the cluster; `name` is "" until it has started for the first time."""
+
+    def __init__(
+        self,
+        identifier: int,
+        name: str,
+        peer_urls: tuple[str, ...],
+        client_urls: tuple[str, ...],
+        is_learner: bool,
+    ) -> None:
+        self.identifier = identifier
+        self.name = name
+        self.peer_urls = peer_urls
+        self.client_urls = client_urls
+        self.is_learner = is_learner
+
+    @property
+    def node(self) -> str:
+        """The node's name, which RKE2 puts before the last dash of the member's."""
+        return self.name.rpartition("-")[0]
+
+
+class Value:
+    """A key's value, and the revision in which it was written."""
+
+    def __init__(self, text: str, revision: int) -> None:
+        self.text = text
+        self.revision = revision
+
+
+def parse_members(answer: object) -> list[Member]:
+    """The members in {"members": [...]}, as etcd and /db/info write it; EtcdError for anything else."""
+    entries = answer.get("members") if isinstance(answer, dict) else None
+    if not isinstance(entries, list):
+        raise EtcdError("the list of etcd's members is none")
+    return [_member(entry) for entry in entries]
+
+
+def _member(entry: object) -> Member:
+    if isinstance(entry, dict):
+        identifier, name = entry.get("ID"), entry.get("name", "")
+        peers, clients = _urls(entry.get("peerURLs")), _urls(entry.get("clientURLs"))
+        if isinstance(identifier, int) and isinstance(name, str):
+            return Member(identifier, name, peers, clients, entry.get("isLearner") is True)
+    raise EtcdError("the list of etcd's members holds something else")
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    urls = value if isinstance(value, list) else [value] if value else []
+    if not all(isinstance(url, str) for url in urls):
+        raise EtcdError("the list of etcd's members holds something else")
+    return tuple(urls)
+
+
+class Etcd:
+    """A cluster, by the client URLs of some of its members. Every question raises EtcdError."""
+
+    def __init__(
+        self,
+        etcdctl: str,
+        endpoints: list[str],
+        *,
+        authority: str = "",
+        certificate: str = "",
+        key: str = "",
+    ) -> None:
+        """`etcdctl`: the program's path. The last three are paths of PEM files."""
+        self._etcdctl = etcdctl
+        self._endpoints = endpoints
+        files = {"--cacert": authority, "--cert": certificate, "--key": key}
+        self._files = [f"{option}={path}" for option, path in files.items() if path]
+
+    def members(self) -> list[Member]:
+        return parse_members(self._ask("member", "list"))
+
+    def add_learner(self, name: str, peer_url: str) -> list[Member]:
+        """Makes a learner of who will start at this URL; the members, with that one."""
+        return parse_members(self._ask("member", "add", name, "--learner", f"--peer-urls={peer_url}"))
+
+    def promote(self, identifier: int) -> None:
+        """Makes a learner a voting member; EtcdError while it has not caught up."""
+        # etcdctl 3.4 crashes when it is to write JSON here.
+        self._run(["member", "promote", f"{identifier:x}"])
+
+    def remove(self, identifier: int) -> None:
+        self._run(["member", "remove", f"{identifier:x}"])
+
+    def applied_index(self) -> int:
+        """How far the one member at these endpoints has come in the log."""
+        match self._ask("endpoint", "status"):
+            case [{"Status": {"raftAppliedIndex": int() as index}}]:
+                return index
+        raise EtcdError("etcd's status is none")
+
+    def get(self, key: str) -> Value | None:
+        """The key's value, None when there is no such key."""
+        match self._ask("get", key):
+            case {"kvs": [{"mod_revision": int() as revision, **entry}]}:
+                return Value(_text(entry.get("value", "")), revision)
+        return None
+
+    def put(self, key: str, text: str) -> None:
+        """Writes the key, whatever it was before."""
+        self._ask("put", key, text=text)
+
+    def keys(self, prefix: str) -> list[str]:
+        match self._ask("get", prefix, "--prefix", "--keys-only"):
+            case {"kvs": list() as entries}:
+                return [_text(entry["key"]) for entry in entries]
+        return []
+
+    def write(self, key: str, text: str, revision: int, *, remove: tuple[str, ...] = ()) -> bool:
+        """Writes the key if it is still of this revision (0: if there is none), and removes others with it.
+
+        False when another was faster; nothing is changed then.
+        """
+        changes = [f"put {_quoted(key)} {_quoted(text)}", *(f"del {_quoted(other)}" for other in remove)]
+        request = "\n".join([f'mod({_quoted(key)}) = "{revision}"', "", *changes, "", "", ""])
+        match self._ask("txn", text=request):
+            case {"succeeded": True}:
+                return True
+        return False
+
+    def _ask(self, *arguments: str, text: str | None = None) -> object:
+        output = self._run(["--write-out=json", *arguments], text)
+        try:
+            answer: object = json.loads(output)
+        except ValueError:
+            raise EtcdError(f"etcdctl {' '.join(arguments[:2])} answered something else than JSON") from None
+        return answer
+
+    def _run(self, arguments: list[str], text: str | None = None) -> str:
+        command = [
+            self._etcdctl,
+            f"--endpoints={','.join(self._endpoints)}",
+            *self._files,
+            f"--dial-timeout={_DIAL}s",
+            f"--command-timeout={_COMMAND}s",
+            *arguments,
+        ]
+        stdin = None
+        try:
+            if text is not None:
+                stdin = os.memfd_create("request")
+                os.write(stdin, text.encode())
+                os.lseek(stdin, 0, os.SEEK_SET)
+            finished = processes.run(
+                command,
+                timeout=_WHOLE,
+                stdin=stdin,
+                environment={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
+            )
+        except UserError as error:
+            raise EtcdError(error.message, hint=error.hint) from None
+        finally:
+            if stdin is not None:
+                os.close(stdin)
+        if finished.code != 0:
+            raise EtcdError(finished.last_words.removeprefix("Error: "))
+        return finished.output
+
+
+def _text(encoded: object) -> str:
+    return base64.b64decode(str(encoded)).decode(errors="replace")
+
+
+def _quoted(text: str) -> str:
+    """A word of a transaction, which has no way to write these."""
+    if any(letter in text for letter in "\"'`\\\n"):
+        raise ValueError("etcdctl cannot be given quotation marks, backslashes or lines")
+    return f'"{text}"'

@@ -1,0 +1,154 @@
+"""The settings file that the plan writes for the programs (JSON, `names.Paths.program_settings`).
+
+{"data_directory": "/var/lib/rancher/rke2", "node_name": "node1",
+ "lacks_backups": true,                                            (optional; nothing saves this node's etcd)
+ "containerd_socket": "/run/k3s/containerd/containerd.sock", "namespace": "k8s.io",
+ "ctr": "/var/lib/rancher/rke2/bin/ctr",                           (optional)
+ "snapshotter": "overlayfs",                                       (optional)
+ "registries": "/var/lib/rancher/rke2/agent/etc/rke2-units-registries.json",    (optional)
+ "content": {"image": "rancher/rke2-runtime:v1...", "directory": "v1...-0123456789ab",
+             "pull": "index.docker.io/rancher/rke2-runtime:v1...",              ("image" if left out)
+             "archives": "/var/lib/rancher/rke2/agent/images"},
+ "helm": {"image": "rancher/klipper-helm:v0...", "pull": "index.docker.io/...",          (optional)
+          "directory": "helm-0123456789ab"},
+ "etcdctl": {"image": "rancher/hardened-etcd:v3...", "pull": "index.docker.io/...",      (optional)
+             "directory": "etcdctl-0123456789ab"},
+ "etcd_join": {"server": "https://first.example.com:9345",                               (optional)
+               "server_authority": "...", "token_file": "/var/lib/rancher/rke2/server/token",
+               "member_name": "node1-01234567", "peer_url": "https://192.0.2.1:2380",
+               "initial": "/var/lib/rancher/rke2/server/db/etcd/initial.json",
+               "etcdctl": PATH, "authority": "...", "certificate": "...", "key": "..."},
+ "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"],             (optional)
+            "extra_registries": ["registry.example.com"]},                          (optional)
+ "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
+                          "needs": ["kubelet"], "fact": "etcd"}},
+ "facts": {"etcd": {"url": "http://127.0.0.1:2381/health", "contains": "true"},
+           "kube-apiserver": {"url": "https://127.0.0.1:6443/readyz", "authority": "...",
+                              "certificate": "...", "key": "..."},
+           "kube-scheduler": {"url": "https://127.0.0.1:10259/healthz", "insecure": true}}}
+"""
+
+import os
+import re
+
+from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.layout import CONTAINERD_SOCKET
+from rke2_units.lean import json_table
+from rke2_units.lean.json_table import Table
+
+_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+
+
+class Fact:
+    """Something that an HTTP(S) answer shows: status 200, and `contains` in its body.
+
+    With `insecure` the server's certificate is not checked, which only a loopback address may ask for:
+    the scheduler and the controller-manager sign their own.
+    """
+
+    def __init__(self, name: str, table: Table) -> None:
+        self.name = name
+        self.url = table.text("url")
+        self.contains = table.text("contains", "")
+        self.authority = table.text("authority", "")
+        self.certificate = table.text("certificate", "")
+        self.key = table.text("key", "")
+        self.insecure = table.boolean("insecure")
+        scheme, _, rest = self.url.partition("://")
+        authority, slash, path = rest.partition("/")
+        self.path = slash + path or "/"
+        self.encrypted = scheme == "https"
+        host, _, port = authority.rpartition(":")
+        if scheme not in ("http", "https") or not host or not port.isdigit():
+            raise table.wrong("url", "a URL like http://127.0.0.1:2381/health")
+        if self.insecure and host not in _LOOPBACK:
+            raise table.wrong("insecure", "false, as the address is not a loopback address")
+        self.host = host.strip("[]")
+        self.port = int(port)
+
+
+class StaticPod:
+    """One static pod: its manifest as staged, where the kubelet reads it, and what it needs first."""
+
+    def __init__(self, component: str, table: Table) -> None:
+        self.component = component
+        self.image = table.text("image")
+        self.staged = table.text("staged")
+        self.manifest = table.text("manifest")
+        self.uid = table.text("uid")
+        self.needs = table.texts("needs")
+        self.fact = table.text("fact")
+
+
+class ImageProgram:
+    """A program that comes out of an image, which is "" where it is not wanted or there already."""
+
+    def __init__(self, name: str, table: Table) -> None:
+        self.name = name
+        self.image = table.text("image", "")
+        self.pull = table.text("pull", self.image)
+        # Below DATA/data.
+        self.directory = table.text("directory", "")
+        if self.image and not re.fullmatch(f"{name}-[0-9a-f]+", self.directory):
+            raise table.wrong("directory", f"{name}-HEX")
+
+
+class Settings:
+    """What the programs know of this node."""
+
+    def __init__(self, table: Table) -> None:
+        self.file = table.where
+        self.data_directory = table.text("data_directory")
+        self.node_name = table.text("node_name")
+        self.lacks_backups = table.boolean("lacks_backups")
+        self.containerd_socket = table.text("containerd_socket", CONTAINERD_SOCKET)
+        self.ctr = table.text("ctr", f"{self.data_directory}/bin/ctr")
+        self.namespace = table.text("namespace", "k8s.io")
+        # Where containerd keeps a directory for each running container.
+        state = os.path.dirname(self.containerd_socket)
+        self.bundles = f"{state}/io.containerd.runtime.v2.task/{self.namespace}"
+        self.snapshotter = table.text("snapshotter", "overlayfs")
+        # How images are pulled (registries.py); "" leaves every image to its own registry.
+        self.registries = table.text("registries", "")
+        content = table.table("content")
+        self.content_image = content.text("image")
+        self.content_pull = content.text("pull", self.content_image)
+        self.content_directory = content.text("directory")
+        self.content_archives = content.text("archives")
+        self.image_programs = {name: ImageProgram(name, table.table(name)) for name in ("helm", "etcdctl")}
+        # Read by etcd_join alone.
+        self.etcd_join = table.table("etcd_join")
+        images = table.table("images")
+        self.image_archives = images.text("archives")
+        # Images of archives get names of these registries as well (airgap-extra-registry).
+        self.extra_registries = images.texts("extra_registries")
+        pods = table.table("static_pods")
+        self.static_pods = {name: StaticPod(name, pods.table(name)) for name in pods.values}
+        self.images_first = (*images.texts("first"), *(pod.image for pod in self.static_pods.values()))
+        facts = table.table("facts")
+        self.facts = {name: Fact(name, facts.table(name)) for name in facts.values}
+        if "/" in self.content_directory or self.content_directory in ("", ".", ".."):
+            raise content.wrong("directory", "the name of a directory")
+
+    def static_pod(self, component: str) -> StaticPod:
+        try:
+            return self.static_pods[component]
+        except KeyError:
+            known = ", ".join(self.static_pods) or "none"
+            raise UserError(
+                f"no static pod named {component!r} is planned for this node",
+                hint=f"planned: {known}; they change with config.yaml at `systemctl restart rke2-server`",
+            ) from None
+
+    def fact(self, name: str) -> Fact:
+        try:
+            return self.facts[name]
+        except KeyError:
+            raise ConfigurationError(
+                f"{self.file}: no fact named {name!r}", hint=json_table.REWRITE
+            ) from None
+
+
+def read(path: str) -> Settings:
+    """The settings in this file; ConfigurationError when it is missing or not what the plan writes."""
+    return Settings(json_table.read(path))

@@ -1,0 +1,1 @@
+"""What the kernel has and keeps: processes, mounts, network, firewall, cgroups, kernel parameters."""

@@ -1,0 +1,73 @@
+"""The names of units and static pods, and the two roles of a node.
+
+Imported by the programs that units start, so it imports next to nothing.
+"""
+
+from enum import StrEnum
+
+CONTENT_UNIT = "rke2-content.service"
+CONTAINERD_UNIT = "rke2-containerd.service"
+IMAGES_UNIT = "rke2-images.service"
+KUBELET_UNIT = "rke2-kubelet.service"
+HELM_UNIT = "rke2-helm.service"
+APPLIER_UNIT = "rke2-helm-applier.service"
+SUPERVISOR_SOCKET = "rke2-supervisor.socket"
+SUPERVISOR_UNIT = "rke2-supervisor.service"
+ETCDCTL_UNIT = "rke2-etcdctl.service"
+ETCD_JOIN_UNIT = "rke2-etcd-join.service"
+CONTROLLERS_UNIT = "rke2-controllers.service"
+API_PROXY_UNIT = "rke2-api-proxy.service"
+
+
+class Role(StrEnum):
+    """What a node is; the value is also the name that users type."""
+
+    SERVER = "server"
+    AGENT = "agent"
+
+    @property
+    def unit(self) -> str:
+        return f"rke2-{self.value}.service"
+
+    @property
+    def other(self) -> "Role":
+        return Role.AGENT if self is Role.SERVER else Role.SERVER
+
+
+ETCD = "etcd"
+KUBE_APISERVER = "kube-apiserver"
+KUBE_CONTROLLER_MANAGER = "kube-controller-manager"
+KUBE_SCHEDULER = "kube-scheduler"
+KUBE_PROXY = "kube-proxy"
+CLOUD_CONTROLLER_MANAGER = "cloud-controller-manager"
+# In starting order.
+STATIC_PODS = (
+    ETCD,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+    CLOUD_CONTROLLER_MANAGER,
+    KUBE_PROXY,
+)
+
+
+def static_pod_unit(component: str) -> str:
+    return f"rke2-static-pod@{component}.service"
+
+
+# Every unit that the node daemon may have started, in starting order.
+ALL_UNITS = (
+    SUPERVISOR_SOCKET,
+    SUPERVISOR_UNIT,
+    API_PROXY_UNIT,
+    CONTENT_UNIT,
+    CONTAINERD_UNIT,
+    IMAGES_UNIT,
+    ETCDCTL_UNIT,
+    ETCD_JOIN_UNIT,
+    KUBELET_UNIT,
+    *(static_pod_unit(component) for component in STATIC_PODS),
+    CONTROLLERS_UNIT,
+    HELM_UNIT,
+    APPLIER_UNIT,
+)
