@@ -170,7 +170,7 @@ def test_secrets_in_files_that_everyone_can_read_are_warned_about(tmp_path: Path
 
 def test_loading_imports_nothing_slow() -> None:
     program = (
-        "import sys; from rke2_units.config.load import load; from rke2_units.names import Role;"
+        "import sys; from rke2_units.config.load import load; from rke2_units.unit_names import Role;"
         "load(Role.SERVER, environment={}, arguments=(('tls-san', 'a'),));"
         "print(*sorted(sys.modules))"
     )

@@ -17,7 +17,7 @@ from rke2_units.doors.run import Completed
 from rke2_units.layout import Paths
 from rke2_units.machine import listening, processes
 from rke2_units.machine.processes import Process
-from rke2_units.node import checks, facts
+from rke2_units.node import checks, facts, own_processes
 from rke2_units.node.checks import CHECKS, Check, Node, Severity
 from rke2_units.unit_names import Role
 
@@ -131,13 +131,13 @@ def with_listeners(
 ) -> None:
     running = {process.pid: process for process in listeners.values() if process}
     monkeypatch.setattr(
-        ports, "read_listening", lambda wanted: {port: {str(port)} for port in listeners if port in wanted}
+        listening, "read_listening", lambda wanted: {port: {str(port)} for port in listeners if port in wanted}
     )
     monkeypatch.setattr(
-        ports, "owners", always({str(port): process.pid for port, process in listeners.items() if process})
+        listening, "owners", always({str(port): process.pid for port, process in listeners.items() if process})
     )
     monkeypatch.setattr(processes, "read_processes", lambda: running)
-    monkeypatch.setattr(processes, "read_ours", always(ours))
+    monkeypatch.setattr(own_processes, "read_ours", always(ours))
 
 
 def test_a_port_that_somebody_else_has_is_told_with_its_holder(monkeypatch: pytest.MonkeyPatch) -> None:
