@@ -131,10 +131,14 @@ def with_listeners(
 ) -> None:
     running = {process.pid: process for process in listeners.values() if process}
     monkeypatch.setattr(
-        listening, "read_listening", lambda wanted: {port: {str(port)} for port in listeners if port in wanted}
+        listening,
+        "read_listening",
+        lambda wanted: {port: {str(port)} for port in listeners if port in wanted},
     )
     monkeypatch.setattr(
-        listening, "owners", always({str(port): process.pid for port, process in listeners.items() if process})
+        listening,
+        "owners",
+        always({str(port): process.pid for port, process in listeners.items() if process}),
     )
     monkeypatch.setattr(processes, "read_processes", lambda: running)
     monkeypatch.setattr(own_processes, "read_ours", always(ours))
