@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 from tests.fault_series import Row, page
-from tests.node.turns import turn
 from tests.order import in_order, is_alone, module_of
+from tests.turns import turn
 
 # What this process holds while it runs a test, or a whole module.
 _TURN = pytest.StashKey[ExitStack]()

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.nodes import registry
+# Not tests.nodes' own folder: unit tests take turns too, and do not load what makes nodes.
+_DIRECTORY = Path("/run/rke2-units-tests/turns")
 
 
 @contextmanager
@@ -16,9 +17,9 @@ def turn(*, alone: bool) -> Iterator[None]:
     flock lets readers in while a writer waits, so that others could keep it waiting: who waits holds
     the door, and nobody passes it.
     """
-    registry.DIRECTORY.mkdir(parents=True, exist_ok=True)
-    with _locked(registry.DIRECTORY / "door", fcntl.LOCK_EX):
-        room = _lock(registry.DIRECTORY / "turn", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    _DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with _locked(_DIRECTORY / "door", fcntl.LOCK_EX):
+        room = _lock(_DIRECTORY / "turn", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
     try:
         yield
     finally:
