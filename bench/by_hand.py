@@ -1,6 +1,6 @@
 """A node's containerd and kubelet, started by hand: with the command lines of the product's units."""
 
-from tests.node import product
+from tests.node.helpers import product
 from tests.nodes.machine import Node
 
 _CONTAINERD, _KUBELET = "floor-containerd", "floor-kubelet"

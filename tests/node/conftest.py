@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import product
+from tests.node.helpers import product
 from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import applier, product
-from tests.node.applier import (
+from tests.node.helpers import applier, product
+from tests.node.helpers.applier import (
     APPLIER,
     MANIFESTS,
     chart,
@@ -27,7 +27,7 @@ from tests.node.applier import (
     wait_until_applied,
     wait_until_gone,
 )
-from tests.node.product import SERVER, pod_unit
+from tests.node.helpers.product import SERVER, pod_unit
 from tests.nodes import charts
 from tests.nodes.content import content
 from tests.nodes.machine import Node

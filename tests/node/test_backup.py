@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.node import product
-from tests.node.documentation import block
+from tests.node.helpers import product
+from tests.node.helpers.documentation import block
 from tests.nodes.machine import Node
 
 PAGE = "administration.md"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.node.applier import config_map, place, placed, wait_for_object
+from tests.node.helpers.applier import config_map, place, placed, wait_for_object
 from tests.nodes.machine import Node
 
 pytestmark = pytest.mark.alone

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node import product
-from tests.node.product import BASIC_CONFIG, CONFIG, CONTAINERD, KUBELET, containers_live_on
+from tests.node.helpers import product
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG, CONTAINERD, KUBELET, containers_live_on
 from tests.nodes.machine import Node
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import applier, chart_sources, product
-from tests.node.applier import (
+from tests.node.helpers import applier, chart_sources, product
+from tests.node.helpers.applier import (
     APPLIER,
     DATA,
     MANIFESTS,
@@ -29,8 +29,8 @@ from tests.node.applier import (
     wait_until_failed,
     wait_until_gone,
 )
-from tests.node.chart_sources import BASIC_AUTH, CA, REGISTRY_AUTH, ChartSources
-from tests.node.product import CONFIG, SERVER
+from tests.node.helpers.chart_sources import BASIC_AUTH, CA, REGISTRY_AUTH, ChartSources
+from tests.node.helpers.product import CONFIG, SERVER
 from tests.nodes import charts, helm
 from tests.nodes.content import content
 from tests.nodes.machine import Node

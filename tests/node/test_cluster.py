@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from tests.node import product
-from tests.node.cluster import (
+from tests.node.helpers import product
+from tests.node.helpers.cluster import (
     AGENT,
     Cluster,
     at_once,
@@ -23,7 +23,7 @@ from tests.node.cluster import (
     wait_until_agent_runs,
     writing,
 )
-from tests.node.product import SERVER, state
+from tests.node.helpers.product import SERVER, state
 from tests.nodes.content import content
 from tests.nodes.nspawn import NspawnNode
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node import product
-from tests.node.product import (
+from tests.node.helpers import product
+from tests.node.helpers.product import (
     COMPONENTS,
     CONTAINERD,
     KUBELET,
@@ -14,8 +14,8 @@ from tests.node.product import (
     pod_unit,
     state,
 )
-from tests.node.suites import on_each_systemd
-from tests.node.wakings import wakings
+from tests.node.helpers.suites import on_each_systemd
+from tests.node.helpers.wakings import wakings
 from tests.nodes.machine import Node
 
 

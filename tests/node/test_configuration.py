@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cis import CONTROLS, Control, Seen
-from tests.node import hardening, product
-from tests.node.product import CONTAINERD, KUBELET
+from tests.node.helpers import hardening, product
+from tests.node.helpers.product import CONTAINERD, KUBELET
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode

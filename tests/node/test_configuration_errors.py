@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.node import product
-from tests.node.failing import LIMIT, failing_start, stopped
-from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
+from tests.node.helpers import product
+from tests.node.helpers.failing import LIMIT, failing_start, stopped
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG, SERVER
 from tests.nodes.machine import Node
 
 CONFIGURATION_ERROR = "78"

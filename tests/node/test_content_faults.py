@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.node import product, registries
-from tests.node.failing import failing_start
-from tests.node.product import BASIC_CONFIG, CONTAINERD, KUBELET, SERVER, state
-from tests.node.registries import FaultyRegistry
+from tests.node.helpers import product, registries
+from tests.node.helpers.failing import failing_start
+from tests.node.helpers.product import BASIC_CONFIG, CONTAINERD, KUBELET, SERVER, state
+from tests.node.helpers.registries import FaultyRegistry
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import product, registries
-from tests.node.documentation import block
-from tests.node.product import BASIC_CONFIG, CONFIG
-from tests.node.registries import AUTHORITY, DOCUMENTED, HUB, Registry
+from tests.node.helpers import product, registries
+from tests.node.helpers.documentation import block
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG
+from tests.node.helpers.registries import AUTHORITY, DOCUMENTED, HUB, Registry
 from tests.nodes import placement
 from tests.nodes.content import content
 from tests.nodes.machine import Node

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.node import faults, product
-from tests.node.failing import failing_start, stopped
-from tests.node.faults import Fault
-from tests.node.product import BASIC_CONFIG, CONFIG, SERVER, state
+from tests.node.helpers import faults, product
+from tests.node.helpers.failing import failing_start, stopped
+from tests.node.helpers.faults import Fault
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG, SERVER, state
 from tests.nodes.machine import Node
 
 

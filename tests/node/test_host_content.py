@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import pods, product
-from tests.node.failing import failing_start
-from tests.node.product import BASIC_CONFIG, COMPONENTS, CONFIG, CONTAINERD, KUBELET, SERVER, pod_unit, state
+from tests.node.helpers import pods, product
+from tests.node.helpers.failing import failing_start
+from tests.node.helpers.product import (
+    BASIC_CONFIG,
+    COMPONENTS,
+    CONFIG,
+    CONTAINERD,
+    KUBELET,
+    SERVER,
+    pod_unit,
+    state,
+)
 from tests.nodes.content import content
 from tests.nodes.debian_packages import debs
 from tests.nodes.machine import Node

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import product
-from tests.node.product import BASIC_CONFIG, CONFIG
+from tests.node.helpers import product
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG
 from tests.nodes.image_archive import Image, Text, write_archive
 from tests.nodes.machine import Node
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import product
-from tests.node.cluster import (
+from tests.node.helpers import product
+from tests.node.helpers.cluster import (
     AGENT,
     SUPERVISOR,
     TLS,
@@ -22,7 +22,7 @@ from tests.node.cluster import (
     wait_until_agent_runs,
     wait_until_ready,
 )
-from tests.node.product import KUBELET, SERVER, state
+from tests.node.helpers.product import KUBELET, SERVER, state
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode

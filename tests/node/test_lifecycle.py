@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.node import product
-from tests.node.product import CONTAINERD, KUBELET, SERVER, containers_live_on, state
-from tests.node.suites import on_each_systemd
+from tests.node.helpers import product
+from tests.node.helpers.product import CONTAINERD, KUBELET, SERVER, containers_live_on, state
+from tests.node.helpers.suites import on_each_systemd
 from tests.nodes.machine import Node
 
 pytestmark = pytest.mark.alone

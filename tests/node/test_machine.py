@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import product
-from tests.node.product import SERVER, containers_live_on
+from tests.node.helpers import product
+from tests.node.helpers.product import SERVER, containers_live_on
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.qemu import QemuNode

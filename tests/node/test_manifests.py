@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node import applier, product
-from tests.node.applier import (
+from tests.node.helpers import applier, product
+from tests.node.helpers.applier import (
     APPLIER,
     MANAGER,
     MANIFESTS,
@@ -24,8 +24,8 @@ from tests.node.applier import (
     wait_until_applied,
     wait_until_gone,
 )
-from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
-from tests.node.wakings import wakings
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG, SERVER
+from tests.node.helpers.wakings import wakings
 from tests.nodes.machine import Node
 
 # The limit, in KiB.

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import pods, product, registries
-from tests.node.failing import failing_start
-from tests.node.product import BASIC_CONFIG, CONFIG, SERVER
-from tests.node.registries import (
+from tests.node.helpers import pods, product, registries
+from tests.node.helpers.failing import failing_start
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG, SERVER
+from tests.node.helpers.registries import (
     AUTHORITY,
     CLIENT_CERTIFICATE,
     CLIENT_KEY,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import pods, product, registries
-from tests.node.product import BASIC_CONFIG, SERVER
-from tests.node.registries import Registry
+from tests.node.helpers import pods, product, registries
+from tests.node.helpers.product import BASIC_CONFIG, SERVER
+from tests.node.helpers.registries import Registry
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.node import product
-from tests.node.cluster import PROXY, install, machines, members, url, voters, wait_until_ready
-from tests.node.product import CONFIG, SERVER, pod_unit, state
+from tests.node.helpers import product
+from tests.node.helpers.cluster import PROXY, install, machines, members, url, voters, wait_until_ready
+from tests.node.helpers.product import CONFIG, SERVER, pod_unit, state
 from tests.nodes.nspawn import NspawnNode
 
 ETCD_ALONE = "disable-apiserver: true\ndisable-controller-manager: true\ndisable-scheduler: true\n"

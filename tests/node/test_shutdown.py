@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node import pods, product
+from tests.node.helpers import pods, product
 from tests.nodes.machine import Node
 
 TERM_LOG = "/var/tmp/pods/graceful"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.node import product
-from tests.node.attacker import LASTING
-from tests.node.cluster import SUPERVISOR, SUPERVISOR_PORT
+from tests.node.helpers import product
+from tests.node.helpers.attacker import LASTING
+from tests.node.helpers.cluster import SUPERVISOR, SUPERVISOR_PORT
 from tests.nodes import network
 from tests.nodes.machine import Node
 
@@ -131,7 +131,7 @@ def test_connections_that_say_nothing_valid_are_ended_and_hold_nobody_up(
     supervisor: Node, kind: str, count: int, answers: set[str]
 ) -> None:
     since = supervisor.now()
-    program = str(Path(__file__).with_name("attacker.py"))
+    program = str(Path(__file__).parent / "helpers/attacker.py")
     with nobody_waits(supervisor):
         words = (kind, supervisor.address, str(SUPERVISOR_PORT), str(count), str(ENDS_WITHIN))
         found = json.loads(ask_while(outside(sys.executable, program, *words), supervisor))
@@ -152,7 +152,7 @@ def large_file(supervisor: Node) -> Iterator[None]:
 @pytest.mark.usefixtures("large_file")
 @pytest.mark.parametrize("kind", LASTING)
 def test_whoever_keeps_all_connections_busy_holds_no_node_up(supervisor: Node, kind: str) -> None:
-    program = str(Path(__file__).with_name("attacker.py"))
+    program = str(Path(__file__).parent / "helpers/attacker.py")
     with nobody_waits(supervisor):
         words = (kind, supervisor.address, str(SUPERVISOR_PORT), str(ALL_CONNECTIONS), str(LASTS))
         assert json.loads(ask_while(outside(sys.executable, program, *words), supervisor))["made"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.node.writes import Write, acknowledged, faults, longest_pause, parse
+from tests.node.helpers.writes import Write, acknowledged, faults, longest_pause, parse
 
 
 def write(action: str, outcome: str, name: str = "a-1", number: int | None = None, at: float = 0) -> Write:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.node import product, writes
-from tests.node.product import BASIC_CONFIG, pod_unit
-from tests.node.writes import Write
+from tests.node.helpers import product, writes
+from tests.node.helpers.product import BASIC_CONFIG, pod_unit
+from tests.node.helpers.writes import Write
 from tests.nodes.content import Content, content
 from tests.nodes.machine import Node
 from tests.nodes.nspawn import NspawnNode

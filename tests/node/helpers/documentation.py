@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from textwrap import dedent
 
-_DOCS = Path(__file__).parents[2] / "docs"
+_DOCS = Path(__file__).parents[3] / "docs"
 # Lines that are indented, and the empty ones between them.
 _BLOCK = re.compile(r"^(?: {4}.*\n|\n(?= {4}))+", re.MULTILINE)
 

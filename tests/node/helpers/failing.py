@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.node import product
-from tests.node.product import BASIC_CONFIG, CONFIG, SERVER, state
+from tests.node.helpers import product
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG, SERVER, state
 from tests.nodes.machine import Node
 
 # The contract's limit for a start that cannot succeed, in seconds.

@@ -9,7 +9,7 @@ import yaml
 from tests.cis import APISERVER, KUBE_PROXY, MANAGER, SCHEDULER, Cluster, Seen
 from tests.nodes.machine import Node
 
-_SYSCTLS = Path(__file__).parents[2] / "debian/rke2-cis-sysctl.conf"
+_SYSCTLS = Path(__file__).parents[3] / "debian/rke2-cis-sysctl.conf"
 # RKE2's, with all verbs for nodes.
 _KNOWN_ROLES = ("rke2-cloud-controller-manager",)
 _KUBERNETES_OWN = "kubernetes.io/bootstrapping"

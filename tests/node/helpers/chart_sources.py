@@ -5,8 +5,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.node import applier, registries
-from tests.node.registries import AUTHORITY, CERTIFICATE, HOST, KEY, PASSWORD, USER, Registry
+from tests.node.helpers import applier, registries
+from tests.node.helpers.registries import AUTHORITY, CERTIFICATE, HOST, KEY, PASSWORD, USER, Registry
 from tests.nodes import charts
 from tests.nodes.machine import Node
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.node.product import BASIC_CONFIG, CONFIG
+from tests.node.helpers.product import BASIC_CONFIG, CONFIG
 from tests.nodes.machine import Node
 
 DATA = "/var/lib/rancher/rke2"

@@ -2,7 +2,7 @@
 
 Usage: writer.py URL DIRECTORY RUN. DIRECTORY holds ca.crt, client.crt and client.key; RUN is part of every
 object's name. The account is DIRECTORY/RUN.jsonl: a line before each request, and one after its answer;
-tests/node/writes.py reads it.
+tests/node/helpers/writes.py reads it.
 """
 
 import http.client
