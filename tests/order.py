@@ -14,14 +14,14 @@ def in_order(items: list[pytest.Item]) -> None:
     On nodes first what has the machine for itself, while nothing else is on it; then files that share
     servers, which go when the last of them is through; then files with nodes of their own. Of each, files
     of few tests first, as those are long ones. The many short unit tests fill in what is left; first of
-    them the supervisor's, which wait for its limits of time.
+    them the join API's, which wait for its limits of time.
     """
     sizes = Counter(item.path for item in items)
     sharing = {item.path for item in items if _asks_for_server(item)}
 
     def place(item: pytest.Item) -> tuple[int, bool, int]:
         if item.path.parent != _NODE_TESTS:
-            return 2, item.path.parent.name != "supervisor", 0
+            return 2, item.path.parent.name != "join_api", 0
         shares, size = item.path in sharing, sizes[item.path]
         return (0, shares, size) if is_alone(module_of(item)) else (1, not shares, size)
 
