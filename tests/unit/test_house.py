@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,13 +234,26 @@ def test_shell_scripts_parse_and_stop_at_the_first_error() -> None:
 
 
 def test_what_is_executed_by_hand_is_executable() -> None:
-    for name in ("try", "test", ".ci/run", "debian/rules"):
+    for name in ("try", "test", ".ci/run", "debian/rules", "debian/release"):
         assert os.access(ROOT / name, os.X_OK), name
 
 
-def test_the_versions_of_package_and_program_agree() -> None:
+def test_the_versions_of_package_program_and_changelogs_agree() -> None:
     first = (ROOT / "debian" / "changelog").read_text().split("\n")[0]
     assert first.startswith(f"rke2-units ({__version__}) ")
+    section = re.search(r"^## (.*), (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert section is not None
+    assert section[1] == __version__
+    assert (section[2] == "not released") is (" UNRELEASED;" in first)
+
+
+def test_python_and_debian_know_the_same_maintainer_and_addresses() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    control = (ROOT / "debian" / "control").read_text()
+    [author] = project["authors"]
+    assert f"\nMaintainer: {author['name']} <{author['email']}>\n" in control
+    assert f"\nHomepage: {project['urls']['Homepage']}\n" in control
+    assert f"\nVcs-Browser: {project['urls']['Source']}\n" in control
 
 
 def test_every_python_dependency_is_a_debian_dependency() -> None:
@@ -332,9 +346,14 @@ def test_no_file_puts_work_off() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+PAGES = sorted(
+    os.fspath(path.relative_to(ROOT))
+    for folder in (ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md"))
+    for path in folder
 )
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_between_documents_lead_somewhere(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
@@ -342,7 +361,22 @@ def test_links_between_documents_lead_somewhere(name: str) -> None:
             assert (page.parent / target).exists(), f"{name}: {target}"
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_modules_that_documents_name_exist(name: str) -> None:
+    for module in re.findall(r"`(\w+(?:/\w+)+\.py)", (ROOT / name).read_text()):
+        assert (ROOT / module).exists() or (PACKAGE / module).exists(), f"{name}: {module}"
+
+
 def test_every_unit_template_is_in_the_documentation() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
     for template in sorted((ROOT / "unit_templates").glob("*.service")):
         assert template.stem in pages, template.name
+        for module in re.findall(r"^Exec\w+=.* (rke2_units[\w.]+) ", template.read_text(), re.MULTILINE):
+            assert f"`{module}`" in architecture, f"{template.name}: {module}"
+
+
+def test_the_layers_are_in_the_architecture_in_this_order() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().split("| Layer | What it does |\n|---|---|\n")[1]
+    rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in text.split("\n\n")[0].splitlines()]
+    assert rows == [list(layer) for layer in LAYERS if layer[0] not in ("__main__", "")]
