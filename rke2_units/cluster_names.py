@@ -8,7 +8,7 @@ SUPERVISOR_SUBJECT = "rke2"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 ETCD_LABEL = "node-role.kubernetes.io/etcd"
 ETCD_ADDRESS_ANNOTATION = "etcd.rke2.cattle.io/node-address"
-# A person's wish that a server's member leaves etcd, and its fulfilment: the member that was removed (name).
+# Set by an administrator who wants a server's member to leave etcd; set after that: the name of the member.
 ETCD_REMOVE_ANNOTATION = "etcd.rke2.cattle.io/remove"
 ETCD_REMOVED_ANNOTATION = "etcd.rke2.cattle.io/removed-node-name"
 # RKE2's key in etcd for the addresses of all API servers, a JSON list of HOST:PORT.

