@@ -371,6 +371,23 @@ def test_links_between_documents_lead_somewhere(name: str) -> None:
             assert (page.parent / target).exists(), f"{name}: {target}"
 
 
+def is_breakable(line: str, following: str) -> bool:
+    """Not a row of a table, one word, or a term in a man page (its text is the line after it)."""
+    return not line.startswith("|") and " " in line.strip() and not following.startswith(":   ")
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "docs/fault-series.md"])
+def test_lines_of_documents_are_not_too_long(name: str) -> None:
+    # What is generated stands below a comment that tells how.
+    lines = (ROOT / name).read_text().partition("UPDATE_GOLDEN")[0].splitlines()
+    long = [
+        f"{name}:{n}"
+        for n, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=True), 1)
+        if len(line) > 120 and is_breakable(line, following)
+    ]
+    assert not long, "\n".join(long)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_modules_that_documents_name_exist(name: str) -> None:
     for module in re.findall(r"`(\w+(?:/\w+)+\.py)", (ROOT / name).read_text()):
