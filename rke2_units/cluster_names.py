@@ -1,4 +1,4 @@
-"""Names that RKE2 gives to things in a cluster: labels, annotations, subjects, keys in etcd."""
+"""Names of things in a cluster: labels, annotations, subjects, keys in etcd, bootstrap tokens."""
 
 # How a HelmChart says that it is ours (RKE2's annotation and its value).
 CHART_OWNER_ANNOTATION, CHART_OWNER = "helmcharts.cattle.io/managed-by", "helm-controller"
@@ -13,3 +13,9 @@ ETCD_REMOVE_ANNOTATION = "etcd.rke2.cattle.io/remove"
 ETCD_REMOVED_ANNOTATION = "etcd.rke2.cattle.io/removed-node-name"
 # RKE2's key in etcd for the addresses of all API servers, a JSON list of HOST:PORT.
 API_ADDRESSES_KEY = "rke2/apiaddresses"
+# A bootstrap token is its identifier and its secret part (abcdef.0123456789abcdef). Its Secret in
+# kube-system is named by this prefix and the identifier, and has this type.
+BOOTSTRAP_TOKEN_ID = r"[a-z0-9]{6}"
+BOOTSTRAP_TOKEN = rf"({BOOTSTRAP_TOKEN_ID})\.([a-z0-9]{{16}})"
+BOOTSTRAP_TOKEN_SECRET = "bootstrap-token-"
+BOOTSTRAP_TOKEN_TYPE = "bootstrap.kubernetes.io/token"

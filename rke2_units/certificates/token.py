@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography import x509
 
+from rke2_units.cluster_names import BOOTSTRAP_TOKEN
 from rke2_units.errors import ConfigurationError
 
 _PREFIX = "K10"
-_BOOTSTRAP = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
+_BOOTSTRAP = re.compile(BOOTSTRAP_TOKEN)
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FORMS = "a password, or K10<64 hexadecimal digits>::<user>:<password>"

@@ -8,7 +8,14 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
+from rke2_units.cluster_names import (
+    BOOTSTRAP_TOKEN,
+    BOOTSTRAP_TOKEN_ID,
+    BOOTSTRAP_TOKEN_SECRET,
+    BOOTSTRAP_TOKEN_TYPE,
+)
 from rke2_units.doors.kubernetes import ApiError, Client, Object, path_to
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.printable import line
@@ -16,10 +23,6 @@ from rke2_units.printable import line
 USAGES = ("signing", "authentication")
 # Kubernetes takes no other groups in a token (k8s.io/cluster-bootstrap).
 _GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
-_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
-_IDENTIFIER = re.compile(r"[a-z0-9]{6}")
-_TYPE = "bootstrap.kubernetes.io/token"
-_PREFIX = "bootstrap-token-"
 _SECRETS = "/api/v1/namespaces/kube-system/secrets"
 _ALPHABET = string.ascii_lowercase + string.digits
 
@@ -51,7 +54,7 @@ def create(
     description: str = "",
 ) -> None:
     """Makes the token valid for agents. A `lifetime` of zero is one without an end."""
-    found = _TOKEN.fullmatch(token)
+    found = re.fullmatch(BOOTSTRAP_TOKEN, token)
     if found is None:
         raise ConfigurationError("the token does not have the form abcdef.0123456789abcdef")
     identifier, secret = found.groups()
@@ -66,8 +69,8 @@ def create(
     obj = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": f"{_PREFIX}{identifier}", "namespace": "kube-system"},
-        "type": _TYPE,
+        "metadata": {"name": f"{BOOTSTRAP_TOKEN_SECRET}{identifier}", "namespace": "kube-system"},
+        "type": BOOTSTRAP_TOKEN_TYPE,
         "stringData": {key: text for key, text in content.items() if text},
     }
     try:
@@ -83,14 +86,14 @@ def create(
 
 def listed(client: Client) -> list[BootstrapToken]:
     """All of them, by identifier, also those that have expired and are not yet cleaned away."""
-    found = client.list(f"{_SECRETS}?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken")
+    found = client.list(f"{_SECRETS}?fieldSelector={quote(f'type={BOOTSTRAP_TOKEN_TYPE}', safe='')}")
     return sorted((_token_of(obj) for obj in found), key=lambda token: token.identifier)
 
 
 def delete(client: Client, identifier: str) -> None:
     """Nobody can join with it from now on; who did stays. UserError when there is none of this name."""
     try:
-        client.delete(path_to(_SECRETS, f"{_PREFIX}{checked_identifier(identifier)}"))
+        client.delete(path_to(_SECRETS, f"{BOOTSTRAP_TOKEN_SECRET}{checked_identifier(identifier)}"))
     except ApiError as error:
         if error.status == 404:
             raise UserError(
@@ -101,7 +104,7 @@ def delete(client: Client, identifier: str) -> None:
 
 def checked_identifier(text: str) -> str:
     """The text, which is a token's identifier; a whole token is none, and is not repeated in the error."""
-    if not _IDENTIFIER.fullmatch(text):
+    if not re.fullmatch(BOOTSTRAP_TOKEN_ID, text):
         raise UserError(
             "a bootstrap token is named by its identifier, the six characters before the dot",
             hint="rke2-units token list shows all of them",
@@ -138,7 +141,7 @@ def _token_of(obj: Object) -> BootstrapToken:
 
     groups = said("auth-extra-groups")
     return BootstrapToken(
-        identifier=obj["metadata"]["name"].removeprefix(_PREFIX),
+        identifier=obj["metadata"]["name"].removeprefix(BOOTSTRAP_TOKEN_SECRET),
         expires=_moment(said("expiration")),
         usages=tuple(usage for usage in USAGES if said(f"usage-bootstrap-{usage}") == "true"),
         groups=tuple(line(group) for group in groups.split(",")) if groups else (),

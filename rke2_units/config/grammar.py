@@ -9,6 +9,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from rke2_units.cluster_names import BOOTSTRAP_TOKEN
 from rke2_units.layout import CONTAINERD_SOCKET
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -51,7 +52,6 @@ _IMAGE = (
 _ARGUMENT_NAME = r"-{0,2}[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?[+-]?"
 _VARIABLE = r"[A-Za-z_.-][A-Za-z0-9_.-]*"
 _DATA_DIRECTORY = r"(?:/[A-Za-z0-9._+@=-]+)+/?"
-_BOOTSTRAP_TOKEN = r"[a-z0-9]{6}\.[a-z0-9]{16}"
 _HASH = r"[0-9a-f]{64}"
 _IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
@@ -124,21 +124,6 @@ class Mount:
     destination: str
     read_only: bool
     type: str | None
-
-
-@dataclass(frozen=True)
-class Token:
-    """A cluster token in its parts (RKE2's K10 form, or a bare password)."""
-
-    password: str
-    # "" in a bare password: the caller's role decides.
-    user: str = ""
-    # SHA-256 of the cluster's authority in hex; "": not to be verified.
-    authority_hash: str = ""
-    # abcdef.0123456789abcdef, sent as a Bearer token; `password` holds it whole.
-    bootstrap: bool = False
-    # Written with K10 in front, the hash may still be empty.
-    secure: bool = False
 
 
 def _match(pattern: str, text: str) -> re.Match[str] | None:
@@ -486,16 +471,17 @@ def taint(text: str) -> tuple[str, str, str]:
     return key, value, effect
 
 
-def token(text: str) -> Token:
-    """A cluster token: a password, `K10<hash>::USER:PASSWORD`, or a bootstrap token in either place."""
+def token(text: str) -> str:
+    """A cluster token: a password, `K10<hash>::USER:PASSWORD`, or a bootstrap token in either place.
+
+    `certificates.token` takes it apart.
+    """
     if not text.startswith("K10"):
-        return Token(text, bootstrap=bool(_match(_BOOTSTRAP_TOKEN, text)))
+        return text
     authority_hash, separator, credentials = text.removeprefix("K10").partition("::")
     if not separator or (authority_hash and not _match(_HASH, authority_hash)):
         raise ValueError("a token: after K10 come 64 hexadecimal digits (or none) and ::")
-    if _match(_BOOTSTRAP_TOKEN, credentials):
-        return Token(credentials, "", authority_hash, bootstrap=True, secure=True)
     user, _, password = credentials.partition(":")
-    if not user or not password:
+    if not (user and password) and not _match(BOOTSTRAP_TOKEN, credentials):
         raise ValueError("a token: after K10...:: comes USER:PASSWORD or a bootstrap token")
-    return Token(password, user, authority_hash, secure=True)
+    return text

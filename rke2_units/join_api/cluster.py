@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rke2_units.certificates import node_passwords
+from rke2_units.cluster_names import BOOTSTRAP_TOKEN_SECRET
 from rke2_units.doors import http, run
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, path_to
 from rke2_units.doors.kubernetes_endpoints import API_SERVERS, addresses
@@ -48,7 +49,8 @@ class Cluster:
 
     def bootstrap_token(self, token_id: str) -> Object | None:
         """The token's Secret, None when there is none."""
-        return self._get(f"{node_passwords.COLLECTION}/bootstrap-token-{quote(token_id, safe='')}")
+        name = f"{BOOTSTRAP_TOKEN_SECRET}{token_id}"
+        return self._get(f"{node_passwords.COLLECTION}/{quote(name, safe='')}")
 
     def node_password(self, node_name: str) -> Object | None:
         """The Secret with the hash of the node's password, None when it never came."""

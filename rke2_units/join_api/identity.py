@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from rke2_units.cluster_names import BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_TYPE
+
 AGENT = "rke2:agent"
 SERVER = "rke2:server"
 NODES = "system:nodes"
@@ -25,8 +27,6 @@ SERVER_GROUPS = frozenset({SERVER})
 # certificate must not become one of our groups.
 _CERTIFICATE_GROUPS = frozenset({NODES, MASTERS})
 _NODE_PREFIX = "system:node:"
-_TOKEN_TYPE = "bootstrap.kubernetes.io/token"
-_BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def authorization(header: str) -> Authorization | None:
     scheme, _, value = header.partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":
-        found = _BOOTSTRAP_TOKEN.fullmatch(value)
+        found = re.fullmatch(BOOTSTRAP_TOKEN, value)
         return Authorization(token_id=found[1], token_secret=found[2]) if found else None
     if scheme.lower() != "basic":
         return None
@@ -123,7 +123,7 @@ def of_bootstrap_token(
 ) -> Caller | str:
     """Who comes with a token, by its Secret as kubeadm writes it; a text says why it is not accepted."""
     data = {key: _decoded(value) for key, value in (secret.get("data") or {}).items()}
-    if secret.get("type") != _TOKEN_TYPE or data.get("token-id") != token_id:
+    if secret.get("type") != BOOTSTRAP_TOKEN_TYPE or data.get("token-id") != token_id:
         return "there is no such bootstrap token"
     if not hmac.compare_digest(data.get("token-secret", "").encode(), token_secret.encode()):
         return "its bootstrap token has another secret part"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from rke2_units.config import grammar
-from rke2_units.config.grammar import Mount, Token
+from rke2_units.config.grammar import Mount
 
 HASH = "0" * 63 + "a"
 
@@ -68,16 +68,12 @@ GOOD: list[tuple[Callable[[str], object], str, object]] = [
     (grammar.label, "topology.kubernetes.io/zone=z1", ("topology.kubernetes.io/zone", "z1")),
     (grammar.taint, "CriticalAddonsOnly=true:NoExecute", ("CriticalAddonsOnly", "true", "NoExecute")),
     (grammar.taint, "a:NoSchedule", ("a", "", "NoSchedule")),
-    (grammar.token, "secret", Token("secret")),
-    (grammar.token, "a:b", Token("a:b")),
-    (grammar.token, "abcdef.0123456789abcdef", Token("abcdef.0123456789abcdef", bootstrap=True)),
-    (grammar.token, f"K10{HASH}::server:pass:word", Token("pass:word", "server", HASH, secure=True)),
-    (grammar.token, "K10::node:x", Token("x", "node", secure=True)),
-    (
-        grammar.token,
-        f"K10{HASH}::abcdef.0123456789abcdef",
-        Token("abcdef.0123456789abcdef", "", HASH, bootstrap=True, secure=True),
-    ),
+    (grammar.token, "secret", None),
+    (grammar.token, "a:b", None),
+    (grammar.token, "abcdef.0123456789abcdef", None),
+    (grammar.token, f"K10{HASH}::server:pass:word", None),
+    (grammar.token, "K10::node:x", None),
+    (grammar.token, f"K10{HASH}::abcdef.0123456789abcdef", None),
 ]
 
 BAD: list[tuple[Callable[[str], object], list[str]]] = [
