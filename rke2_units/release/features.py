@@ -28,9 +28,9 @@ FLAGS: dict[tuple[str, str], Minors] = {
     # The insecure port, which has to be switched off as long as there is one.
     (unit_names.KUBE_CONTROLLER_MANAGER, "port"): Minors(until=23),
     (unit_names.KUBE_SCHEDULER, "port"): Minors(until=23),
-    # In 1.28 and 1.29 the folder needs an environment variable as well; there, as before, one file is used.
     # Alpha before, and a matter of course later.
     (unit_names.CLOUD_CONTROLLER_MANAGER, "feature-gates"): Minors(since=27, until=29),
+    # In 1.28 and 1.29 the folder needs an environment variable as well; there, as before, one file is used.
     (KUBELET, "config-dir"): Minors(since=30),
     (KUBELET, "config"): Minors(until=29),
     (KUBELET, "container-runtime"): Minors(until=26),
