@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rke2_units import layout
 from rke2_units.cli.token_file import read as read_token
-from rke2_units.config.keys import SETTINGS
+from rke2_units.config.keys import KEYS
 from rke2_units.config.load import load
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError
@@ -29,7 +29,7 @@ class JoinOptions:
 
     @property
     def arguments(self) -> list[tuple[str, str]]:
-        """As settings over all others. The token may take the place of a file's."""
+        """As keys and values over all others. The token may take the place of a file's."""
         server = [("server", self.server)] if self.server else []
         return server + ([("token", self.token), ("token-file", "")] if self.token else [])
 
@@ -44,10 +44,10 @@ def read(server: str | None, token_file: str | None, environment: Mapping[str, s
 
 
 def refuse_lost(role: Role, environment: Mapping[str, str]) -> None:
-    """ConfigurationError for a setting in this process's variables that no start of the node would find."""
+    """ConfigurationError for a key in this process's variables that no start of the node would find."""
     of_unit = read_environment_files(role)
-    for setting in SETTINGS:
-        name = setting.environment
+    for key in KEYS:
+        name = key.environment
         if not name or name in _KEPT or environment.get(name, "") in ("", of_unit.get(name)):
             continue
         raise ConfigurationError(

@@ -40,12 +40,12 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What this machine is asked to be: the role, its settings, and the name of the release."""
+    """What this machine is asked to be: the role, its configuration, and the name of the release."""
 
     role: Role
     config: Config
     release: str
-    # Where settings and proxies are looked for beside config.yaml.
+    # Where keys and proxies are looked for beside config.yaml.
     environment: Mapping[str, str]
 
 
@@ -57,8 +57,8 @@ def choose(
 ) -> Chosen:
     """What is not given is taken from config.yaml (`release`) and the node's installation.
 
-    Without an installation the role is server and the release the default. `arguments` are settings that
-    count more than those of files.
+    Without an installation the role is server and the release the default. `arguments` are keys and values
+    that override those of files.
     """
     installed = installation.read()
     role = role or (installed.role if installed else Role.SERVER)

@@ -1,4 +1,4 @@
-"""The settings of one node, merged and checked."""
+"""The configuration of one node, merged and checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ DEFAULT_SOURCE = "default"
 
 @dataclass(frozen=True)
 class Config:
-    """Settings by RKE2's names. Asking for a name that is not in the table is a KeyError.
+    """Values by key. Asking for a key that is not in the table is a KeyError.
 
     `given` holds what the user set, in checked and uniform texts (booleans as "true" and "false", one item
     per value of a list). `warnings` are lines for the user about what is allowed but not wise. `registries`
@@ -53,7 +53,7 @@ class Config:
         return tuple(default.split(",")) if default else ()
 
     def with_cluster(self, values: Mapping[str, Sequence[str]], source: str) -> "Config":
-        """These settings with the cluster's (by name, one text or a list's items) over them.
+        """This configuration with the cluster's values (by key, one text or a list's items) over its own.
 
         They are checked as those of a file are; ConfigurationError says where they come from (`source`).
         """
@@ -78,5 +78,5 @@ class Config:
     def error(
         self, name: str, problem: str, *, index: int = -1, hint: str | None = None
     ) -> ConfigurationError:
-        """An error about this setting: "SOURCE: NAME PROBLEM"."""
+        """An error about this key: "SOURCE: NAME PROBLEM"."""
         return ConfigurationError(f"{self.source(name, index)}: {name} {problem}", hint=hint)

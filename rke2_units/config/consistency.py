@@ -1,4 +1,4 @@
-"""What settings must be to each other."""
+"""How the values of keys must fit each other."""
 
 import ipaddress
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _ROUNDING = 1 + 1e-9
 
 
 def check(config: Config) -> None:
-    """ConfigurationError for settings that contradict each other; each of them alone is well-formed."""
+    """ConfigurationError for keys that contradict each other; each of them alone is well-formed."""
     checks: list[Callable[[Config], object]] = [
         _addresses,
         _cloud_provider,

@@ -1,6 +1,6 @@
-"""What follows from the settings, for everything that needs it. Pure; addresses and ranges are texts.
+"""What follows from the configuration, for everything that needs it. Pure; addresses and ranges are texts.
 
-ConfigurationErrors name the setting and where it was set.
+ConfigurationErrors name the key and where it was set.
 """
 
 import ipaddress
@@ -185,7 +185,7 @@ def resource_limits(config: Config) -> dict[str, dict[str, str]]:
     return _resources(config, "control-plane-resource-limits")
 
 
-def probe_settings(config: Config) -> dict[str, dict[str, dict[str, int]]]:
+def probe_values(config: Config) -> dict[str, dict[str, dict[str, int]]]:
     """What the user set of probes: component → probe (`startup`) → field (`period-seconds`) → number."""
     found: dict[str, dict[str, dict[str, int]]] = {}
     for item in config.items("control-plane-probe-configuration"):
@@ -201,10 +201,6 @@ def extra_mounts(config: Config, component: str) -> tuple[Mount, ...]:
 def extra_environment(config: Config, component: str) -> tuple[tuple[str, str], ...]:
     """Names and values of a component's extra environment variables, in their order."""
     return tuple(grammar.variable(item) for item in config.items(f"{component}-extra-env"))
-
-
-def node_labels(config: Config) -> tuple[tuple[str, str], ...]:
-    return tuple(grammar.label(item) for item in config.items("node-label"))
 
 
 def node_taints(config: Config) -> tuple[tuple[str, str, str], ...]:
@@ -235,7 +231,7 @@ def _ranges(
         return tuple(str(network) for network in networks)
     other = "service-cidr" if name == "cluster-cidr" else "cluster-cidr"
     if config.items(other):
-        # Both settings have the same families, so the default follows the one that is set.
+        # Both keys have the same families, so the default follows the one that is set.
         families = [grammar.network(item).version for item in config.items(other)]
     else:
         ips = node_ips(config, facts) if facts else _addresses(config, "node-ip")

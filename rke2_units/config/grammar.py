@@ -281,7 +281,7 @@ def containerd_socket(text: str) -> str:
     if posixpath.normpath(path) != path or path.startswith("/dev/"):
         raise ValueError("a socket's absolute path without . and .., and not below /dev")
     if path == CONTAINERD_SOCKET:
-        raise ValueError("a socket of another containerd than our own, which needs no setting")
+        raise ValueError("a socket of another containerd; for rke2-units' own leave the key out")
     if runtime := OTHER_RUNTIMES.get(posixpath.basename(path)):
         raise ValueError(f"a containerd's socket, and {runtime} is no containerd")
     return path

@@ -11,7 +11,7 @@ from rke2_units.config.config import Config
 from rke2_units.config.keys import Kind, find
 from rke2_units.config.merge import merge
 from rke2_units.config.registries import Registries
-from rke2_units.config.values import Given, Item, text_value
+from rke2_units.config.values import Item, text_value
 from rke2_units.config.yaml_file import Entry
 from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.unit_names import Role
@@ -26,19 +26,19 @@ def load(
     environment: Mapping[str, str],
     arguments: Sequence[tuple[str, str]] = (),
 ) -> Config:
-    """The settings of a node of this role; ConfigurationError, with file and line, for what is wrong.
+    """The configuration of a node of this role; ConfigurationError, with file and line, for what is wrong.
 
     The file is `config_file`, else `config` of the arguments (key and value each), else RKE2_CONFIG_FILE,
     else /etc/rancher/rke2/config.yaml; only the last of these may be missing. Every *.yaml and *.yml of the
-    folder FILE.d follows, in the byte order of their names. Token files are read as well: their content is
-    the setting `token` or `agent-token`; and so is the file of registries, which may be missing where
+    folder FILE.d follows, in the byte order of their names. Token files are read as well: their content
+    becomes the value of `token` or `agent-token`. So is the file of registries, which may be missing where
     private-registry is not set.
     """
     path, named_by = _config_file(config_file, environment, arguments)
     warnings: list[str] = []
     errors = Collected()
     files = _read_all(path, named_by, warnings, errors)
-    config = _settled(role, files, environment, arguments, errors)
+    config = settled(role, files, environment, arguments, errors)
     given = dict(config.given)
     for name in ("token", "agent-token"):
         if config.is_set(f"{name}-file"):
@@ -51,50 +51,23 @@ def load(
     return Config(role, given, tuple(warnings), found)
 
 
-def make_config(role: Role, values: Mapping[str, object]) -> Config:
-    """Settings from Python values (text, bool, int, None, lists of these), checked as those of a file are.
-
-    Their source is "test". No file is read: `token-file` stays what it is.
-    """
-    return of_files(role, [[Entry(key, "test", _given(value)) for key, value in values.items()]])
-
-
-def of_files(role: Role, files: Iterable[Sequence[Entry]]) -> Config:
-    """Settings from the entries of files, checked; files that they name are not read."""
-    return _settled(role, files, {}, (), Collected())
-
-
-def _settled(
+def settled(
     role: Role,
     files: Iterable[Sequence[Entry]],
     environment: Mapping[str, str],
     arguments: Sequence[tuple[str, str]],
     errors: Collected,
 ) -> Config:
+    """The checked configuration of these entries, variables and arguments; token files and the file of
+    registries are not read.
+
+    ConfigurationError for all that is wrong, together with what `errors` holds already.
+    """
     config = Config(role, check.settle(role, merge(role, files, environment, arguments, errors), errors))
-    # What settings are to each other can be told when each of them is right.
+    # Whether keys contradict each other is only known once each of them is right.
     errors.raise_any()
     consistency.check(config)
     return config
-
-
-def _given(value: object) -> Given:
-    if isinstance(value, (list, tuple)):
-        return Given(tuple(_python_item(item) for item in value), True, "test")
-    return Given((_python_item(value),), False, "test")
-
-
-def _python_item(value: object) -> Item:
-    if value is None:
-        return Item("", "test", null=True)
-    if isinstance(value, bool):
-        text = str(value).lower()
-        return Item(text, "test", meaning=text)
-    if isinstance(value, (int, float)):
-        return Item(str(value), "test", meaning=str(value))
-    if isinstance(value, str):
-        return Item(value, "test")
-    raise ConfigurationError(f"test: a setting cannot be a {type(value).__name__}")
 
 
 def _config_file(
@@ -139,8 +112,8 @@ def _read_all(path: str, named_by: str | None, warnings: list[str], errors: Coll
 
 
 def _secret(entry: Entry) -> str | None:
-    setting = find(entry.key.removesuffix("+"))
-    return setting.name if setting and setting.secret and setting.kind is Kind.TEXT else None
+    key = find(entry.key.removesuffix("+"))
+    return key.name if key and key.secret and key.kind is Kind.TEXT else None
 
 
 def _drop_ins(directory: str) -> list[str]:

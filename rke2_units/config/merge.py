@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rke2_units.config.keys import BY_NAME, K3S_ONLY, OTHER_COMMANDS, SETTINGS, Setting, find
+from rke2_units.config.keys import BY_NAME, K3S_ONLY, KEYS, OTHER_COMMANDS, Key, find
 from rke2_units.config.values import Given, text_value
 from rke2_units.config.yaml_file import Entry
 from rke2_units.errors import Collected, ConfigurationError
@@ -16,7 +16,7 @@ def merge(
     arguments: Sequence[tuple[str, str]],
     errors: Collected,
 ) -> dict[str, Given]:
-    """Values by setting name, for the settings of this role; a key that is unknown goes into `errors`.
+    """Values by key, for the keys of this role; a key that is unknown goes into `errors`.
 
     A list given on the command line, once or repeatedly, replaces that of the files.
     """
@@ -32,69 +32,66 @@ def _files(role: Role, files: Iterable[Sequence[Entry]], errors: Collected) -> d
     for entries in files:
         seen: dict[tuple[str, bool], str] = {}
         for entry in entries:
-            key = entry.key.removesuffix("+")
+            key = _key(entry.key.removesuffix("+"), entry.source, errors)
             appends = entry.key.endswith("+")
-            setting = _setting(key, entry.source, errors)
-            if setting is None:
+            if key is None:
                 continue
             # The same key by its one-letter name.
-            first = seen.get((setting.name, appends))
+            first = seen.get((key.name, appends))
             if first is not None:
                 errors.add(
-                    ConfigurationError(
-                        f"{entry.source}: {setting.name} is set a second time, first in {first}"
-                    )
+                    ConfigurationError(f"{entry.source}: {key.name} is set a second time, first in {first}")
                 )
-            seen[setting.name, appends] = entry.source
-            if role not in setting.roles:
+            seen[key.name, appends] = entry.source
+            if role not in key.roles:
                 continue
-            before = merged.get(setting.name)
-            merged[setting.name] = before.followed_by(entry.value) if before and appends else entry.value
+            before = merged.get(key.name)
+            merged[key.name] = before.followed_by(entry.value) if before and appends else entry.value
     return merged
 
 
 def _environment(role: Role, environment: Mapping[str, str]) -> dict[str, Given]:
     merged = {}
-    for setting in SETTINGS:
-        text = environment.get(setting.environment) if setting.environment else None
-        if text and role in setting.roles:
-            merged[setting.name] = text_value(text, f"environment {setting.environment}")
+    for key in KEYS:
+        text = environment.get(key.environment) if key.environment else None
+        if text and role in key.roles:
+            merged[key.name] = text_value(text, f"environment {key.environment}")
     return merged
 
 
 def _arguments(role: Role, arguments: Sequence[tuple[str, str]], errors: Collected) -> dict[str, Given]:
     merged: dict[str, Given] = {}
-    for key, text in arguments:
-        setting = _setting(key, "command line", errors)
-        if setting is None or role not in setting.roles:
+    for name, text in arguments:
+        key = _key(name, "command line", errors)
+        if key is None or role not in key.roles:
             continue
         value = text_value(text, "command line")
-        before = merged.get(setting.name)
-        merged[setting.name] = before.followed_by(value) if before else value
+        before = merged.get(key.name)
+        merged[key.name] = before.followed_by(value) if before else value
     return merged
 
 
-def _setting(key: str, source: str, errors: Collected) -> Setting | None:
-    """The setting of a key, None for one of another command and for one in error."""
-    setting = find(key)
-    if setting is None and key not in OTHER_COMMANDS:
-        errors.add(_unknown(key, source))
-    return setting
+def _key(name: str, source: str, errors: Collected) -> Key | None:
+    """The key of this name, None for one of another command and for one in error."""
+    key = find(name)
+    if key is None and name not in OTHER_COMMANDS:
+        errors.add(_unknown(name, source))
+    return key
 
 
-def _unknown(key: str, source: str) -> ConfigurationError:
-    for name, instead in K3S_ONLY.items():
-        if key == name or (name.endswith("*") and key.startswith(name[:-1])):
+def _unknown(name: str, source: str) -> ConfigurationError:
+    for flag, instead in K3S_ONLY.items():
+        if name == flag or (flag.endswith("*") and name.startswith(flag[:-1])):
             return ConfigurationError(
-                f"{source}: {key} is a key of k3s, which RKE2 does not have",
+                f"{source}: {name} is a key of k3s, which RKE2 does not have",
                 hint=f"use {instead}" if instead else "remove it",
             )
-    return ConfigurationError(f"{source}: unknown key {key!r}", hint=_suggestion(key))
+    return ConfigurationError(f"{source}: unknown key {name!r}", hint=_suggestion(name))
 
 
-def _suggestion(key: str) -> str:
+def _suggestion(name: str) -> str:
     # Only needed for an error.
     import difflib
 
-    close = difflib.get_close_matches(key.replace("_", "-").lower(), BY_NAME, n=1)
+    close = difflib.get_close_matches(name.replace("_", "-").lower(), BY_NAME, n=1)
     return f"did you mean {close[0]}?" if close else "rke2-units-config(5) lists all keys"

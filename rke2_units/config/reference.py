@@ -1,45 +1,49 @@
-"""The table of settings as documentation."""
+"""The table of keys as documentation."""
 
 import re
 from collections.abc import Iterator
 
-from rke2_units.config.keys import BOTH, SETTINGS, Kind, Setting
+from rke2_units.config.keys import BOTH, KEYS, Key
 
 
 def markdown_table() -> str:
-    """All settings as a Markdown definition list, sorted by name. rke2-units-config(5) has it as it is."""
-    return "\n".join(_entry(setting) for setting in sorted(SETTINGS, key=lambda setting: setting.name))
+    """All keys as a Markdown definition list, sorted by name: a part of rke2-units-config(5)."""
+    return "\n".join(_entry(key) for key in sorted(KEYS, key=lambda key: key.name))
 
 
-def _entry(setting: Setting) -> str:
+def _entry(key: Key) -> str:
     # With line breaks in one paragraph it reads well on a web page that knows no definition lists, too.
-    lines = [setting.help, *_details(setting)]
-    term = f"**{setting.name}**" + (f", **{setting.alias}**" if setting.alias else "")
-    return f"{term}\n:   " + "\\\n    ".join(_text(line) for line in lines) + "\n"
+    term = f"**{key.name}**" + (f", **{key.alias}**" if key.alias else "")
+    return f"{term}\n:   " + "\\\n    ".join([_text(key.help), *_details(key)]) + "\n"
 
 
-def _details(setting: Setting) -> Iterator[str]:
-    details = [f"Type: {setting.kind}."]
-    if setting.default_note or setting.default:
-        note = f" ({setting.default_note})" if setting.default and setting.default_note else ""
-        details.append(f"Default: {setting.default or setting.default_note}{note}.")
-    choices = [choice for choice in setting.choices if choice]
-    if choices:
-        details.append(f"One of {', '.join(choices)}.")
-    if setting.environment:
-        details.append(f"Environment: {setting.environment}.")
-    if setting.roles != BOTH:
-        details.append(f"On {' and '.join(sorted(f'{role}s' for role in setting.roles))} only.")
-    details.append(f"Used by: {setting.consumer}.")
-    if setting.own:
-        details.append("RKE2 does not know it, and refuses a file that has it.")
+def _details(key: Key) -> Iterator[str]:
+    details = [f"Type: {key.kind}."]
+    if key.default:
+        note = f" ({_text(key.default_note)})" if key.default_note else ""
+        details.append(f"Default: {_code(key.default)}{note}.")
+    elif key.default_note:
+        details.append(f"Default: {_text(key.default_note)}.")
+    if any(key.choices):
+        details.append(f"One of {', '.join(_code(choice) for choice in key.choices if choice)}.")
+    if key.environment:
+        details.append(f"Environment: {_code(key.environment)}.")
+    if key.roles != BOTH:
+        details.append(f"On {' and '.join(sorted(f'{role}s' for role in key.roles))} only.")
+    details.append(f"Used by: {key.used_by}.")
+    if key.own:
+        details.append("Not an RKE2 key: RKE2 rejects a file that contains it.")
     yield " ".join(details)
-    if setting.refused:
-        allowed = [value for value in dict.fromkeys((setting.default, *setting.accepted)) if value]
-        only = f" but for {' or '.join(allowed)}" if allowed and setting.kind is not Kind.BOOLEAN else ""
-        yield f"Refused{only}: {setting.refused}."
+    if key.rejected:
+        accepted = [_code(value) for value in dict.fromkeys((key.default, *key.accepted)) if value]
+        only = f"Only {' and '.join(accepted)} {'are' if len(accepted) > 1 else 'is'} accepted"
+        yield f"{only if accepted else 'Rejected'}: {_text(key.rejected)}."
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
 
 
 def _text(text: str) -> str:
-    """Text with Markdown's own characters escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~^$])", r"\\\1", text)
+    """Text with Markdown's own characters escaped, but for those between `backticks`."""
+    return re.sub(r"(`[^`]+`)|([\\`*_{}\[\]<>#|~^$])", lambda found: found[1] or f"\\{found[2]}", text)

@@ -1,4 +1,4 @@
-"""Values as they were given, before their setting's type is applied to them."""
+"""Values as they were given, before their key's type is applied to them."""
 
 from dataclasses import dataclass, field
 

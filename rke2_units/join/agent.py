@@ -38,7 +38,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class Fetched:
-    """`files` in the order in which they are put in place; `values` are the cluster's, by setting."""
+    """`files` in the order in which they are put in place; `values` are the cluster's, by key."""
 
     files: tuple[File, ...]
     values: Mapping[str, tuple[str, ...]]

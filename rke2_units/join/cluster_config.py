@@ -15,7 +15,7 @@ from rke2_units.doors import files
 from rke2_units.errors import UserError
 from rke2_units.model import File
 
-# Values by setting, as they would be written in config.yaml; a setting that the answer lacks is left out.
+# Values by key, as they would be written in config.yaml; a key that the answer lacks is left out.
 Values = Mapping[str, tuple[str, ...]]
 
 
@@ -33,15 +33,13 @@ def parse(answer: bytes) -> dict[str, object]:
 def values(answer: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
     """UserError for a field that cannot be read."""
     found: dict[str, tuple[str, ...]] = {}
-    for setting, fields, read in _FIELDS:
+    for key, fields, read in _FIELDS:
         for name in fields:
             value = answer.get(name)
             if value in (None, "", []):
                 continue
             try:
-                found[setting] = tuple(
-                    read(item) for item in (value if isinstance(value, list) else [value])
-                )
+                found[key] = tuple(read(item) for item in (value if isinstance(value, list) else [value]))
             except (ValueError, KeyError, TypeError, binascii.Error):
                 raise UserError(f"the server's configuration has a {name} that cannot be read") from None
             break
@@ -64,7 +62,7 @@ def kept(path: str) -> dict[str, tuple[str, ...]] | None:
 
 def over(config: Config, found: Values, source: str) -> Config:
     """The node's configuration with the cluster's values over it; ConfigurationError names `source`."""
-    known = {setting for setting, _, _ in _FIELDS}
+    known = {key for key, _, _ in _FIELDS}
     return config.with_cluster({name: items for name, items in found.items() if name in known}, source)
 
 
@@ -101,7 +99,7 @@ def _negated(value: object) -> str:
     return "false" if _boolean(value) == "true" else "true"
 
 
-# Setting, the answer's fields (the first that is there counts), and how one item is read.
+# Key, the answer's fields (the first that is there counts), and how one item is read.
 _FIELDS: tuple[tuple[str, tuple[str, ...], Callable[[object], str]], ...] = (
     ("cluster-cidr", ("ClusterIPRanges", "ClusterIPRange"), _range),
     ("service-cidr", ("ServiceIPRanges", "ServiceIPRange"), _range),

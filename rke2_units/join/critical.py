@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rke2_units import printable
 from rke2_units.errors import ConfigurationError
 
-# The setting, and the fields of /v1-rke2/config that it becomes.
+# RKE2's name of the value, and its fields in /v1-rke2/config.
 _CRITICAL = {
     "cluster-cidr": ("ClusterIPRanges", "ClusterIPRange"),
     "service-cidr": ("ServiceIPRanges", "ServiceIPRange"),
@@ -33,13 +33,13 @@ def compare(here: Mapping[str, object], there: Mapping[str, object]) -> None:
     Both are what /v1-rke2/config answers; a field that one of them lacks is not compared.
     """
     different = []
-    for setting, fields in _CRITICAL.items():
+    for name, fields in _CRITICAL.items():
         for field in fields:
             if field not in here or field not in there:
                 continue
             ours, theirs = _text(here[field]), _text(there[field])
             if ours != theirs:
-                different.append(f"{setting} is {ours} here and {theirs} there")
+                different.append(f"{name} is {ours} here and {theirs} there")
             break
     if different:
         raise ConfigurationError(

@@ -55,7 +55,7 @@ def _complaint(text: str) -> str:
 
 
 def command_environment(role: Role, process: Mapping[str, str], root: str = "/") -> dict[str, str]:
-    """What a command of ours reads its settings from.
+    """Where a command of ours looks for keys, beside the files.
 
     The environment files, and over them RKE2_* of the command's own environment: a shell's proxies are not
     those of the node.

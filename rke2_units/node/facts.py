@@ -15,7 +15,7 @@ from contextlib import suppress
 from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.config.derived import data_directory, foreign_containerd, server_roles, uses_host_content
-from rke2_units.config.keys import SETTINGS
+from rke2_units.config.keys import KEYS
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
@@ -94,7 +94,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         etcd_user=etcd_user(),
         environment=for_pods_and_containerd(environment),
         digests=digests(
-            [*_key_material(paths), AUDIT_POLICY_FILE, *_named_by_settings(config), *_drop_ins(paths)]
+            [*_key_material(paths), AUDIT_POLICY_FILE, *_named_in_config(config), *_drop_ins(paths)]
         ),
         node_id=_node_id(),
         digest_key=(files.read_text(DIGEST_KEY_FILE) or "") if os.geteuid() == 0 else "",
@@ -407,14 +407,14 @@ def _drop_ins(paths: Paths) -> list[str]:
     return found
 
 
-def _named_by_settings(config: Config) -> list[str]:
-    """The absolute paths in settings: alone (`audit-policy-file`), in arguments (`kube-apiserver-arg`), and
-    as sources of mounts (`kube-apiserver-extra-mount`)."""
+def _named_in_config(config: Config) -> list[str]:
+    """The absolute paths in the configuration: alone (`audit-policy-file`), in arguments
+    (`kube-apiserver-arg`), and as sources of mounts (`kube-apiserver-extra-mount`)."""
     return [
         path
-        for setting in SETTINGS
-        if not setting.secret
-        for item in config.items(setting.name)
+        for key in KEYS
+        if not key.secret
+        for item in config.items(key.name)
         for path in (item, item.partition("=")[2], item.partition(":")[0])
         if os.path.isabs(path)
     ]

@@ -24,7 +24,7 @@ _COREDNS = "rke2-coredns"
 
 
 def problems(config: Config, facts: NodeFacts, release: Release) -> list[ConfigurationError]:
-    """All that is wrong with the ranges, each with its setting and line. Only a server chooses them."""
+    """All that is wrong with the ranges, each with its key and line. Only a server chooses them."""
     found = list(_nodes(config, facts))
     if config.role is Role.SERVER:
         found += [
@@ -37,7 +37,7 @@ def problems(config: Config, facts: NodeFacts, release: Release) -> list[Configu
 
 
 def of_machines_apart(config: Config, facts: NodeFacts) -> list[tuple[str, int, grammar.Network]]:
-    """The ranges that no machine may have an address in: setting, index and range of each.
+    """The ranges that no machine may have an address in: key, index and range of each.
 
     Pods' are not among them where they may have addresses of the machines' network: with a plugin of the
     user's, or where nodes get no part of the range. An agent knows neither; of its own defaults none counts.
@@ -149,7 +149,7 @@ def _networks(texts: tuple[str, ...]) -> list[grammar.Network]:
 def error_of_range(
     config: Config, name: str, problem: str, index: int, hint: str | None = None
 ) -> ConfigurationError:
-    """About the item `index` of a setting, or about its default."""
+    """About the item `index` of a key, or about its default."""
     return config.error(name, problem, index=index if config.is_set(name) else -1, hint=hint)
 
 

@@ -49,9 +49,9 @@ def needed(role: Role, config: Config, release: Release) -> Needed:
 
 
 def source(config: Config, release: Release, image: str) -> str:
-    """Where a node with these settings pulls one of its images from.
+    """Where a node with this configuration pulls one of its images from.
 
-    That is behind system-default-registry, but for an image that a setting of its own names.
+    That is behind system-default-registry, but for an image that a key of its own names.
     """
     registry = derived.default_registry(config)
     given = {image_list.canonical(config.text(key)) for key in release.images if config.text(key)}

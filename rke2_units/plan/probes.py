@@ -36,7 +36,7 @@ def probes(component: str, config: Config, release: Release) -> dict[str, dict[s
 
 
 def _probe(component: str, kind: str, handler: Mapping[str, object], config: Config) -> dict[str, object]:
-    given = derived.probe_settings(config).get(component, {}).get(kind, {})
+    given = derived.probe_values(config).get(component, {}).get(kind, {})
     times = _TIMES[kind] | {_FIELDS[key]: value for key, value in given.items()}
     if "exec" in handler:
         times["periodSeconds"] = max(times["periodSeconds"], _SHORTEST_EXEC_PERIOD)

@@ -19,7 +19,6 @@ from rke2_units.cli import tokens
 from rke2_units.cli.invoke import invoke
 from rke2_units.cluster import token_rotation
 from rke2_units.cluster.token_rotation import Rotation
-from rke2_units.config.load import make_config
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import ExitCode
 from rke2_units.layout import Paths
@@ -27,6 +26,7 @@ from rke2_units.lean.etcd import Etcd
 from rke2_units.node import installation
 from rke2_units.node.installation import Installation
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.kubernetes_api import ApiServer, Reply, Store, served
 
 BUNDLE = "the authority"

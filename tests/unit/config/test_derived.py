@@ -6,10 +6,10 @@ import pytest
 
 from rke2_units.config import derived
 from rke2_units.config.grammar import Mount
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.model import NodeFacts
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 FACTS = NodeFacts(hostname="Node1", node_ips=("10.0.0.5",))
 FACTS_6 = replace(FACTS, node_ips=("fd12::5",))
@@ -274,7 +274,6 @@ def test_settings_of_components_are_given_in_parts() -> None:
             "etcd-startup-timeout-seconds=6",
             "etcd-extra-mount": ["/a:/b:ro"],
             "etcd-extra-env": ["A=1", "B=x,y"],
-            "node-label": ["a=b"],
             "node-taint": ["c=d:NoSchedule"],
         },
     )
@@ -283,12 +282,9 @@ def test_settings_of_components_are_given_in_parts() -> None:
     assert requests["kube-proxy"] == {"cpu": "0", "memory": "128Mi"}
     assert requests["kube-scheduler"] == {"cpu": "100m", "memory": "128Mi"}
     assert derived.resource_limits(config) == {"kube-scheduler": {"memory": "1Gi"}}
-    assert derived.probe_settings(config) == {
-        "etcd": {"startup": {"period-seconds": 5, "timeout-seconds": 6}}
-    }
+    assert derived.probe_values(config) == {"etcd": {"startup": {"period-seconds": 5, "timeout-seconds": 6}}}
     assert derived.extra_mounts(config, "etcd") == (Mount("/a", "/b", True, None),)
     assert derived.extra_environment(config, "etcd") == (("A", "1"), ("B", "x,y"))
-    assert derived.node_labels(config) == (("a", "b"),)
     assert derived.node_taints(config) == (("c", "d", "NoSchedule"),)
 
 

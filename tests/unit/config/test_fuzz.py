@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from rke2_units.config import derived, grammar, yaml_file
 from rke2_units.config.config import Config
-from rke2_units.config.keys import OTHER_COMMANDS, SETTINGS
-from rke2_units.config.load import load, make_config, of_files
+from rke2_units.config.keys import KEYS, OTHER_COMMANDS
+from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config, of_files
 
-NAMES = [setting.name for setting in SETTINGS]
+NAMES = [key.name for key in KEYS]
 FACTS = NodeFacts(hostname="n", node_ips=("10.0.0.5",))
 SECRET = "hunter2hunter2"
 SCALARS = (
@@ -42,7 +43,7 @@ SCALARS = (
     )
 )
 VALUES = SCALARS | st.lists(SCALARS, max_size=4) | st.lists(st.lists(SCALARS, max_size=2), max_size=2)
-KEYS = st.sampled_from(
+WRITTEN = st.sampled_from(
     NAMES + [f"{name}+" for name in NAMES] + ["c", "t+", "nonsense", *sorted(OTHER_COMMANDS)]
 )
 ROLES = st.sampled_from(Role)
@@ -91,14 +92,13 @@ FRAGMENTS = st.sampled_from(
 
 
 def everything_derived(config: Config) -> None:
-    for setting in SETTINGS:
-        config.source(setting.name)
-        config.items(setting.name)
+    for key in KEYS:
+        config.source(key.name)
+        config.items(key.name)
     derived.data_directory(config)
     derived.default_registry(config)
     derived.protect_kernel_defaults(config)
-    derived.probe_settings(config)
-    derived.node_labels(config)
+    derived.probe_values(config)
     derived.node_taints(config)
     for component in grammar.COMPONENTS:
         derived.extra_mounts(config, component)
@@ -115,7 +115,7 @@ def one_line(error: ConfigurationError) -> None:
 
 
 @settings(deadline=None)
-@given(ROLES, st.dictionaries(KEYS, VALUES, max_size=6))
+@given(ROLES, st.dictionaries(WRITTEN, VALUES, max_size=6))
 def test_any_values_of_known_keys_make_a_configuration_or_an_error(
     role: Role, values: dict[str, object]
 ) -> None:
@@ -164,7 +164,7 @@ def test_any_yaml_makes_a_configuration_or_an_error(role: Role, content: str) ->
 
 @settings(deadline=None)
 @given(
-    st.sampled_from([setting.name for setting in SETTINGS if setting.secret]),
+    st.sampled_from([key.name for key in KEYS if key.secret]),
     st.text(string.printable, max_size=8),
     st.text(string.printable, max_size=8),
 )
@@ -182,7 +182,7 @@ def test_errors_never_show_a_secret(name: str, before: str, after: str) -> None:
         entries = yaml_file.parse(content, "f")
         assert SECRET not in repr(of_files(Role.SERVER, [entries])) + repr(entries)
     except ConfigurationError as error:
-        # A line end in front of it makes it another key, or another setting's value: no secret then.
+        # A line end in front of it makes it another key, or another key's value: no secret then.
         said = " ".join(map(str, error.each()))
         assert SECRET not in said or set(before) & set("\n\r#,")
 
@@ -205,9 +205,11 @@ def test_any_token_file_makes_a_configuration_or_an_error(tmp_path: Path, conten
 @settings(deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([s.environment for s in SETTINGS if s.environment]), st.text(max_size=20), max_size=4
+        st.sampled_from([key.environment for key in KEYS if key.environment]),
+        st.text(max_size=20),
+        max_size=4,
     ),
-    st.lists(st.tuples(KEYS, st.text(max_size=20)), max_size=4),
+    st.lists(st.tuples(WRITTEN, st.text(max_size=20)), max_size=4),
 )
 def test_any_environment_and_arguments_make_a_configuration_or_an_error(
     environment: dict[str, str], arguments: list[tuple[str, str]]

@@ -10,10 +10,11 @@ import pytest
 
 from rke2_units.config.config import Config
 from rke2_units.config.keys import BY_NAME
-from rke2_units.config.load import load, make_config
+from rke2_units.config.load import load
 from rke2_units.config.registries import Mirror, Registries
 from rke2_units.errors import ConfigurationError, ConfigurationErrors, ExitCode
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o600) -> str:
@@ -210,8 +211,8 @@ def test_registries_that_a_foreign_containerd_does_not_hear_of_are_warned_of(
 def registries_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The usual place of registries.yaml, in a folder of the test's own."""
     path = tmp_path / "registries.yaml"
-    setting = replace(BY_NAME["private-registry"], default=str(path))
-    monkeypatch.setitem(BY_NAME, "private-registry", setting)
+    key = replace(BY_NAME["private-registry"], default=str(path))
+    monkeypatch.setitem(BY_NAME, "private-registry", key)
     return path
 
 

@@ -1,4 +1,4 @@
-"""rke2-units-config(5) has every key, as the table of settings says."""
+"""rke2-units-config(5) has every key, as the table of keys says."""
 
 import os
 from pathlib import Path

@@ -3,10 +3,10 @@
 import pytest
 
 from rke2_units.config import yaml_events
-from rke2_units.config.load import of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.unit_names import Role
+from tests.unit.configs import of_files
 
 
 def texts(content: str) -> dict[str, tuple[str, ...]]:

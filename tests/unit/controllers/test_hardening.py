@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.config.load import make_config
 from rke2_units.controllers import hardening
 from rke2_units.controllers.hardening import ACCOUNT_NAMESPACES, NAMESPACES, Hardening
 from rke2_units.doors.kubernetes import ApiError
 from rke2_units.plan import controllers_settings
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.controllers.conftest import Cluster
 from tests.unit.kubernetes_api import Reply, Request, refused
 from tests.unit.plan.cases import MACHINE

@@ -10,7 +10,6 @@ from rke2_units.certificates.node_request import certificate_request
 from rke2_units.certificates.request import Request
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.daemon import joining
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import server_list
@@ -19,6 +18,7 @@ from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
 from rke2_units.plan.cluster_config import cluster_config
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.join.supervisor import PASSWORD, Supervisor, request, running
 
 FACTS = NodeFacts("agent-1", ("192.0.2.9",))

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rke2_units.config import derived
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import cluster_config, critical
 from rke2_units.model import NodeFacts
 from rke2_units.plan.cluster_config import cluster_config as answer
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.join.supervisor import config
 
 FACTS = NodeFacts("one", ("192.0.2.1",))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError, ExitCode
 from rke2_units.machine import kernel_parameters
 from rke2_units.machine.kernel_parameters import WANTED
 from rke2_units.node.checks import CHECKS, Severity
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 REPOSITORY = Path(__file__).parents[3]
 # What a plain Debian has.

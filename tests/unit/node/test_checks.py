@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from rke2_units import layout, ports
-from rke2_units.config.load import make_config
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.layout import Paths
@@ -20,6 +19,7 @@ from rke2_units.machine.processes import Process
 from rke2_units.node import checks, facts, own_processes
 from rke2_units.node.checks import CHECKS, Check, Node, Severity
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 
 def make_node(role: Role = Role.SERVER, paths: Paths | None = None, **values: object) -> Node:

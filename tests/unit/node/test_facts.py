@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.layout import Paths
 from rke2_units.node import facts
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 
 def program(path: Path, mode: int = 0o755) -> str:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.config.registries import parse
 from rke2_units.model import NodeFacts
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 MACHINE = NodeFacts(
     hostname="node1",

@@ -12,7 +12,6 @@ import pytest
 
 from rke2_units import layout, unit_names
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
@@ -21,6 +20,7 @@ from rke2_units.plan.helm import Helm, helm
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE
 
 OLD = release("v1.20.2+rke2r1")

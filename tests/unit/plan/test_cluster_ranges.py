@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rke2_units.config import derived
-from rke2_units.config.load import make_config, of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
@@ -18,6 +17,7 @@ from rke2_units.plan.soundness import KEPT, check
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config, of_files
 from tests.unit.plan.cases import MACHINE
 
 NEW = release("v1.36.4+rke2r1")

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rke2_units.config.load import make_config
 from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
 from rke2_units.plan import containerd, toml
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import CONTAINERD_UNIT, Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import CASES, MACHINE, Case
 
 VERSION_2 = release("v1.20.2+rke2r1")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rke2_units.config.load import make_config
 from rke2_units.plan import environment
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import MACHINE
 
 INSIDE = "10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local"

@@ -5,7 +5,6 @@ import pytest
 import yaml
 
 from rke2_units import unit_names
-from rke2_units.config.load import make_config, of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
@@ -14,6 +13,7 @@ from rke2_units.plan import etcd, make_plan
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config, of_files
 from tests.unit.plan.cases import JOINING, MACHINE
 
 NEW = release(DEFAULT)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from rke2_units.config.load import make_config
 from rke2_units.layout import Paths
 from rke2_units.model import Plan
 from rke2_units.plan import make_plan
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.cis import APISERVER, CONTROLS, MANAGER, SCHEDULER, Control, Seen
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import MACHINE
 
 PATHS = Paths()

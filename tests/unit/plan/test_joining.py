@@ -13,7 +13,6 @@ import yaml
 
 from rke2_units import layout, unit_names
 from rke2_units.certificates import bootstrap
-from rke2_units.config.load import make_config
 from rke2_units.controllers import settings as controllers_settings
 from rke2_units.errors import ConfigurationError
 from rke2_units.join_api.settings import read as read_supervisor_settings
@@ -25,6 +24,7 @@ from rke2_units.plan.cluster_config import cluster_config
 from rke2_units.plan.templates import render
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import CASES, MACHINE
 
 RELEASE = release(DEFAULT)

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 import yaml
 
-from rke2_units.config.load import make_config, of_files
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.layout import Paths
@@ -13,6 +12,7 @@ from rke2_units.plan import kubelet
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import APPLIER_UNIT, KUBELET_UNIT, Role
+from tests.unit.configs import make_config, of_files
 from tests.unit.plan.cases import MACHINE
 
 NEW = release(DEFAULT)

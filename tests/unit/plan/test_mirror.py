@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.plan import mirror
 from rke2_units.release.model import CHART, Release
 from rke2_units.release.table import DEFAULT, RELEASES
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 RELEASE = RELEASES[DEFAULT]
 KUBERNETES = "docker.io/rancher/hardened-kubernetes:v1.36.4-rke2r1-build20260821"

@@ -6,13 +6,13 @@ from functools import cache
 import pytest
 
 from rke2_units import layout, unit_names
-from rke2_units.config.load import make_config
 from rke2_units.config.registries import Host, Registries, Tls
 from rke2_units.layout import Paths
 from rke2_units.model import Plan
 from rke2_units.plan import make_plan, registries
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import MACHINE
 
 PULLERS = (unit_names.CONTENT_UNIT, unit_names.ETCDCTL_UNIT, unit_names.HELM_UNIT, unit_names.IMAGES_UNIT)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import CONTAINERD_SOCKET, SYSTEM_PATH, UNIT_DIRECTORY, Paths
 from rke2_units.model import NodeFacts, Plan
@@ -22,6 +21,7 @@ from rke2_units.unit_names import (
     SUPERVISOR_UNIT,
     Role,
 )
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import HOST_MACHINE, MACHINE
 
 PATHS = Paths()

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.config.registries import Auth, Host, Mirror, Registries, Tls, endpoint, parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
 from rke2_units.plan import containerd, make_plan, registries
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import MACHINE
 
 PATHS = Paths()

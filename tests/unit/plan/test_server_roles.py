@@ -6,13 +6,13 @@ import re
 import pytest
 
 from rke2_units import unit_names
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
 from rke2_units.model import Plan
 from rke2_units.plan import make_plan
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import CASES, JOINING, MACHINE
 
 PATHS = Paths()

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.model import NodeFacts
 from rke2_units.plan import make_plan, soundness
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import CASES, MACHINE
 
 NEW = release(DEFAULT)

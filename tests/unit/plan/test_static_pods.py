@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rke2_units import layout
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
@@ -26,6 +25,7 @@ from rke2_units.unit_names import (
     STATIC_PODS,
     Role,
 )
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import JOINING, MACHINE
 
 NEW = release(DEFAULT)

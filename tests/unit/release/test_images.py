@@ -1,12 +1,12 @@
 import pytest
 
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.errors import ConfigurationError
 from rke2_units.release import images
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import Role
+from tests.unit.configs import make_config
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
