@@ -1,7 +1,7 @@
 """registries.yaml: mirrors of registries, and the credentials and TLS of each.
 
 The file is RKE2's (`mirrors.<registry>.endpoint` and `.rewrite`, `configs.<registry>.auth` and `.tls`; `*`
-for all registries that are not named). What RKE2 would pass over is refused here: unknown keys, endpoints
+for all registries that are not named). What RKE2 ignores is rejected here: unknown keys, endpoints
 that are no URLs, a key without its certificate.
 """
 

@@ -39,7 +39,7 @@ def written_files(node: Node) -> str:
         ("tls-san: [a.example\n", ("config.yaml", "YAML")),
         ("disable-etcd: true\n", ("config.yaml:2", "disable-etcd")),
     ],
-    ids=["unknown key", "wrong type", "bad CIDR", "unreadable token-file", "broken YAML", "refused key"],
+    ids=["unknown key", "wrong type", "bad CIDR", "unreadable token-file", "broken YAML", "rejected key"],
 )
 def test_a_configuration_error_ends_failed_names_the_place_and_changes_nothing(
     stopped_server: Node, config: str, words: tuple[str, ...]
