@@ -7,6 +7,19 @@ from rke2_units.unit_names import Role
 
 
 @dataclass(frozen=True)
+class ServerList:
+    """The servers that a node knows of, as HOST:PORT; sorted, each once.
+
+    `servers` are supervisors, `apiservers` the API servers beside them, and `members` those of etcd, which
+    only servers without one of their own have to know.
+    """
+
+    servers: tuple[str, ...] = ()
+    apiservers: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class NodeFacts:
     """What is so on this machine, gathered once (rke2_units.node.facts) and handed to the pure plan."""
 
@@ -52,10 +65,8 @@ class NodeFacts:
     etcd_join: bool = False
     # That file: "initial-cluster" and "initial-cluster-state".
     etcd_initial: Mapping[str, str] = field(default_factory=dict)
-    # What a node knows of that is on other servers, as HOST:PORT: supervisors, apiservers, members of etcd.
-    servers: tuple[str, ...] = ()
-    apiservers: tuple[str, ...] = ()
-    etcd_members: tuple[str, ...] = ()
+    # The other servers, on a node that needs what runs there.
+    known_servers: ServerList = ServerList()
     # Whether the cluster is there already: this server has etcd's data, or the node joins others.
     in_cluster: bool = False
     # Those of `node-ip` and `bind-address` that no interface has.

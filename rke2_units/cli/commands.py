@@ -131,10 +131,10 @@ def render(role: str | None, release: str | None, root: str, config_file: str | 
 
     if os.path.realpath(root) == "/":
         raise UserError("render does not write to /", hint="use rke2-units install, or give another --root")
-    prepared = make_plan_here(Role(role) if role else None, release, config_file)
-    refuse_others(root, prepared.plan)
-    write(prepared.plan, os.path.abspath(root))
-    click.echo(f"{len(prepared.plan.files)} files of {prepared.release} ({prepared.plan.role}) in {root}")
+    planned = make_plan_here(Role(role) if role else None, release, config_file)
+    refuse_others(root, planned.plan)
+    write(planned.plan, os.path.abspath(root))
+    click.echo(f"{len(planned.plan.files)} files of {planned.release} ({planned.plan.role}) in {root}")
     return 0
 
 
@@ -153,12 +153,12 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     from rke2_units.node.apply import changes
     from rke2_units.node.diff import unified
 
-    prepared = make_plan_here(Role(role) if role else None, release, config_file)
+    planned = make_plan_here(Role(role) if role else None, release, config_file)
     if installation.read() is None:
         click.echo("this machine is not a node yet; rke2-units install would write all of this:", err=True)
-    for warning in prepared.warnings:
+    for warning in planned.warnings:
         click.echo(f"warning: {warning}", err=True)
-    text = unified(changes(prepared.plan))
+    text = unified(changes(planned.plan))
     click.echo(text, nl=False)
     return 1 if text else 0
 

@@ -10,9 +10,8 @@ import click
 
 from rke2_units.cli import image_bundle
 from rke2_units.cli.planning import Chosen, choose, take_proxies
-from rke2_units.config.derived import data_directory
+from rke2_units.config import derived
 from rke2_units.images.registries import Registries
-from rke2_units.layout import Paths
 from rke2_units.lean.json_table import Table
 from rke2_units.node import releases
 from rke2_units.plan import mirror, registries
@@ -59,7 +58,7 @@ def bundle(
 
 
 def _needed(chosen: Chosen, release: Release) -> tuple[str, ...]:
-    found = mirror.needed(chosen.role, chosen.config, release)
+    found = mirror.needed(chosen.config, release)
     for name in found.unlisted:
         click.echo(
             f"warning: {release.name} has no image list for {name}; its images are not among these", err=True
@@ -69,7 +68,7 @@ def _needed(chosen: Chosen, release: Release) -> tuple[str, ...]:
 
 def _registries(chosen: Chosen, release: Release) -> Registries:
     """registries.yaml as the programs know it: what the plan would write for them."""
-    path = Paths(data_directory(chosen.config)).program_registries
+    path = derived.paths(chosen.config).program_registries
     files = {file.path: file for file in registries.files(chosen.config, release)}
     return Registries(Table(path, json.loads(files[path].content)))
 

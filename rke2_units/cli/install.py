@@ -7,17 +7,17 @@ from dataclasses import replace
 import click
 
 from rke2_units.cli import join_options
-from rke2_units.cli.planning import Chosen, Prepared, make_plan_here, refuse_other_role
+from rke2_units.cli.planning import Chosen, make_plan_here, refuse_other_role
 from rke2_units.cli.releases import fetch_release
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import required
-from rke2_units.layout import Paths
 from rke2_units.node import checks, data_directory, releases
 from rke2_units.node.apply import Change, Kind, apply, changes, set_kernel_parameters
 from rke2_units.node.checks import Severity
 from rke2_units.node.diff import unified
 from rke2_units.node.installation import read as read_installation
 from rke2_units.node.releases import Fetched
+from rke2_units.plan.node import Node
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES
 from rke2_units.unit_names import Role
@@ -45,13 +45,13 @@ def install(
         required.check(chosen.config)
         return _release(chosen, image_lists, fetched)
 
-    prepared = make_plan_here(role, release, find=find, arguments=given.arguments)
+    planned = make_plan_here(role, release, find=find, arguments=given.arguments)
     to_keep = join_options.to_keep(role, given, os.environ)
-    plan, installation = prepared.plan, prepared.installation
+    plan, installation = planned.plan, planned.installation
     data_directory.refuse_others(installation.data_directory)
-    for warning in prepared.warnings:
+    for warning in planned.warnings:
         click.echo(f"warning: {warning}", err=True)
-    failed = _check(prepared)
+    failed = _check(planned.node)
     if dry_run:
         everything = replace(plan, files=(*to_keep, *plan.files))
         click.echo(unified(changes(everything, installation=installation)), nl=False)
@@ -96,10 +96,9 @@ def _what_next(before: str | None, release: str, unit: str) -> str:
     return f"{release} is installed in place of {before}; it comes with: systemctl restart {unit}"
 
 
-def _check(prepared: Prepared) -> int:
+def _check(node: Node) -> int:
     """Prints what the checks of this machine find; returns the number of errors."""
-    installed = prepared.installation
-    found = checks.failures(checks.Node(installed.role, Paths(installed.data_directory), prepared.config))
+    found = checks.failures(node)
     if found:
         click.echo(checks.table(found), err=True)
     return sum(finding.severity is Severity.ERROR for finding in found)

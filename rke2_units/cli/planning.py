@@ -4,18 +4,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.config.derived import data_directory, lacks_backups
 from rke2_units.config.load import load
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import cluster_config
-from rke2_units.layout import Paths
 from rke2_units.model import Plan
-from rke2_units.node import installation, releases, remarks
-from rke2_units.node.environment import command_environment, ignored_lines
+from rke2_units.node import configured, installation, releases
+from rke2_units.node.environment import command_environment
 from rke2_units.node.facts import gather
 from rke2_units.node.installation import Installation
-from rke2_units.plan import kubelet, make_plan
+from rke2_units.plan import make_plan
+from rke2_units.plan.node import Node
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT
 from rke2_units.unit_names import Role
@@ -24,11 +24,11 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A plan, and the installation that goes with it."""
+class Planned:
+    """A plan, the node that it is for, and the installation that goes with it."""
 
     plan: Plan
-    config: Config
+    node: Node
     installation: Installation
     # What is allowed in the configuration but not wise, one line each.
     warnings: tuple[str, ...]
@@ -65,7 +65,7 @@ def choose(
     environment = command_environment(role, dict(os.environ))
     config = load(role, config_file=config_file, environment=environment, arguments=arguments)
     pinned = installed.release if installed else DEFAULT
-    return Chosen(role, config, release_name or config.text("release") or pinned, environment)
+    return Chosen(role, config, release_name or configured.release_name(config, pinned), environment)
 
 
 def take_proxies(environment: Mapping[str, str]) -> None:
@@ -83,7 +83,7 @@ def make_plan_here(
     *,
     find: Callable[[Chosen], Release] = lambda chosen: releases.find(chosen.release),
     arguments: Sequence[tuple[str, str]] = (),
-) -> Prepared:
+) -> Planned:
     """The plan for this machine; what is not given is chosen as `choose` does, `find` has the release.
 
     An agent's has the values of its cluster, as far as its servers have told them.
@@ -92,17 +92,13 @@ def make_plan_here(
     release = find(chosen)
     config = chosen.config
     if chosen.role is Role.AGENT:
-        kept = cluster_config.kept(Paths(data_directory(config)).cluster_config)
+        kept = cluster_config.kept(derived.paths(config).cluster_config)
         config = cluster_config.over(config, kept or {}, "the cluster's servers")
-    plan = make_plan(
-        chosen.role, config, gather(chosen.role, config, environment=chosen.environment), release
-    )
-    to_record = installation.planned(
-        chosen.role, release.name, data_directory(config), kubelet.root_directory(config)
-    )
-    told = remarks.of_configuration(Paths(to_record.data_directory), lacks_backups=lacks_backups(config))
-    warnings = (*config.warnings, *ignored_lines(chosen.role), *plan.warnings, *told)
-    return Prepared(plan, config, to_record, warnings)
+    facts = gather(chosen.role, config, environment=chosen.environment)
+    plan = make_plan(chosen.role, config, facts, release)
+    node = Node(config, facts, release)
+    warnings = (*configured.warnings(config), *plan.warnings)
+    return Planned(plan, node, configured.to_record(node), warnings)
 
 
 def refuse_other_role(role: Role) -> None:

@@ -15,6 +15,7 @@ from rke2_units.cli.planning import choose
 from rke2_units.cluster import bootstrap_tokens, kubernetes_api, token_rotation
 from rke2_units.cluster.bootstrap_tokens import BootstrapToken
 from rke2_units.config import grammar
+from rke2_units.controllers import settings as controllers_settings
 from rke2_units.doors import files
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import ConfigurationError, UserError
@@ -168,15 +169,7 @@ def _row(token: BootstrapToken, now: datetime) -> tuple[str, ...]:
 
 
 def _etcd(paths: Paths) -> Etcd | None:
-    """This server's etcd; None where it runs none."""
-    text = files.read_text(paths.controllers_settings)
-    found = json.loads(text)["etcd"] if text else None
-    if not found or not found["etcdctl"]:
+    """This server's etcd; None before its first start, which writes what the controllers have to know."""
+    if not os.path.exists(paths.controllers_settings):
         return None
-    return Etcd(
-        found["etcdctl"],
-        found["endpoints"],
-        authority=found["authority"],
-        certificate=found["certificate"],
-        key=found["key"],
-    )
+    return controllers_settings.read(paths.controllers_settings).etcd()

@@ -13,7 +13,7 @@ from rke2_units.config.config import Config
 from rke2_units.config.grammar import Mount, Network
 from rke2_units.config.keys import DISABLED_BY, HOST_CONTENT
 from rke2_units.errors import UserError
-from rke2_units.layout import CONTAINERD_SOCKET
+from rke2_units.layout import CONTAINERD_SOCKET, Paths
 from rke2_units.model import NodeFacts
 from rke2_units.unit_names import Role
 
@@ -35,6 +35,11 @@ _REQUESTS = {
 def data_directory(config: Config) -> str:
     """The folder that holds all state, without a slash at its end."""
     return grammar.data_directory(config.text("data-dir"))
+
+
+def paths(config: Config) -> Paths:
+    """Every path below that folder."""
+    return Paths(data_directory(config))
 
 
 def node_name(config: Config, facts: NodeFacts) -> str:

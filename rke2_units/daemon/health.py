@@ -8,6 +8,7 @@ from types import MappingProxyType
 from rke2_units.doors import http
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import UserError
+from rke2_units.lean.settings import HealthCheck
 
 _REGISTRATION_INTERVAL = 0.1
 # Idle CPU is budgeted: one TLS handshake per interval.
@@ -16,27 +17,23 @@ _HEALTH_INTERVAL = 15.0
 _TROUBLED_INTERVAL = 2.0
 
 
-# An address and what its answer must hold, as in the programs' settings.
-Fact = Mapping[str, str | bool]
-
-
-class Probes:
+class Health:
     """Asks whether the node is registered, then how the components are; `changed` is called on a change.
 
-    `facts` are those of the programs' settings, `api` the one of them that the API is ready by; `node_url`
-    and `identity` ask the apiserver for our Node, which gets the `annotations`.
+    `api` is the name of that one of the `checks` which tells whether the API is ready. `node_url` and
+    `identity` ask the apiserver for our Node, which gets the `annotations`.
     """
 
     def __init__(
         self,
-        facts: Mapping[str, Fact],
+        checks: Mapping[str, HealthCheck],
         api: str,
         node_url: str,
         identity: http.Identity,
         changed: Callable[[], None],
         annotations: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._facts = facts
+        self._checks = checks
         self._api = api
         self._node_url = node_url
         self._identity = identity
@@ -46,9 +43,9 @@ class Probes:
         self.registered = False
         # Whether the API was ready when it was asked last.
         self.api_is_ready = False
-        # Facts that do not hold, with the local time since when.
+        # The components that are not healthy, with the local time since when.
         self.silent: dict[str, str] = {}
-        threading.Thread(target=self._run, name="probes", daemon=True).start()
+        threading.Thread(target=self._run, name="health", daemon=True).start()
 
     def ask_for_registration(self) -> None:
         """The apiserver is up: from now on it makes sense to ask it for the node."""
@@ -66,8 +63,8 @@ class Probes:
 
     def _apiserver_is_ready(self) -> bool:
         # It serves objects some time before it says that it is ready.
-        fact = self._facts.get(self._api)
-        self.api_is_ready = fact is None or _holds(fact)
+        check = self._checks.get(self._api)
+        self.api_is_ready = check is None or _passes(check)
         return self.api_is_ready
 
     def _node_is_registered(self) -> bool:
@@ -92,22 +89,18 @@ class Probes:
     def _ask_all(self) -> None:
         before = set(self.silent)
         silent = {}
-        for name, fact in self._facts.items():
-            if not _holds(fact):
+        for name, check in self._checks.items():
+            if not _passes(check):
                 silent[name] = self.silent.get(name) or time.strftime("%H:%M:%S")
         self.silent = silent
         if set(silent) != before:
             self._changed()
 
 
-def _holds(fact: Fact) -> bool:
+def _passes(check: HealthCheck) -> bool:
+    identity = http.Identity(check.authority, check.certificate, check.key)
     try:
-        status, body = http.ask(str(fact["url"]), _identity(fact))
+        status, body = http.ask(check.url, identity)
     except OSError:
         return False
-    return status == 200 and str(fact.get("contains", "")) in body
-
-
-def _identity(fact: Fact) -> http.Identity:
-    paths = {name: str(fact[name]) for name in ("authority", "certificate", "key") if name in fact}
-    return http.Identity(**paths)
+    return status == 200 and check.contains in body

@@ -5,21 +5,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from rke2_units import cluster_names
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.ensure import ensure
-from rke2_units.certificates.node_request import certificate_request
+from rke2_units.certificates.node_request import make_request
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.controllers.nodes import REMOVE
 from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import agent, candidates, cluster_config, required, server, server_list, validate
 from rke2_units.join.http import Refused, Unreachable
-from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import api_proxy
-from rke2_units.plan.cluster_config import cluster_config as own_answer
+from rke2_units.plan.cluster_config import describe_cluster
+from rke2_units.plan.node import Node
 from rke2_units.unit_names import Role
 
 _Answer = TypeVar("_Answer")
@@ -31,18 +31,19 @@ class Ask(Protocol):
     def __call__(self, question: Callable[[], _Answer]) -> _Answer: ...
 
 
-def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str | None]:
+def join_agent(node: Node, ask: Ask) -> tuple[Config, str | None]:
     """Sees to all that an agent has from its servers; returns its configuration with the cluster's values.
 
     The second is a warning, None for none. When no server answers, a node that has been one of the cluster's
     before goes by what it has.
     """
+    config = node.config
     required.check(config)
     source = _token_source(config)
     token = validate.parse(
         config.text("token"), source, user="node", pin_required=config.boolean("token-require-ca-pin")
     )
-    request = certificate_request(Role.AGENT, config, facts)
+    request = make_request(node)
     paths = request.paths
     urls = server_list.urls(server_list.read(paths.server_list), config.text("server"))
     now = datetime.now(UTC)
@@ -67,19 +68,19 @@ def join_agent(config: Config, facts: NodeFacts, ask: Ask) -> tuple[Config, str 
     return joined, validate.unverified(token, source)
 
 
-def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
+def join_server(node: Node, ask: Ask) -> str | None:
     """Sees to the authorities and keys that a further server has in common with the others.
 
     One without etcd also learns where etcd's members are; who has that is one of the cluster's, and asks
     nobody. Returns a warning, None for none.
     """
+    config, paths = node.config, node.paths
     has_etcd = derived.server_roles(config).etcd
-    paths = Paths(derived.data_directory(config))
     if not has_etcd and os.path.exists(paths.etcd_wal):
         raise config.error(
             "disable-etcd",
             f"cannot be true while this server is a member of etcd ({paths.etcd_data})",
-            hint=f"kubectl annotate node {derived.node_name(config, facts)} {REMOVE}=true, "
+            hint=f"kubectl annotate node {node.name} {cluster_names.ETCD_REMOVE_ANNOTATION}=true, "
             "and when its member is gone, remove that folder",
         )
     if not has_etcd and server_list.read(paths.server_list).members:
@@ -93,9 +94,9 @@ def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
             f"{source} is one that agents join with",
             hint="a server joins with the one in server/token of another server",
         )
-    request = certificate_request(Role.SERVER, config, facts)
+    request = make_request(node)
     agent_token = tokens.parse(request.agent_token, "agent-token") if request.agent_token else token
-    joining = server.Server(request.paths, token, agent_token.password, own_answer(config, facts))
+    joining = server.Server(request.paths, token, agent_token.password, describe_cluster(node))
     url = config.text("server")
     made = _told(ask, lambda: candidates.first((url,), lambda one: server.fetch(one, joining)), config)
     if not has_etcd:
@@ -103,7 +104,7 @@ def join_server(config: Config, facts: NodeFacts, ask: Ask) -> str | None:
             ask, lambda: candidates.first((url,), lambda one: server.members(one, joining)), config
         )
         # Last: where it is, all else is.
-        made = (*made, known.file(paths.server_list))
+        made = (*made, server_list.file(paths.server_list, known))
     for folder in (paths.server, paths.tls, paths.etcd_tls, paths.credentials):
         files.make_directory(folder, 0o700)
     files.make_directory(paths.agent_etc, 0o755)
@@ -116,7 +117,7 @@ def forget_invitation(config: Config) -> None:
 
     Others remove a member that does not come. One that is still expected is found again at once.
     """
-    paths = Paths(derived.data_directory(config))
+    paths = derived.paths(config)
     if config.is_set("server") and not os.path.exists(paths.etcd_wal):
         files.remove(paths.etcd_initial)
 

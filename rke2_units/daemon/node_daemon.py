@@ -10,7 +10,7 @@ from rke2_units import layout
 from rke2_units.daemon import kept_state, readiness, server_questions, units
 from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import Events, StopRequested
-from rke2_units.daemon.health import Probes
+from rke2_units.daemon.health import Health
 from rke2_units.daemon.preparation import Prepared, prepare
 from rke2_units.daemon.readiness import Failure
 from rke2_units.daemon.retries import Retries
@@ -248,7 +248,7 @@ class NodeDaemon:
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
         """READY once the kubelet and every static pod answer, the node is registered, and what has left the
         plan has stopped."""
-        probes = self._probes(prepared)
+        health = self._ask_components(prepared)
         needed = readiness.needed(wanted, without_api=prepared.up_without_api)
         others = [unit for unit in ALL_UNITS if unit not in prepared.plan.units]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
@@ -266,11 +266,11 @@ class NodeDaemon:
             going = readiness.stopping(self._systemd.states(others))
             if not going and all(readiness.is_up(states[unit]) for unit in needed):
                 # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
-                if not can_register or probes.registered:
+                if not can_register or health.registered:
                     break
-                probes.ask_for_registration()
+                health.ask_for_registration()
                 answering_since = answering_since or time.monotonic()
-                if prepared.api_elsewhere and not probes.api_is_ready:
+                if prepared.api_elsewhere and not health.api_is_ready:
                     # Other machines may be away for as long as they like.
                     answering_since = time.monotonic()
                 if time.monotonic() - answering_since > REGISTRATION_TIMEOUT:
@@ -280,23 +280,23 @@ class NodeDaemon:
             self._take_servers(prepared)
             self._events.wait(5.0)
         if prepared.up_without_api:
-            # Once it is there, the probes go on to tell how all is.
-            probes.ask_for_registration()
+            # Once it is there, how all components are is told, too.
+            health.ask_for_registration()
         kept_state.forget_failed_attempts()
         self._status = readiness.health(states, wanted, set(), {}, {})
         journal.notify(READY=1, STATUS=self._status)
         journal.log(Level.INFO, f"{self._role.unit.removesuffix('.service')} is up and running")
 
-    def _probes(self, prepared: Prepared) -> Probes:
-        self._live_probes = Probes(
-            prepared.facts,
+    def _ask_components(self, prepared: Prepared) -> Health:
+        self._health = Health(
+            prepared.health_checks,
             prepared.api,
             prepared.node_url,
             prepared.identity,
             self._events.wake,
             prepared.annotations,
         )
-        return self._live_probes
+        return self._health
 
     def _restarts(self, before: dict[str, int], states: Mapping[str, UnitState]) -> dict[str, int]:
         """How often each of these processes was restarted since `before`; those that do not run at all are
@@ -350,7 +350,7 @@ class NodeDaemon:
             self._take_servers(prepared)
             self._retry_failed(retries, states)
             self._say(
-                readiness.health(states, wanted, stopped, self._live_probes.silent, retries.reasons),
+                readiness.health(states, wanted, stopped, self._health.silent, retries.reasons),
                 level=Level.WARNING,
             )
             self._events.wait(retries.seconds_to_next(60.0))

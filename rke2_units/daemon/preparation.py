@@ -1,4 +1,8 @@
-"""From what is installed and configured to a plan that is on disk: the first part of every start."""
+"""From what is installed and configured to a plan that is on disk: the first part of every start.
+
+`check` finds what only a person can mend, `obtain` gets what the node shares with its cluster and makes its
+certificates, and `write` brings the plan onto the disk.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -7,12 +11,11 @@ from datetime import UTC, datetime
 
 from rke2_units import layout, ports, unit_names
 from rke2_units.certificates.ensure import ensure
-from rke2_units.certificates.node_request import certificate_request
+from rke2_units.certificates.node_request import make_request
 from rke2_units.config import derived
-from rke2_units.config.config import Config
 from rke2_units.config.load import load
+from rke2_units.controllers import settings as controllers_settings
 from rke2_units.daemon import joining, readiness, servers, units
-from rke2_units.daemon.health import Fact
 from rke2_units.daemon.joining import Ask
 from rke2_units.daemon.servers import Source
 from rke2_units.doors import http, journal
@@ -20,32 +23,25 @@ from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import server_list
-from rke2_units.join.server_list import ServerList
 from rke2_units.layout import Paths
-from rke2_units.lean.etcd import Etcd
+from rke2_units.lean import settings as program_settings
+from rke2_units.lean.settings import HealthCheck
 from rke2_units.machine import kernel_parameters
-from rke2_units.model import File, NodeFacts, Plan
+from rke2_units.model import File, Plan, ServerList
 from rke2_units.node import (
     apply,
+    configured,
     data_directory,
     facts,
     foreign_containerd,
     installation,
     releases,
-    remarks,
 )
-from rke2_units.node.environment import ignored_lines
-from rke2_units.plan import (
-    api_proxy,
-    kubelet,
-    make_plan,
-    node_annotations,
-    program_settings,
-    programs,
-    sysctl,
-)
-from rke2_units.plan.etcdctl import etcdctl
-from rke2_units.release.model import Release
+from rke2_units.node.apply import Change
+from rke2_units.node.installation import Installation
+from rke2_units.plan import api_proxy, make_plan, programs, sysctl
+from rke2_units.plan.node import Node
+from rke2_units.plan.node_annotations import plan_annotations
 from rke2_units.unit_names import Role
 
 
@@ -72,8 +68,8 @@ class Prepared:
     static_pods: tuple[str, ...]
     # The planned digest of each process that carries one (containerd, the kubelet, the helm-applier).
     digests: Mapping[str, str]
-    # Addresses to ask how components are.
-    facts: Mapping[str, Fact]
+    # How components are found to be healthy.
+    health_checks: Mapping[str, HealthCheck]
     # The one of them that tells whether the API is ready.
     api: str
     node_url: str
@@ -96,120 +92,162 @@ def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -
     anything is written.
     """
     installed = installation.of_role(role)
+    _refuse_other_role(role, systemd)
+    node = check(installed, taken_in=taken_in)
+    node, warnings = obtain(node, ask)
+    plan = write(node, installed, systemd)
+    return _prepared(node, plan, (*configured.warnings(node.config), *warnings, *plan.warnings))
+
+
+def _refuse_other_role(role: Role, systemd: Systemd) -> None:
     if systemd.state(role.other.unit).active in ("active", "activating"):
         raise ConfigurationError(
             f"{role.other.unit} runs on this node; a node has one role",
             hint=f"stop it first: systemctl disable --now {role.other.unit}",
         )
-    config = load(role, environment=os.environ)
+
+
+# -- check ----------------------------------------------------------------------------------------------
+
+
+def check(installed: Installation, *, taken_in: bool) -> Node:
+    """The node as it is configured; ConfigurationError for nonsense, before anything is made."""
+    config = load(installed.role, environment=os.environ)
     # Never fetched here: a start must not depend on the network, nor on who answers there.
-    release = releases.find(config.text("release") or installed.release)
-    paths = Paths(derived.data_directory(config))
-    if role is Role.SERVER and not taken_in:
+    release = releases.find(configured.release_name(config, installed.release))
+    if config.role is Role.SERVER and not taken_in:
         joining.forget_invitation(config)
-    gathered = facts.gather(role, config, environment=os.environ)
-    make_plan(role, config, gathered, release)  # Nonsense is found before anything is made.
-    data_directory.refuse_others(paths.data)
+    node = Node(config, facts.gather(config.role, config, environment=os.environ), release)
+    _plan(node)
+    data_directory.refuse_others(node.paths.data)
     kernel_parameters.refuse_wrong(config)
     foreign_containerd.refuse_to_leave(Paths(installed.data_directory), derived.containerd_socket(config))
-    lacks_backups = derived.lacks_backups(config)
-    warnings = [
-        *config.warnings,
-        *ignored_lines(role),
-        *remarks.of_configuration(paths, lacks_backups=lacks_backups),
-    ]
-    if role is Role.AGENT:
-        config, warning = joining.join_agent(config, gathered, ask)
-        warnings += [warning] if warning else []
-    elif gathered.etcd_join or not derived.server_roles(config).etcd:
-        warning = joining.join_server(config, gathered, ask)
-        warnings += [warning] if warning else []
-    ensure(certificate_request(role, config, gathered), datetime.now(UTC))
+    return node
+
+
+def _plan(node: Node) -> Plan:
+    return make_plan(node.role, node.config, node.facts, node.release)
+
+
+# -- obtain ---------------------------------------------------------------------------------------------
+
+
+def obtain(node: Node, ask: Ask) -> tuple[Node, tuple[str, ...]]:
+    """Get what other servers have for this node, and make its certificates.
+
+    Returns the node as it is then, and warnings.
+    """
+    node, warning = _join(node, ask)
+    ensure(make_request(node), datetime.now(UTC))
     installation.make_digest_key()
-    # Again, with the digests and the key of what is there now.
-    again = facts.gather(role, config, environment=os.environ)
+    return _with_new_digests(node), (warning,) if warning else ()
+
+
+def _join(node: Node, ask: Ask) -> tuple[Node, str | None]:
+    if node.role is Role.AGENT:
+        config, warning = joining.join_agent(node, ask)
+        return replace(node, config=config), warning
+    if node.facts.etcd_join or not derived.server_roles(node.config).etcd:
+        return node, joining.join_server(node, ask)
+    return node, None
+
+
+def _with_new_digests(node: Node) -> Node:
+    """The node with the digests and the key of what is there now."""
+    before = node.facts
+    now = facts.gather(node.role, node.config, environment=os.environ)
     # By now it has all that makes a node look registered.
-    gathered = replace(again, node_id=gathered.node_id, registered=gathered.registered)
-    plan = make_plan(role, config, gathered, release)
+    return replace(node, facts=replace(now, node_id=before.node_id, registered=before.registered))
+
+
+# -- write ----------------------------------------------------------------------------------------------
+
+
+def write(node: Node, installed: Installation, systemd: Systemd) -> Plan:
+    """Apply the plan of the node. `installed` is how it was installed or has started last."""
+    plan = _plan(node)
     # The data directory and the release may have moved since the role was installed.
-    to_record = installation.planned(role, release.name, paths.data, kubelet.root_directory(config))
-    changed = apply.apply(plan, installation=to_record)
-    if release.name != installed.release:
-        journal.log(Level.INFO, f"the node moves from {installed.release} to {release.name}")
-    if any(change.path in (sysctl.MODULES_FILE, sysctl.SYSCTL_FILE) for change in changed):
+    changes = apply.apply(plan, installation=configured.to_record(node))
+    if node.release.name != installed.release:
+        journal.log(Level.INFO, f"the node moves from {installed.release} to {node.release.name}")
+    _set_kernel_parameters(plan, changes)
+    if systemd.needs_reload(plan.units):
+        systemd.reload()
+    return plan
+
+
+def _set_kernel_parameters(plan: Plan, changes: Sequence[Change]) -> None:
+    if any(change.path in (sysctl.MODULES_FILE, sysctl.SYSCTL_FILE) for change in changes):
         # install has done so before, but an agent's cluster may have turned out to have IPv6.
         for problem in apply.set_kernel_parameters(plan):
             journal.log(Level.WARNING, problem)
     for change in apply.tune_kernel(plan):
         journal.log(Level.INFO, change)
-    if systemd.needs_reload(plan.units):
-        systemd.reload()
 
-    components = tuple(c for c in unit_names.STATIC_PODS if unit_names.static_pod_unit(c) in plan.units)
-    is_agent = role is Role.AGENT
-    api_elsewhere = api_proxy.leads_to_apiservers(config)
-    proxied = api_proxy.apiserver_url(config) if api_elsewhere else ""
-    apiserver = proxied or f"https://127.0.0.1:{ports.APISERVER_PORT}"
-    asked = program_settings.facts(paths, proxied)
-    facts_to_ask: dict[str, Fact] = {
-        name: asked[name]
-        for name in ("kubelet", unit_names.ETCD, unit_names.KUBE_APISERVER)
-        if name == "kubelet" or name in components
-    }
-    api = unit_names.KUBE_APISERVER
+
+# -- what the daemon goes by ----------------------------------------------------------------------------
+
+
+def _prepared(node: Node, plan: Plan, warnings: tuple[str, ...]) -> Prepared:
+    is_agent = node.role is Role.AGENT
+    api_elsewhere = api_proxy.leads_to_apiservers(node.config)
+    api = readiness.component(unit_names.API_PROXY_UNIT) if api_elsewhere else unit_names.KUBE_APISERVER
+    apiserver = f"https://127.0.0.1:{ports.APISERVER_PORT}"
     if api_elsewhere:
-        api = readiness.component(unit_names.API_PROXY_UNIT)
-        facts_to_ask[api] = asked[unit_names.KUBE_APISERVER]
-    identity = _identity(paths.agent, "client-kubelet") if is_agent else _identity(paths.tls, "client-admin")
+        apiserver = api_proxy.apiserver_url(node.config)
+    paths = node.paths
     return Prepared(
         plan=plan,
         paths=paths,
-        content_directory=programs.content_directory(config, release),
-        foreign_containerd=derived.foreign_containerd(config),
-        warnings=(*warnings, *plan.warnings),
-        static_pods=components,
+        content_directory=programs.content_directory(node.config, node.release),
+        foreign_containerd=derived.foreign_containerd(node.config),
+        warnings=warnings,
+        static_pods=tuple(c for c in unit_names.STATIC_PODS if unit_names.static_pod_unit(c) in plan.units),
         digests={
             unit: units.planned_digest(plan.file(f"{layout.UNIT_DIRECTORY}/{unit}").content)
             for unit in units.PROCESSES
             if unit in plan.units
         },
-        facts=facts_to_ask,
+        health_checks=_health_checks(paths, api),
         api=api,
-        node_url=f"{apiserver}/api/v1/nodes/" + derived.node_name(config, gathered),
-        identity=identity,
-        annotations=node_annotations.annotations(config, gathered) if is_agent else {},
+        node_url=f"{apiserver}/api/v1/nodes/{node.name}",
+        identity=_identity(paths.agent, "client-kubelet")
+        if is_agent
+        else _identity(paths.tls, "client-admin"),
+        annotations=plan_annotations(node) if is_agent else {},
         api_elsewhere=api_elsewhere,
         up_without_api=api_elsewhere and not is_agent,
-        servers=_servers(config, gathered, release) if api_proxy.is_needed(config) else None,
+        servers=_servers(node),
     )
+
+
+def _health_checks(paths: Paths, api: str) -> dict[str, HealthCheck]:
+    """Those whose failure is told; that of kube-apiserver goes by the name of what leads to it, `api`."""
+    planned = program_settings.read(paths.program_settings).health_checks
+    names = {"kubelet": "kubelet", unit_names.ETCD: unit_names.ETCD, api: unit_names.KUBE_APISERVER}
+    return {name: planned[asked] for name, asked in names.items() if asked in planned}
 
 
 def _identity(folder: str, name: str) -> http.Identity:
     return http.Identity(f"{folder}/server-ca.crt", f"{folder}/{name}.crt", f"{folder}/{name}.key")
 
 
-def _servers(config: Config, gathered: NodeFacts, release: Release) -> Servers:
-    paths = Paths(derived.data_directory(config))
+def _servers(node: Node) -> Servers | None:
+    """None also for a server that has yet to join etcd: it follows the others from its next plan on."""
+    if node.facts.etcd_join or not api_proxy.is_needed(node.config):
+        return None
+    path = node.paths.server_list
 
     def files(known: ServerList) -> Sequence[File]:
-        machine = replace(
-            gathered, servers=known.servers, apiservers=known.apiservers, etcd_members=known.members
-        )
-        return (known.file(paths.server_list), *api_proxy.files(config, machine))
+        return (server_list.file(path, known), api_proxy.file(node, known))
 
-    return Servers(_source(config, paths, release), server_list.read(paths.server_list), files)
+    return Servers(_source(node), server_list.read(path), files)
 
 
-def _source(config: Config, paths: Paths, release: Release) -> Source:
-    if config.role is Role.AGENT:
-        identity = _identity(paths.agent, "client-rke2-controller")
-        return servers.of_api(api_proxy.apiserver_url(config), identity)
-    etcd = Etcd(
-        etcdctl(config, release).path,
-        [f"https://127.0.0.1:{ports.ETCD_CLIENT_PORT}"],
-        authority=f"{paths.etcd_tls}/server-ca.crt",
-        certificate=f"{paths.etcd_tls}/client.crt",
-        key=f"{paths.etcd_tls}/client.key",
-    )
-    has_etcd = derived.server_roles(config).etcd
+def _source(node: Node) -> Source:
+    if node.role is Role.AGENT:
+        identity = _identity(node.paths.agent, "client-rke2-controller")
+        return servers.of_api(api_proxy.apiserver_url(node.config), identity)
+    etcd = controllers_settings.read(node.paths.controllers_settings).etcd()
+    has_etcd = derived.server_roles(node.config).etcd
     return servers.asking(servers.api_addresses_in(etcd) if has_etcd else servers.members_of(etcd))

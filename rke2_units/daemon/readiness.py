@@ -147,7 +147,7 @@ def health(
     """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
 
     What only has not finished starting is no trouble: somebody has just started it by hand. `silent` names
-    facts (etcd, kube-apiserver, kubelet) that do not hold, with the time since when.
+    components (etcd, kube-apiserver, kubelet) that do not answer, with the time since when.
     """
     troubles, starting = [], []
     for unit in units:

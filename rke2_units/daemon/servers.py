@@ -10,8 +10,8 @@ from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import UserError
 from rke2_units.join import server_list
-from rke2_units.join.server_list import ServerList
 from rke2_units.lean.etcd import Etcd
+from rke2_units.model import ServerList
 
 # As doors.kubernetes_endpoints.API_SERVERS, but a list, which can be watched.
 _ENDPOINTS = "/api/v1/namespaces/default/endpoints?fieldSelector=metadata.name%3Dkubernetes"

@@ -109,7 +109,8 @@ def _ask(connection: Connection, url: str, agent: Agent, now: datetime) -> Fetch
         made += requesting.with_issuer(held, text, issuers[leaf.authority])
     made += _kubeconfigs(agent)
     known = server_list.of_apiservers(_json(connection.get(f"{_API}/apiservers")))
-    made.append((known if known.servers else server_list.of_url(url)).file(request.paths.server_list))
+    known = known if known.servers else server_list.of_url(url)
+    made.append(server_list.file(request.paths.server_list, known))
     # Last: where it is, all else is.
     made.append(cluster_config.file(request.paths.cluster_config, values))
     return Fetched(tuple(made), values)

@@ -12,10 +12,9 @@ from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import cluster_config, critical, server_list, validate
 from rke2_units.join.http import Unreachable
-from rke2_units.join.server_list import ServerList
 from rke2_units.layout import Paths
 from rke2_units.lean.etcd import parse_members
-from rke2_units.model import File
+from rke2_units.model import File, ServerList
 
 _API = "/v1-rke2"
 _MEMBERS = "/db/info"

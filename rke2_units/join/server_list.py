@@ -7,29 +7,17 @@ written into a proxy's configuration.
 import ipaddress
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from rke2_units import ports
 from rke2_units.config import grammar
 from rke2_units.doors import files
-from rke2_units.model import File
+from rke2_units.model import File, ServerList
 
 
-@dataclass(frozen=True)
-class ServerList:
-    """`servers` are supervisors, `apiservers` the API servers beside them; sorted, each once.
-
-    `members` are those of etcd, which only servers without one of their own have to know.
-    """
-
-    servers: tuple[str, ...] = ()
-    apiservers: tuple[str, ...] = ()
-    members: tuple[str, ...] = ()
-
-    def file(self, path: str) -> File:
-        content = {"servers": self.servers, "apiservers": self.apiservers, "members": self.members}
-        return File(path, json.dumps(content, indent=2) + "\n", 0o600)
+def file(path: str, known: ServerList) -> File:
+    content = {"servers": known.servers, "apiservers": known.apiservers, "members": known.members}
+    return File(path, json.dumps(content, indent=2) + "\n", 0o600)
 
 
 def read(path: str) -> ServerList:

@@ -1,4 +1,4 @@
-"""Asks for facts over HTTP(S), again and again, at next to no cost.
+"""Makes a health check again and again, at next to no cost.
 
 A client of our own in place of http.client: importing that costs more than everything else a gate does,
 and what is asked for is one GET without redirects, on a connection that is kept. ssl is imported when a
@@ -7,7 +7,7 @@ server listens, not while connections are still refused.
 
 import socket
 
-from rke2_units.lean.settings import Fact
+from rke2_units.lean.settings import HealthCheck
 
 # A machine under emulation needs seconds for a TLS handshake.
 _TIMEOUT = 10.0
@@ -16,15 +16,15 @@ _LIMIT = 1 << 20
 
 
 class Probe:
-    """One fact and the connection kept for it."""
+    """One health check and the connection that is kept for it."""
 
-    def __init__(self, fact: Fact, timeout: float = _TIMEOUT) -> None:
-        self.fact = fact
+    def __init__(self, check: HealthCheck, timeout: float = _TIMEOUT) -> None:
+        self.check = check
         self.timeout = timeout
         self._connection: socket.socket | None = None
 
     def ask(self) -> str:
-        """Why the fact does not hold yet, in words; "" when it does."""
+        """Why the component is not healthy, in words; "" when it is."""
         kept = self._connection is not None
         try:
             if self._connection is None:
@@ -32,12 +32,12 @@ class Probe:
             code, body = self._get(self._connection)
         except OSError as error:
             self.close()
-            # A server may close a kept connection at any time: that says nothing about the fact.
+            # A server may close a kept connection at any time: that says nothing about the component.
             return self.ask() if kept else _words(error, self.timeout)
         if code != 200:
             return f"HTTP {code}{_failed_checks(body)}"
-        if self.fact.contains and self.fact.contains.encode() not in body:
-            return f"answered without {self.fact.contains!r}"
+        if self.check.contains and self.check.contains.encode() not in body:
+            return f"answered without {self.check.contains!r}"
         return ""
 
     def __enter__(self) -> "Probe":
@@ -52,29 +52,29 @@ class Probe:
             self._connection = None
 
     def _connect(self) -> socket.socket:
-        fact = self.fact
-        plain = socket.create_connection((fact.host, fact.port), timeout=self.timeout)
-        if not fact.encrypted:
+        check = self.check
+        plain = socket.create_connection((check.host, check.port), timeout=self.timeout)
+        if not check.encrypted:
             return plain
         try:
             import ssl
 
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            if fact.insecure:
+            if check.insecure:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             else:
-                context.load_verify_locations(fact.authority or None)
-            if fact.certificate:
-                context.load_cert_chain(fact.certificate, fact.key)
-            return context.wrap_socket(plain, server_hostname=fact.host)
+                context.load_verify_locations(check.authority or None)
+            if check.certificate:
+                context.load_cert_chain(check.certificate, check.key)
+            return context.wrap_socket(plain, server_hostname=check.host)
         except BaseException:
             plain.close()
             raise
 
     def _get(self, connection: socket.socket) -> tuple[int, bytes]:
-        host = f"[{self.fact.host}]" if ":" in self.fact.host else self.fact.host
-        request = f"GET {self.fact.path} HTTP/1.1\r\nHost: {host}:{self.fact.port}\r\n\r\n"
+        host = f"[{self.check.host}]" if ":" in self.check.host else self.check.host
+        request = f"GET {self.check.path} HTTP/1.1\r\nHost: {host}:{self.check.port}\r\n\r\n"
         connection.sendall(request.encode())
         answer = b""
         while (end := answer.find(b"\r\n\r\n")) < 0:

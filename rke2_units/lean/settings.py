@@ -1,4 +1,4 @@
-"""The settings file that the plan writes for the programs (JSON, `names.Paths.program_settings`).
+"""The settings file that the plan writes for the programs (JSON, `layout.Paths.program_settings`).
 
 {"data_directory": "/var/lib/rancher/rke2", "node_name": "node1",
  "lacks_backups": true,                                            (optional; nothing saves this node's etcd)
@@ -21,11 +21,11 @@
  "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"],             (optional)
             "extra_registries": ["registry.example.com"]},                          (optional)
  "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
-                          "needs": ["kubelet"], "fact": "etcd"}},
- "facts": {"etcd": {"url": "http://127.0.0.1:2381/health", "contains": "true"},
-           "kube-apiserver": {"url": "https://127.0.0.1:6443/readyz", "authority": "...",
-                              "certificate": "...", "key": "..."},
-           "kube-scheduler": {"url": "https://127.0.0.1:10259/healthz", "insecure": true}}}
+                          "needs": ["kubelet"]}},
+ "health_checks": {"etcd": {"url": "http://127.0.0.1:2381/health", "contains": "true"},
+                   "kube-apiserver": {"url": "https://127.0.0.1:6443/readyz", "authority": "...",
+                                      "certificate": "...", "key": "..."},
+                   "kube-scheduler": {"url": "https://127.0.0.1:10259/healthz", "insecure": true}}}
 """
 
 import os
@@ -39,8 +39,8 @@ from rke2_units.lean.json_table import Table
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 
-class Fact:
-    """Something that an HTTP(S) answer shows: status 200, and `contains` in its body.
+class HealthCheck:
+    """A question over HTTP(S): the answer of a healthy component has status 200, and `contains` in its body.
 
     With `insecure` the server's certificate is not checked, which only a loopback address may ask for:
     the scheduler and the controller-manager sign their own.
@@ -76,8 +76,8 @@ class StaticPod:
         self.staged = table.text("staged")
         self.manifest = table.text("manifest")
         self.uid = table.text("uid")
+        # The names of health checks.
         self.needs = table.texts("needs")
-        self.fact = table.text("fact")
 
 
 class ImageProgram:
@@ -125,8 +125,9 @@ class Settings:
         pods = table.table("static_pods")
         self.static_pods = {name: StaticPod(name, pods.table(name)) for name in pods.values}
         self.images_first = (*images.texts("first"), *(pod.image for pod in self.static_pods.values()))
-        facts = table.table("facts")
-        self.facts = {name: Fact(name, facts.table(name)) for name in facts.values}
+        checks = table.table("health_checks")
+        # A static pod's has its component's name.
+        self.health_checks = {name: HealthCheck(name, checks.table(name)) for name in checks.values}
         if "/" in self.content_directory or self.content_directory in ("", ".", ".."):
             raise content.wrong("directory", "the name of a directory")
 
@@ -140,12 +141,12 @@ class Settings:
                 hint=f"planned: {known}; they change with config.yaml at `systemctl restart rke2-server`",
             ) from None
 
-    def fact(self, name: str) -> Fact:
+    def health_check(self, name: str) -> HealthCheck:
         try:
-            return self.facts[name]
+            return self.health_checks[name]
         except KeyError:
             raise ConfigurationError(
-                f"{self.file}: no fact named {name!r}", hint=json_table.REWRITE
+                f"{self.file}: no health check named {name!r}", hint=json_table.REWRITE
             ) from None
 
 

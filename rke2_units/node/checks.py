@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rke2_units import layout, ports, printable, unit_names
-from rke2_units.config.config import Config
 from rke2_units.doors import files
 from rke2_units.doors.run import PACKAGES, find, run
 from rke2_units.errors import UserError
-from rke2_units.layout import Paths
 from rke2_units.machine import kernel_parameters, listening, processes
 from rke2_units.node import conflicts, facts, own_processes
 from rke2_units.plan import sysctl
+from rke2_units.plan.node import Node
 from rke2_units.unit_names import Role
 
 OLDEST_SYSTEMD = 252
@@ -58,15 +57,6 @@ SERVER_PORTS = (
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
-
-
-@dataclass(frozen=True)
-class Node:
-    """What the checks look at: the machine, about to become a node of this role, so configured."""
-
-    role: Role
-    paths: Paths
-    config: Config
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,20 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from rke2_units.config import grammar
+from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
-from rke2_units.config.derived import data_directory, foreign_containerd, server_roles, uses_host_content
 from rke2_units.config.keys import KEYS
 from rke2_units.doors import files
 from rke2_units.doors.run import run
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import server_list
-from rke2_units.join.server_list import ServerList
 from rke2_units.layout import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths
 from rke2_units.machine import network
-from rke2_units.model import NodeFacts
+from rke2_units.model import NodeFacts, ServerList
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan import api_proxy
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
-from rke2_units.plan.helm import PROGRAM as HELM
+from rke2_units.plan.image_programs import HELM
 from rke2_units.plan.programs import CONTAINERD_PROGRAMS, KUBELET
 from rke2_units.plan.soundness import LISTENED_AT
 from rke2_units.unit_names import Role
@@ -68,12 +66,11 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
             "this machine has no default route, so the node's address cannot be found out",
             hint="set node-ip in /etc/rancher/rke2/config.yaml, or give the machine a default route",
         )
-    paths = Paths(data_directory(config))
+    paths = derived.paths(config)
     if role is Role.SERVER and os.geteuid() == 0:
         _refuse_other_family(config, paths, addresses)
     member_name = files.read_text(paths.etcd_name) if role is Role.SERVER and os.geteuid() == 0 else None
     own_programs = programs(config)
-    known = known_servers(config, paths) if api_proxy.is_needed(config) else ServerList()
     return NodeFacts(
         hostname=_hostname(config),
         node_ips=addresses,
@@ -101,9 +98,7 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
         etcd_member_name=member_name.strip() or None if member_name else None,
         etcd_join=role is Role.SERVER and has_to_join_etcd(config, paths),
         etcd_initial=etcd_initial(paths) if role is Role.SERVER else {},
-        servers=known.servers,
-        apiservers=known.apiservers,
-        etcd_members=known.members,
+        known_servers=known_servers(config, paths) if api_proxy.is_needed(config) else ServerList(),
         in_cluster=in_cluster(config, paths),
         foreign_addresses=tuple(
             text for name in LISTENED_AT for text in config.items(name) if not is_own_address(text)
@@ -142,7 +137,7 @@ def has_to_join_etcd(config: Config, paths: Paths) -> bool:
     that data.
     """
     done = (paths.etcd_wal, paths.etcd_initial)
-    is_wanted = config.is_set("server") and server_roles(config).etcd and os.geteuid() == 0
+    is_wanted = config.is_set("server") and derived.server_roles(config).etcd and os.geteuid() == 0
     return is_wanted and not any(os.path.exists(path) for path in done)
 
 
@@ -239,7 +234,7 @@ def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:
 def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
     """Of the machine's own programs that this configuration asks for, those that can be executed."""
     wanted = [config.text(name) for name in ("kubelet-path", "helm-path") if config.is_set(name)]
-    if uses_host_content(config):
+    if derived.uses_host_content(config):
         wanted += [*CONTAINERD_PROGRAMS, KUBELET]
     if config.role is Role.SERVER:
         wanted.append(HELM)
@@ -249,7 +244,7 @@ def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
 
 def _containerd_version(config: Config, found: Mapping[str, str]) -> int | None:
     """Asked only where the machine's own containerd is to run with a configuration of ours."""
-    if "containerd" not in found or foreign_containerd(config):
+    if "containerd" not in found or derived.foreign_containerd(config):
         return None
     try:
         said = run([found["containerd"], "--version"], check=False, timeout=10).output

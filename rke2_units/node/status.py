@@ -51,7 +51,7 @@ class Pod:
 class Unit:
     """One unit. Times are seconds since the epoch, memory is in bytes; 0 for what is not known.
 
-    `ready` is None for a unit without a fact to ask for; `problem` is "" when all is well with it.
+    `ready` is None for a unit without a health check; `problem` is "" when all is well with it.
     """
 
     name: str
@@ -290,28 +290,25 @@ def component_of(unit: str) -> str:
     return rest.removesuffix(".service") if prefix == "rke2-static-pod" else ""
 
 
-def _fact_of(unit: str, settings: Settings) -> str:
-    if unit == unit_names.KUBELET_UNIT:
-        return "kubelet"
-    component = component_of(unit)
-    return settings.static_pods[component].fact if component in settings.static_pods else ""
+def _health_check_of(unit: str) -> str:
+    return "kubelet" if unit == unit_names.KUBELET_UNIT else component_of(unit)
 
 
 def _with_readiness(units: list[Unit], settings: Settings) -> list[Unit]:
-    """Asks for the facts of all units at the same time."""
+    """Makes the health checks of all units at the same time."""
     answers: dict[str, str] = {}
 
-    def ask(unit: str, fact: str) -> None:
-        probe = Probe(settings.facts[fact], _PATIENCE)
+    def ask(unit: str, check: str) -> None:
+        probe = Probe(settings.health_checks[check], _PATIENCE)
         try:
             answers[unit] = probe.ask()
         finally:
             probe.close()
 
     threads = [
-        threading.Thread(target=ask, args=(unit.name, fact), daemon=True)
+        threading.Thread(target=ask, args=(unit.name, check), daemon=True)
         for unit in units
-        if unit.active != "inactive" and (fact := _fact_of(unit.name, settings)) in settings.facts
+        if unit.active != "inactive" and (check := _health_check_of(unit.name)) in settings.health_checks
     ]
     for thread in threads:
         thread.start()

@@ -1,20 +1,19 @@
 """Addresses of this node in the forms that the components take."""
 
 from rke2_units.config import derived, grammar
-from rke2_units.config.config import Config
 from rke2_units.errors import UserError
-from rke2_units.model import NodeFacts
+from rke2_units.plan.node import Node
 
 # Every machine's lo has it, also one without any other IPv4 address.
 LOOPBACK = "127.0.0.1"
 
 
-def node_ips(config: Config, facts: NodeFacts) -> list[str]:
+def node_ips(node: Node) -> list[str]:
     """The node's addresses, at most one of each family: the user's, else those of the cluster's families."""
-    known = derived.node_ips(config, facts)
-    if config.items("node-ip"):
+    known = derived.node_ips(node.config, node.facts)
+    if node.config.items("node-ip"):
         return list(known)
-    families = [grammar.network(text).version for text in derived.cluster_cidrs(config, facts)]
+    families = [grammar.network(text).version for text in node.cluster_cidrs]
     found = [
         next((text for text in known if grammar.address(text).version == family), None)
         for family in families
@@ -29,9 +28,9 @@ def node_ips(config: Config, facts: NodeFacts) -> list[str]:
     return [text for text in found if text is not None]
 
 
-def any_address(config: Config, facts: NodeFacts) -> str:
+def any_address(node: Node) -> str:
     """What to listen on for all addresses of the node's families."""
-    return "::" if grammar.address(node_ips(config, facts)[0]).version == 6 else "0.0.0.0"
+    return "::" if grammar.address(node_ips(node)[0]).version == 6 else "0.0.0.0"
 
 
 def host_port(address: str, port: int) -> str:

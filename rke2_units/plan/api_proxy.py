@@ -11,8 +11,9 @@ from rke2_units import ports
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File, ServerList
 from rke2_units.plan import addresses
+from rke2_units.plan.node import Node
 from rke2_units.plan.templates import render
 from rke2_units.unit_names import Role
 
@@ -51,33 +52,32 @@ def apiserver_url(config: Config) -> str:
     return addresses.url("https", addresses.LOOPBACK, derived.apiserver_proxy_port(config))
 
 
-def text(config: Config, facts: NodeFacts) -> str:
-    """The proxy's configuration, with the servers of the facts.
+def text(node: Node, known: ServerList) -> str:
+    """The proxy's configuration, with the servers that are known.
 
     It holds no secret, and is read by a user of its own: mode 0644.
     """
-    has_ipv6 = any(grammar.address(ip).version == 6 for ip in derived.node_ips(config, facts))
+    has_ipv6 = any(grammar.address(ip).version == 6 for ip in derived.node_ips(node.config, node.facts))
     return render(
         "haproxy.cfg",
         loopback=[addresses.LOOPBACK, *(["[::1]"] if has_ipv6 else [])],
-        ways=_ways(config, facts),
+        ways=_ways(node.config, known),
     )
 
 
-def files(config: Config, facts: NodeFacts) -> list[File]:
-    """The configuration with the servers that are known; a change is a reload, not a restart."""
-    paths = Paths(derived.data_directory(config))
-    return [File(paths.api_proxy_config, text(config, facts))]
+def file(node: Node, known: ServerList) -> File:
+    """The configuration; a change is a reload, not a restart."""
+    return File(node.paths.api_proxy_config, text(node, known))
 
 
-def _ways(config: Config, facts: NodeFacts) -> list[Way]:
+def _ways(config: Config, known: ServerList) -> list[Way]:
     ways = []
     if leads_to_apiservers(config):
-        ways.append(Way("apiservers", derived.apiserver_proxy_port(config), "/readyz", facts.apiservers))
+        ways.append(Way("apiservers", derived.apiserver_proxy_port(config), "/readyz", known.apiservers))
     if config.role is Role.AGENT:
         port = derived.supervisor_proxy_port(config)
-        ways.append(Way("supervisors", port, "/v1-rke2/readyz", facts.servers))
+        ways.append(Way("supervisors", port, "/v1-rke2/readyz", known.servers))
     elif not derived.server_roles(config).etcd:
         # What would tell more of a member listens on its own loopback alone.
-        ways.append(Way("etcd", ports.ETCD_CLIENT_PORT, "", facts.etcd_members))
+        ways.append(Way("etcd", ports.ETCD_CLIENT_PORT, "", known.members))
     return ways

@@ -4,13 +4,10 @@ import json
 
 from rke2_units import layout, ports
 from rke2_units.config import derived
-from rke2_units.config.config import Config
 from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
-from rke2_units.plan import charts, programs
-from rke2_units.plan.helm import helm
+from rke2_units.plan import charts, image_programs, programs
+from rke2_units.plan.node import Node
 from rke2_units.release import features
-from rke2_units.release.model import Release
 
 # RKE2's deploy controller goes by this name as well.
 _IDENTITY = "client-supervisor"
@@ -54,15 +51,15 @@ def material(paths: Paths) -> tuple[str, ...]:
     )
 
 
-def text(config: Config, facts: NodeFacts, release: Release) -> str:
+def text(node: Node) -> str:
     """The settings file's content."""
-    paths = Paths(derived.data_directory(config))
+    config, paths = node.config, node.paths
     authority, certificate, key = material(paths)
     has_content = not derived.uses_host_content(config)
-    content = paths.content_directory(programs.content_directory(config, release))
+    content = paths.content_directory(programs.content_directory(config, node.release))
     chosen = config.items("ingress-controller") if config.is_set("ingress-controller") else ()
     settings = {
-        "node_name": derived.node_name(config, facts),
+        "node_name": node.name,
         "kubernetes": {
             "url": f"https://127.0.0.1:{ports.APISERVER_PORT}",
             "authority": authority,
@@ -71,17 +68,17 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         },
         "kubeconfig": paths.supervisor_kubeconfig,
         "manifests": paths.manifests,
-        "disabled": charts.disabled(config, release),
-        "helm": helm(config, facts, release).path,
+        "disabled": charts.disabled(config, node.release),
+        "helm": image_programs.helm(node).path,
         "charts": True,
         "work": layout.APPLIER_WORK,
         "system_default_registry": derived.default_registry(config),
         "staging": {
             "charts": f"{content}/charts" if has_content else "",
-            "values": charts.cluster_values(config, facts),
+            "values": charts.cluster_values(node),
             "network": charts.network(config),
             "ingress": chosen,
-            "default_ingress": features.default_ingress(release),
+            "default_ingress": features.default_ingress(node.release),
         },
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from rke2_units import unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
+from rke2_units.plan.node import Node
 from rke2_units.release.model import CHART, Release
 
 _NETWORK_PLUGINS = ("calico", "canal", "cilium", "flannel", "multus")
@@ -67,18 +66,18 @@ def network(config: Config) -> tuple[str, ...]:
     )
 
 
-def cluster_values(config: Config, facts: NodeFacts) -> dict[str, str]:
+def cluster_values(node: Node) -> dict[str, str]:
     """What charts that ask for it get in `spec.set`, but for the class of the ingress controller."""
-    ranges = derived.cluster_cidrs(config, facts)
+    config, ranges = node.config, node.cluster_cidrs
     registry = derived.default_registry(config)
     return {
         "global.clusterCIDR": ",".join(ranges),
         "global.clusterCIDRv4": ",".join(_of_version(4, ranges)),
         "global.clusterCIDRv6": ",".join(_of_version(6, ranges)),
-        "global.clusterDNS": ",".join(derived.cluster_dns(config, facts)),
+        "global.clusterDNS": ",".join(node.cluster_dns),
         "global.clusterDomain": config.text("cluster-domain"),
-        "global.rke2DataDir": Paths(derived.data_directory(config)).data,
-        "global.serviceCIDR": ",".join(derived.service_cidrs(config, facts)),
+        "global.rke2DataDir": node.paths.data,
+        "global.serviceCIDR": ",".join(node.service_cidrs),
         "global.prime.enabled": "true" if config.boolean("prime") else "false",
         "global.systemDefaultRegistry": registry,
         "global.cattle.systemDefaultRegistry": registry,

@@ -9,9 +9,9 @@ import json
 from rke2_units import unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import addresses
+from rke2_units.plan.node import Node
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
@@ -42,8 +42,9 @@ def runs(config: Config, release: Release) -> bool:
     return True
 
 
-def files(config: Config, release: Release) -> list[File]:
+def files(node: Node) -> list[File]:
     """Its configuration (JSON, k3s' Config in pkg/cloudprovider), where it runs."""
+    config, release = node.config, node.release
     if not runs(config, release):
         return []
     balances = config.boolean("enable-servicelb")
@@ -54,16 +55,16 @@ def files(config: Config, release: Release) -> list[File]:
         "lbNamespace": config.text("servicelb-namespace"),
         "nodeEnabled": handles_nodes(config, release),
     }
-    paths = Paths(derived.data_directory(config))
-    return [File(paths.cloud_config, json.dumps(settings, indent=2) + "\n", 0o600)]
+    return [File(node.paths.cloud_config, json.dumps(settings, indent=2) + "\n", 0o600)]
 
 
-def arguments(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
+def arguments(node: Node) -> dict[str, str]:
     """Its flags, by name: RKE2's, but that it keeps its port where it sees to no nodes, to say how it is."""
+    paths = node.paths
     off = ["route"]
-    if not config.boolean("enable-servicelb"):
+    if not node.config.boolean("enable-servicelb"):
         off.append("service")
-    if not handles_nodes(config, release):
+    if not handles_nodes(node.config, node.release):
         off += ["cloud-node", "cloud-node-lifecycle"]
     return {
         "allocate-node-cidrs": "true",
@@ -73,7 +74,7 @@ def arguments(config: Config, facts: NodeFacts, release: Release, paths: Paths) 
         "bind-address": addresses.LOOPBACK,
         "cloud-config": paths.cloud_config,
         "cloud-provider": _PROVIDER,
-        "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
+        "cluster-cidr": ",".join(node.cluster_cidrs),
         "configure-cloud-routes": "false",
         "controllers": ",-".join(["*", *off]),
         "feature-gates": "CloudDualStackNodeIPs=true",

@@ -8,17 +8,17 @@ import ipaddress
 
 from rke2_units import ports
 from rke2_units.config import derived
-from rke2_units.config.config import Config
-from rke2_units.model import NodeFacts
+from rke2_units.plan.node import Node
 
 
-def cluster_config(config: Config, facts: NodeFacts) -> dict[str, object]:
+def describe_cluster(node: Node) -> dict[str, object]:
     """The answer as data."""
-    pods = [_network(text) for text in derived.cluster_cidrs(config, facts)]
-    services = [_network(text) for text in derived.service_cidrs(config, facts)]
-    dns = list(derived.cluster_dns(config, facts))
+    config = node.config
+    pods = [_network(text) for text in node.cluster_cidrs]
+    services = [_network(text) for text in node.service_cidrs]
+    dns = list(node.cluster_dns)
     return {
-        "AdvertiseIP": derived.advertise_address(config, facts),
+        "AdvertiseIP": node.advertise_address,
         "AdvertisePort": ports.APISERVER_PORT,
         "APIServerPort": ports.APISERVER_PORT,
         "ClusterDNS": dns[0],
@@ -41,7 +41,7 @@ def cluster_config(config: Config, facts: NodeFacts) -> dict[str, object]:
         "FlannelExternalIP": False,
         "FlannelIPv6Masq": False,
         "HTTPSPort": ports.APISERVER_PORT,
-        "ServerNodeName": derived.node_name(config, facts),
+        "ServerNodeName": node.name,
         "ServiceIPRange": services[0],
         "ServiceIPRanges": services,
         "SupervisorMetrics": config.boolean("supervisor-metrics"),

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
-from rke2_units.model import NodeFacts
+from rke2_units.plan.node import Node
 from rke2_units.release import features
-from rke2_units.release.model import Release
 from rke2_units.unit_names import Role
 
 # kube-controller-manager's defaults for the part of a node (node-cidr-mask-size-ipv4, -ipv6).
@@ -23,30 +22,26 @@ _OTHER_NAMES_OF_NODE_IPAM = ("-nodeipam", "-node-ipam-controller")
 _COREDNS = "rke2-coredns"
 
 
-def problems(config: Config, facts: NodeFacts, release: Release) -> list[ConfigurationError]:
+def problems(node: Node) -> list[ConfigurationError]:
     """All that is wrong with the ranges, each with its key and line. Only a server chooses them."""
-    found = list(_nodes(config, facts))
-    if config.role is Role.SERVER:
-        found += [
-            *_overlaps(config, facts),
-            *_sizes_of_services(config, facts, release),
-            *_sizes_of_pods(config, facts),
-            *_dns(config, facts),
-        ]
+    found = list(_nodes(node))
+    if node.role is Role.SERVER:
+        found += [*_overlaps(node), *_sizes_of_services(node), *_sizes_of_pods(node), *_dns(node)]
     return found
 
 
-def of_machines_apart(config: Config, facts: NodeFacts) -> list[tuple[str, int, grammar.Network]]:
+def of_machines_apart(node: Node) -> list[tuple[str, int, grammar.Network]]:
     """The ranges that no machine may have an address in: key, index and range of each.
 
     Pods' are not among them where they may have addresses of the machines' network: with a plugin of the
     user's, or where nodes get no part of the range. An agent knows neither; of its own defaults none counts.
     """
-    ranges = {"service-cidr": derived.service_cidrs(config, facts)}
+    config = node.config
+    ranges = {"service-cidr": node.service_cidrs}
     if config.role is Role.AGENT and not config.is_set("service-cidr"):
         return []
     if config.role is Role.SERVER and derived.cni(config) and _hands_out_parts(config):
-        ranges["cluster-cidr"] = derived.cluster_cidrs(config, facts)
+        ranges["cluster-cidr"] = node.cluster_cidrs
     return [
         (name, index, network)
         for name, texts in ranges.items()
@@ -54,20 +49,21 @@ def of_machines_apart(config: Config, facts: NodeFacts) -> list[tuple[str, int, 
     ]
 
 
-def _overlaps(config: Config, facts: NodeFacts) -> Iterator[ConfigurationError]:
-    for cluster in _networks(derived.cluster_cidrs(config, facts)):
-        for service in _networks(derived.service_cidrs(config, facts)):
+def _overlaps(node: Node) -> Iterator[ConfigurationError]:
+    for cluster in _networks(node.cluster_cidrs):
+        for service in _networks(node.service_cidrs):
             if cluster.version == service.version and cluster.overlaps(service):
-                name = "service-cidr" if config.is_set("service-cidr") else "cluster-cidr"
-                yield config.error(
+                name = "service-cidr" if node.config.is_set("service-cidr") else "cluster-cidr"
+                yield node.config.error(
                     name,
                     f"must not overlap: pods are in {cluster}, services in {service}",
                     hint="take others; a cluster that has them keeps them (etcd has data, or server is set)",
                 )
 
 
-def _sizes_of_services(config: Config, facts: NodeFacts, release: Release) -> Iterator[ConfigurationError]:
-    for index, network in enumerate(_networks(derived.service_cidrs(config, facts))):
+def _sizes_of_services(node: Node) -> Iterator[ConfigurationError]:
+    config, release = node.config, node.release
+    for index, network in enumerate(_networks(node.service_cidrs)):
         bits = features.service_range_bits(release, network.version)
         if "MultiCIDRServiceAllocator=true" in "".join(config.items("kube-apiserver-arg")):
             bits = network.max_prefixlen
@@ -82,10 +78,11 @@ def _sizes_of_services(config: Config, facts: NodeFacts, release: Release) -> It
             )
 
 
-def _sizes_of_pods(config: Config, facts: NodeFacts) -> Iterator[ConfigurationError]:
+def _sizes_of_pods(node: Node) -> Iterator[ConfigurationError]:
+    config = node.config
     if not _hands_out_parts(config):
         return
-    networks = _networks(derived.cluster_cidrs(config, facts))
+    networks = _networks(node.cluster_cidrs)
     for index, network in enumerate(networks):
         key = "node-cidr-mask-size" + (f"-ipv{network.version}" if len(networks) > 1 else "")
         mask = _node_mask(config, network.version, key)
@@ -109,12 +106,12 @@ def _sizes_of_pods(config: Config, facts: NodeFacts) -> Iterator[ConfigurationEr
             )
 
 
-def _nodes(config: Config, facts: NodeFacts) -> Iterator[ConfigurationError]:
-    for name, index, network in of_machines_apart(config, facts):
-        for text in derived.node_ips(config, facts):
+def _nodes(node: Node) -> Iterator[ConfigurationError]:
+    for name, index, network in of_machines_apart(node):
+        for text in derived.node_ips(node.config, node.facts):
             if grammar.address(text) in network:
                 yield error_of_range(
-                    config,
+                    node.config,
                     name,
                     f"must not hold the address of this node, {text}, got {network}",
                     index,
@@ -122,17 +119,18 @@ def _nodes(config: Config, facts: NodeFacts) -> Iterator[ConfigurationError]:
                 )
 
 
-def _dns(config: Config, facts: NodeFacts) -> Iterator[ConfigurationError]:
+def _dns(node: Node) -> Iterator[ConfigurationError]:
+    config = node.config
     if _COREDNS in config.items("disable"):
         # The user's own, wherever that is.
         return
-    networks = _networks(derived.service_cidrs(config, facts))
-    taken = {derived.first_service_ip(config, facts): "the service kubernetes has it"}
+    networks = _networks(node.service_cidrs)
+    taken = {derived.first_service_ip(config, node.facts): "the service kubernetes has it"}
     for network in networks:
         taken[str(network[0])] = f"it is {network}'s own"
         if network.version == 4:
             taken[str(network[-1])] = f"it is {network}'s broadcast address"
-    for index, text in enumerate(derived.cluster_dns(config, facts)):
+    for index, text in enumerate(node.cluster_dns):
         why = taken.get(text)
         if not any(grammar.address(text) in network for network in networks):
             why = f"it is not in {', '.join(map(str, networks))}"

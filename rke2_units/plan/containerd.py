@@ -11,11 +11,9 @@ from dataclasses import replace
 from rke2_units import layout, ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import cgroups, environment, programs, registries, toml
-from rke2_units.release import images
-from rke2_units.release.model import Release
+from rke2_units.plan.node import Node
 
 # The kernel allows unprivileged ports and ICMP in network namespaces since then.
 _UNPRIVILEGED_NETWORK_SINCE = (4, 11)
@@ -43,18 +41,18 @@ RUNTIME_PROGRAMS = _OCI_PROGRAMS | {
 }
 
 
-def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+def files(node: Node) -> list[File]:
     """config.toml, crictl's configuration, and the environment, which can hold a proxy's password.
 
     config.toml has the credentials of registries. A containerd that is there already has a configuration of
     its owner's; the environment is then that of our own pulls alone.
     """
-    paths = Paths(derived.data_directory(config))
+    config, paths = node.config, node.paths
     endpoint = f"unix://{derived.containerd_socket(config)}"
     crictl = File(paths.crictl_config, f"runtime-endpoint: {endpoint}\n", 0o600)
     variables = File(
         paths.containerd_environment,
-        environment.file_text(environment.containerd(config, facts)),
+        environment.file_text(environment.containerd(node)),
         0o600,
         restarts=(unit_names.CONTAINERD_UNIT,),
         secret=True,
@@ -64,7 +62,7 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     return [
         File(
             paths.containerd_config,
-            toml.text(settings(config, facts, release)),
+            toml.text(settings(node)),
             0o600,
             restarts=(unit_names.CONTAINERD_UNIT,),
             secret=bool(registries.credentials(config)),
@@ -74,27 +72,27 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     ]
 
 
-def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
+def arguments(node: Node) -> list[str]:
     """containerd's command line after the program."""
-    paths = Paths(derived.data_directory(config))
-    level = facts.environment.get(environment.LOG_LEVEL) or ("debug" if config.boolean("debug") else None)
+    debug = "debug" if node.config.boolean("debug") else None
+    level = node.facts.environment.get(environment.LOG_LEVEL) or debug
     return [
         "--config",
-        paths.containerd_config,
+        node.paths.containerd_config,
         "--address",
         layout.CONTAINERD_SOCKET,
         "--state",
         layout.CONTAINERD_STATE,
         "--root",
-        paths.containerd_root,
+        node.paths.containerd_root,
         *(["--log-level", level] if level else []),
     ]
 
 
-def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
+def settings(node: Node) -> dict[str, object]:
     """The content of config.toml as data."""
-    paths = Paths(derived.data_directory(config))
-    version = programs.containerd_config_version(config, facts, release)
+    paths = node.paths
+    version = programs.containerd_config_version(node)
     plugins = _plugins_version_2 if version == 2 else _plugins_version_3
     return {
         "version": version,
@@ -104,41 +102,37 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "grpc": {"address": layout.CONTAINERD_SOCKET},
         "plugins": {
             "io.containerd.internal.v1.opt": {"path": paths.containerd_root},
-            **plugins(config, facts, release, paths),
+            **plugins(node),
         },
     }
 
 
-def _plugins_version_2(
-    config: Config, facts: NodeFacts, release: Release, paths: Paths
-) -> Mapping[str, object]:
+def _plugins_version_2(node: Node) -> Mapping[str, object]:
     return {
         "io.containerd.grpc.v1.cri": {
             **_stream_server(),
-            **_runtime(config, facts),
-            "sandbox_image": images.image(config, release, "pause-image"),
+            **_runtime(node),
+            "sandbox_image": node.image("pause-image"),
             # Debian's containerd 1.7 is built with other folders in mind.
             "cni": {"bin_dir": "/opt/cni/bin", "conf_dir": "/etc/cni/net.d"},
-            "containerd": {**_snapshots(config), **_runtimes(config, facts)},
-            "registry": _registry(config, paths),
+            "containerd": {**_snapshots(node.config), **_runtimes(node)},
+            "registry": _registry(node),
         }
     }
 
 
-def _plugins_version_3(
-    config: Config, facts: NodeFacts, release: Release, paths: Paths
-) -> Mapping[str, object]:
+def _plugins_version_3(node: Node) -> Mapping[str, object]:
     return {
         "io.containerd.grpc.v1.cri": _stream_server(),
         "io.containerd.cri.v1.runtime": {
-            **_runtime(config, facts),
-            "containerd": _runtimes(config, facts),
+            **_runtime(node),
+            "containerd": _runtimes(node),
         },
         "io.containerd.cri.v1.images": {
-            **_snapshots(config),
+            **_snapshots(node.config),
             "use_local_image_pull": True,
-            "pinned_images": {"sandbox": images.image(config, release, "pause-image")},
-            "registry": _registry(config, paths),
+            "pinned_images": {"sandbox": node.image("pause-image")},
+            "registry": _registry(node),
         },
     }
 
@@ -150,7 +144,8 @@ def _stream_server() -> dict[str, object]:
     }
 
 
-def _runtime(config: Config, facts: NodeFacts) -> dict[str, object]:
+def _runtime(node: Node) -> dict[str, object]:
+    config, facts = node.config, node.facts
     unprivileged = facts.kernel >= _UNPRIVILEGED_NETWORK_SINCE and not facts.in_user_namespace
     options: dict[str, object] = {
         "enable_selinux": config.boolean("selinux"),
@@ -171,23 +166,23 @@ def _snapshots(config: Config) -> dict[str, object]:
     return {"snapshotter": config.text("snapshotter"), "disable_snapshot_annotations": True}
 
 
-def _runtimes(config: Config, facts: NodeFacts) -> dict[str, object]:
+def _runtimes(node: Node) -> dict[str, object]:
     """runc, those that are found on the machine, and the default one; others come with a drop-in."""
-    options = {"SystemdCgroup": cgroups.systemd_driver(facts)}
+    options = {"SystemdCgroup": cgroups.systemd_driver(node)}
     runtimes: dict[str, object] = {_RUNC: {"runtime_type": _OCI_SHIM, "options": options}}
-    default = config.text("default-runtime")
-    for name in sorted({*facts.runtimes, default} & RUNTIME_PROGRAMS.keys()):
+    found, default = node.facts.runtimes, node.config.text("default-runtime")
+    for name in sorted({*found, default} & RUNTIME_PROGRAMS.keys()):
         if name in _SHIMS:
             runtimes[name] = {"runtime_type": _SHIMS[name]}
         else:
-            program = {"BinaryName": facts.runtimes.get(name, _OCI_PROGRAMS[name])}
+            program = {"BinaryName": found.get(name, _OCI_PROGRAMS[name])}
             runtimes[name] = {"runtime_type": _OCI_SHIM, "options": program | options}
     return {**({"default_runtime_name": default} if default else {}), "runtimes": runtimes}
 
 
-def _registry(config: Config, paths: Paths) -> dict[str, object]:
-    configs = registries.credentials(config)
+def _registry(node: Node) -> dict[str, object]:
+    configs = registries.credentials(node.config)
     return {
-        "config_path": f"{paths.containerd_etc}/certs.d",
+        "config_path": f"{node.paths.containerd_etc}/certs.d",
         **({"configs": configs} if configs else {}),
     }

@@ -5,13 +5,12 @@ The tunnels of egress-selector-mode are not part of the plan: connections to nod
 
 from rke2_units import layout, ports, unit_names
 from rke2_units.config import arguments as config_arguments
-from rke2_units.config import derived, grammar
+from rke2_units.config import grammar
 from rke2_units.config.config import Config
 from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
 from rke2_units.plan import addresses, cloud_controller, server_files
+from rke2_units.plan.node import Node
 from rke2_units.release import features
-from rke2_units.release.model import Release
 
 CIPHER_SUITES = ",".join(
     f"TLS_ECDHE_{authentication}_WITH_{cipher}"
@@ -24,42 +23,42 @@ CIPHER_SUITES = ",".join(
 _BEFORE_EXTRA = {unit_names.KUBE_APISERVER: ("enable-admission-plugins=NodeRestriction",)}
 
 
-def default_arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+def default_arguments(component: str, node: Node) -> dict[str, str]:
     """Our own flags of a component, those that this release knows, by name."""
-    paths = Paths(derived.data_directory(config))
-    flags = _BY_COMPONENT[component](config, facts, release, paths)
-    return {flag: value for flag, value in flags.items() if features.has_flag(release, component, flag)}
+    flags = _BY_COMPONENT[component](node)
+    return {flag: value for flag, value in flags.items() if features.has_flag(node.release, component, flag)}
 
 
-def arguments(component: str, config: Config, facts: NodeFacts, release: Release) -> list[str]:
+def arguments(component: str, node: Node) -> list[str]:
     """A component's command line after the program, the user's extra arguments merged in, sorted."""
-    defaults = default_arguments(component, config, facts, release)
+    defaults = default_arguments(component, node)
     # etcd's extra arguments are settings of its configuration file.
     key = _EXTRA_ARGUMENTS.get(component, f"{component}-arg")
-    extra = () if component == unit_names.ETCD else config.items(key)
+    extra = () if component == unit_names.ETCD else node.config.items(key)
     return config_arguments.merge_arguments(defaults, (*_BEFORE_EXTRA.get(component, ()), *extra))
 
 
-def _etcd(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
-    return {"config-file": paths.etcd_config}
+def _etcd(node: Node) -> dict[str, str]:
+    return {"config-file": node.paths.etcd_config}
 
 
-def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
+def _kube_apiserver(node: Node) -> dict[str, str]:
+    config, paths = node.config, node.paths
     extra = {grammar.argument(item)[0].rstrip("+-") for item in config.items("kube-apiserver-arg")}
-    admission = server_files.admission_file(config, release)
+    admission = server_files.admission_file(node)
     issuer = f"https://kubernetes.default.svc.{config.text('cluster-domain')}"
     return {
         **({"admission-control-config-file": admission} if admission else {}),
         **_audit(config, paths),
         **({"service-account-extend-token-expiration": "false"} if config.text("profile") == "cis" else {}),
         "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
-        "advertise-address": derived.advertise_address(config, facts),
+        "advertise-address": node.advertise_address,
         "allow-privileged": "true",
         # Both cannot be given together with the file that replaces them.
         **({} if "authentication-config" in extra else {"anonymous-auth": "false"}),
         **({} if "authorization-config" in extra else {"authorization-mode": "Node,RBAC"}),
         "api-audiences": f"{issuer},rke2",
-        "bind-address": addresses.any_address(config, facts),
+        "bind-address": addresses.any_address(node),
         "cert-dir": f"{paths.tls}/temporary-certs",
         "client-ca-file": f"{paths.tls}/client-ca.crt",
         "egress-selector-config-file": paths.egress_selector,
@@ -86,7 +85,7 @@ def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: P
         "service-account-issuer": issuer,
         "service-account-key-file": f"{paths.tls}/service.key",
         "service-account-signing-key-file": f"{paths.tls}/service.current.key",
-        "service-cluster-ip-range": ",".join(derived.service_cidrs(config, facts)),
+        "service-cluster-ip-range": ",".join(node.service_cidrs),
         "service-node-port-range": config.text("service-node-port-range"),
         "storage-backend": "etcd3",
         "tls-cert-file": f"{paths.tls}/serving-kube-apiserver.crt",
@@ -95,9 +94,8 @@ def _kube_apiserver(config: Config, facts: NodeFacts, release: Release, paths: P
     }
 
 
-def _kube_controller_manager(
-    config: Config, facts: NodeFacts, release: Release, paths: Paths
-) -> dict[str, str]:
+def _kube_controller_manager(node: Node) -> dict[str, str]:
+    paths = node.paths
     kubeconfig = f"{paths.credentials}/controller.kubeconfig"
     client = {"cert": f"{paths.tls}/client-ca.nochain.crt", "key": f"{paths.tls}/client-ca.key"}
     server = {"cert": f"{paths.tls}/server-ca.nochain.crt", "key": f"{paths.tls}/server-ca.key"}
@@ -112,31 +110,32 @@ def _kube_controller_manager(
         "port": "0",
         "flex-volume-plugin-dir": f"{layout.KUBELET_DIRECTORY}/volumeplugins",
         "terminated-pod-gc-threshold": "1000",
-        **_cloud_provider(config),
+        **_cloud_provider(node.config),
         "allocate-node-cidrs": "true",
         "authentication-kubeconfig": kubeconfig,
         "authorization-kubeconfig": kubeconfig,
         "kubeconfig": kubeconfig,
         "bind-address": addresses.LOOPBACK,
-        "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
+        "cluster-cidr": ",".join(node.cluster_cidrs),
         **{
             f"cluster-signing-{signer}-{part}-file": file
             for signer, files in signers.items()
             for part, file in files.items()
         },
-        **_controllers(config, release),
+        **_controllers(node),
         "profiling": "false",
         "root-ca-file": f"{paths.tls}/server-ca.crt",
         "secure-port": str(ports.CONTROLLER_MANAGER_PORT),
         "service-account-private-key-file": f"{paths.tls}/service.current.key",
-        "service-cluster-ip-range": ",".join(derived.service_cidrs(config, facts)),
+        "service-cluster-ip-range": ",".join(node.service_cidrs),
         "tls-cert-file": f"{paths.tls}/kube-controller-manager/kube-controller-manager.crt",
         "tls-private-key-file": f"{paths.tls}/kube-controller-manager/kube-controller-manager.key",
         "use-service-account-credentials": "true",
     }
 
 
-def _kube_scheduler(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
+def _kube_scheduler(node: Node) -> dict[str, str]:
+    paths = node.paths
     kubeconfig = f"{paths.credentials}/scheduler.kubeconfig"
     return {
         "permit-port-sharing": "true",
@@ -152,16 +151,16 @@ def _kube_scheduler(config: Config, facts: NodeFacts, release: Release, paths: P
     }
 
 
-def _kube_proxy(config: Config, facts: NodeFacts, release: Release, paths: Paths) -> dict[str, str]:
+def _kube_proxy(node: Node) -> dict[str, str]:
     return {
-        "cluster-cidr": ",".join(derived.cluster_cidrs(config, facts)),
+        "cluster-cidr": ",".join(node.cluster_cidrs),
         # Zero: the node's sysctls are ours (plan.sysctl). kube-proxy would lower what is larger.
         "conntrack-max-per-core": "0",
         "conntrack-tcp-timeout-close-wait": "0s",
         "conntrack-tcp-timeout-established": "0s",
         "healthz-bind-address": addresses.LOOPBACK,
-        "hostname-override": derived.node_name(config, facts),
-        "kubeconfig": paths.kube_proxy_kubeconfig,
+        "hostname-override": node.name,
+        "kubeconfig": node.paths.kube_proxy_kubeconfig,
         "proxy-mode": "iptables",
     }
 
@@ -178,9 +177,9 @@ _BY_COMPONENT = {
 _EXTRA_ARGUMENTS = {unit_names.CLOUD_CONTROLLER_MANAGER: "kube-cloud-controller-manager-arg"}
 
 
-def _controllers(config: Config, release: Release) -> dict[str, str]:
+def _controllers(node: Node) -> dict[str, str]:
     """Some are the cloud-controller-manager's where it runs."""
-    if not cloud_controller.handles_nodes(config, release):
+    if not cloud_controller.handles_nodes(node.config, node.release):
         return {"controllers": "*,tokencleaner"}
     return {
         "configure-cloud-routes": "false",

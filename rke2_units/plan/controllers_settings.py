@@ -4,13 +4,10 @@ import json
 
 from rke2_units import layout, ports
 from rke2_units.config import derived
-from rke2_units.config.config import Config
 from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
-from rke2_units.plan import addresses, etcd
-from rke2_units.plan.etcdctl import etcdctl
-from rke2_units.plan.node_annotations import annotations
-from rke2_units.release.model import Release
+from rke2_units.plan import addresses, etcd, image_programs
+from rke2_units.plan.node import Node
+from rke2_units.plan.node_annotations import plan_annotations
 
 # RKE2's supervisor does this work, under this name.
 _IDENTITY = "client-supervisor"
@@ -36,12 +33,12 @@ def bootstrap_files(paths: Paths) -> dict[str, str]:
     return {name: f"{paths.server}/{path}" for name, path in layout.BOOTSTRAP_FILES.items()}
 
 
-def text(config: Config, facts: NodeFacts, release: Release) -> str:
+def text(node: Node) -> str:
     """The settings file's content."""
-    paths = Paths(derived.data_directory(config))
+    config, paths = node.config, node.paths
     roles = derived.server_roles(config)
     settings = {
-        "node_name": derived.node_name(config, facts),
+        "node_name": node.name,
         "kubernetes": {
             "url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT),
             "authority": f"{paths.tls}/server-ca.crt",
@@ -49,7 +46,7 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
             "key": f"{paths.tls}/{_IDENTITY}.key",
         },
         "etcd": {
-            "etcdctl": etcdctl(config, release).path,
+            "etcdctl": image_programs.etcdctl(node).path,
             "endpoints": [addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT)],
             "authority": f"{paths.etcd_tls}/server-ca.crt",
             "certificate": f"{paths.etcd_tls}/client.crt",
@@ -60,11 +57,11 @@ def text(config: Config, facts: NodeFacts, release: Release) -> str:
         "rbac": paths.rbac,
         "control_plane": roles.control_plane,
         # "" where no etcd runs.
-        "member_name": etcd.member_name(config, facts) if roles.etcd else "",
-        "member_address": addresses.node_ips(config, facts)[0],
+        "member_name": etcd.member_name(node) if roles.etcd else "",
+        "member_address": addresses.node_ips(node)[0],
         "is_hardened": config.text("profile") == "cis",
         "lets_flannel_in": config.text("profile") == "cis" and "canal" in config.items("cni"),
-        "node_annotations": annotations(config, facts),
+        "node_annotations": plan_annotations(node),
         "bootstrap_files": bootstrap_files(paths),
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -1,13 +1,14 @@
 """The folders of a node and their modes (RKE2's; a mode is part of what keeps a secret)."""
 
 from rke2_units import layout
-from rke2_units.layout import Paths
 from rke2_units.model import Directory
+from rke2_units.plan.node import Node
 from rke2_units.unit_names import Role
 
 
-def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[Directory, ...]:
+def plan_directories(node: Node, etcd_owner: tuple[int, int]) -> tuple[Directory, ...]:
     """Parents first. The etcd pod's user owns its data (profiles cis and etcd)."""
+    paths = node.paths
     server = (
         Directory(paths.server, 0o700),
         Directory(paths.server_etc, 0o700),
@@ -26,7 +27,7 @@ def directories(paths: Paths, role: Role, etcd_owner: tuple[int, int]) -> tuple[
         Directory(layout.NODE_DIRECTORY, 0o755),
         Directory(paths.data, 0o755),
         Directory(paths.content, 0o755),
-        *(server if role is Role.SERVER else ()),
+        *(server if node.role is Role.SERVER else ()),
         Directory(paths.agent, 0o755),
         Directory(f"{paths.agent}/logs", 0o750),
         Directory(paths.images, 0o755),

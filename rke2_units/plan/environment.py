@@ -3,9 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from rke2_units.config import derived
-from rke2_units.config.config import Config
 from rke2_units.model import NodeFacts
+from rke2_units.plan.node import Node
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NO_PROXY = ("NO_PROXY", "no_proxy")
@@ -13,23 +12,23 @@ _CONTAINERD = "CONTAINERD_"
 LOG_LEVEL = "CONTAINERD_LOG_LEVEL"
 
 
-def proxies(config: Config, facts: NodeFacts) -> dict[str, str]:
+def proxies(node: Node) -> dict[str, str]:
     """Variables with "proxy" in their name, by name; what is inside the cluster is never proxied."""
-    return _with_cluster_inside(_proxies(facts), config, facts)
+    return _with_cluster_inside(_proxies(node.facts), node)
 
 
-def containerd(config: Config, facts: NodeFacts) -> dict[str, str]:
+def containerd(node: Node) -> dict[str, str]:
     """containerd's own: proxies, and each CONTAINERD_<X> as <X>, which wins.
 
     What is inside the cluster is never proxied: containerd's children, network plugins, ask the apiserver.
     """
     own = {
         name.removeprefix(_CONTAINERD): value
-        for name, value in facts.environment.items()
+        for name, value in node.facts.environment.items()
         if name.startswith(_CONTAINERD) and name != LOG_LEVEL
     }
     named = {name: value for name, value in own.items() if _NAME.fullmatch(name)}
-    return _with_cluster_inside(_proxies(facts) | named, config, facts)
+    return _with_cluster_inside(_proxies(node.facts) | named, node)
 
 
 def _proxies(facts: NodeFacts) -> dict[str, str]:
@@ -44,14 +43,14 @@ def _is_of_a_proxy(name: str) -> bool:
     return "proxy" in name.lower()
 
 
-def _with_cluster_inside(variables: dict[str, str], config: Config, facts: NodeFacts) -> dict[str, str]:
+def _with_cluster_inside(variables: dict[str, str], node: Node) -> dict[str, str]:
     if not any(_is_of_a_proxy(name) for name in variables):
         return dict(sorted(variables.items()))
     inside = [
-        *derived.cluster_cidrs(config, facts),
-        *derived.service_cidrs(config, facts),
+        *node.cluster_cidrs,
+        *node.service_cidrs,
         ".svc",
-        f".{config.text('cluster-domain')}",
+        f".{node.config.text('cluster-domain')}",
     ]
     lists = {}
     for name in [name for name in _NO_PROXY if name in variables] or ["NO_PROXY"]:

@@ -9,11 +9,10 @@ from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
-from rke2_units.plan import addresses, yaml_text
-from rke2_units.plan.etcdctl import etcdctl
+from rke2_units.model import File
+from rke2_units.plan import addresses, image_programs, yaml_text
+from rke2_units.plan.node import Node
 from rke2_units.release import features
-from rke2_units.release.model import Release
 
 _PROGRESS_NOTIFY_NANOSECONDS = 5_000_000_000
 
@@ -88,14 +87,13 @@ _NANOSECONDS = {
 }
 
 
-def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+def files(node: Node) -> list[File]:
     """The configuration file, owned by the user that etcd runs as."""
-    paths = Paths(derived.data_directory(config))
-    user, group = owner(config, facts)
+    user, group = owner(node)
     return [
         File(
-            paths.etcd_config,
-            yaml_text.document(settings(config, facts, release)),
+            node.paths.etcd_config,
+            yaml_text.document(settings(node)),
             0o600,
             user,
             group,
@@ -104,70 +102,70 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     ]
 
 
-def owner(config: Config, facts: NodeFacts) -> tuple[int, int]:
+def owner(node: Node) -> tuple[int, int]:
     """User and group that etcd runs as: its own with a profile, else root."""
-    return (facts.etcd_user or (0, 0)) if config.text("profile") else (0, 0)
+    return (node.facts.etcd_user or (0, 0)) if node.config.text("profile") else (0, 0)
 
 
-def member_name(config: Config, facts: NodeFacts) -> str:
+def member_name(node: Node) -> str:
     """This member's name; a stand-in as long as it has none."""
-    return facts.etcd_member_name or f"{derived.node_name(config, facts)}-00000000"
+    return node.facts.etcd_member_name or f"{node.name}-00000000"
 
 
-def peer_url(config: Config, facts: NodeFacts) -> str:
+def peer_url(node: Node) -> str:
     """Where the other members reach this one."""
-    return addresses.url("https", addresses.node_ips(config, facts)[0], ports.ETCD_PEER_PORT)
+    return addresses.url("https", addresses.node_ips(node)[0], ports.ETCD_PEER_PORT)
 
 
-def initial(config: Config, facts: NodeFacts) -> dict[str, str]:
+def initial(node: Node) -> dict[str, str]:
     """The values that make a new member part of its cluster; etcd ignores them once it has data."""
-    peer = peer_url(config, facts)
+    peer = peer_url(node)
     return {
         "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"{member_name(config, facts)}={peer}",
+        "initial-cluster": f"{member_name(node)}={peer}",
         "initial-cluster-state": "new",
-        **facts.etcd_initial,
+        **node.facts.etcd_initial,
     }
 
 
-def join_settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+def join_settings(node: Node) -> dict[str, str]:
     """What rke2-etcd-join.service has to know to become a member of the cluster of `server`."""
-    paths = Paths(derived.data_directory(config))
+    paths = node.paths
     return {
-        "server": config.text("server"),
+        "server": node.config.text("server"),
         "server_authority": f"{paths.tls}/server-ca.crt",
         "token_file": paths.token,
-        "member_name": member_name(config, facts),
-        "peer_url": peer_url(config, facts),
+        "member_name": member_name(node),
+        "peer_url": peer_url(node),
         "initial": paths.etcd_initial,
-        "etcdctl": etcdctl(config, release).path,
+        "etcdctl": image_programs.etcdctl(node).path,
         "authority": f"{paths.etcd_tls}/server-ca.crt",
         "certificate": f"{paths.etcd_tls}/client.crt",
         "key": f"{paths.etcd_tls}/client.key",
     }
 
 
-def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
+def settings(node: Node) -> dict[str, object]:
     """The configuration as data: RKE2's keys that this etcd knows, and the user's etcd-arg."""
-    known = _defaults(config, facts, release)
-    return known | _extra(config, known)
+    known = _defaults(node)
+    return known | _extra(node.config, known)
 
 
-def _defaults(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
-    paths = Paths(derived.data_directory(config))
-    address = addresses.node_ips(config, facts)[0]
+def _defaults(node: Node) -> dict[str, object]:
+    paths = node.paths
+    address = addresses.node_ips(node)[0]
     metrics = [addresses.url("http", addresses.LOOPBACK, ports.ETCD_METRICS_PORT)]
-    if config.boolean("etcd-expose-metrics"):
+    if node.config.boolean("etcd-expose-metrics"):
         metrics.append(addresses.url("http", address, ports.ETCD_METRICS_PORT))
     values: dict[str, object] = {
-        "name": member_name(config, facts),
+        "name": member_name(node),
         "data-dir": paths.etcd_data,
         "listen-client-urls": _listen(address, ports.ETCD_CLIENT_PORT),
         "listen-peer-urls": _listen(address, ports.ETCD_PEER_PORT),
         "listen-client-http-urls": addresses.url("https", addresses.LOOPBACK, ports.ETCD_HTTP_PORT),
         "listen-metrics-urls": ",".join(metrics),
         "advertise-client-urls": addresses.url("https", address, ports.ETCD_CLIENT_PORT),
-        **initial(config, facts),
+        **initial(node),
         "client-transport-security": _transport(
             f"{paths.etcd_tls}/server-client", f"{paths.etcd_tls}/server-ca"
         ),
@@ -185,23 +183,25 @@ def _defaults(config: Config, facts: NodeFacts, release: Release) -> dict[str, o
         "log-outputs": ["stderr"],
         "socket-options": {"reuse-address": True, "reuse-port": True},
     }
-    return {key: value for key, value in values.items() if features.has_etcd_key(release, key)}
+    return {key: value for key, value in values.items() if features.has_etcd_key(node.release, key)}
 
 
-def problems(config: Config, facts: NodeFacts, release: Release) -> list[ConfigurationError]:
+def problems(node: Node) -> list[ConfigurationError]:
     """What the user cannot give etcd, all of it: no part of this project would find its data or reach it."""
-    paths = Paths(derived.data_directory(config))
+    config, paths = node.config, node.paths
+    known = _defaults(node)
+    extra = _extra(config, known)
     found = [
         _argument_error(config, key, *(text.format(data=paths.etcd_data) for text in _REFUSED[key]))
-        for key in _extra(config, _defaults(config, facts, release))
+        for key in extra
         if key in _REFUSED
     ]
-    return [*found, *_unheard(config, facts, release), *_mounts_over_data(config, paths)]
+    return [*found, *_unheard(config, known, extra), *_mounts_over_data(config, paths)]
 
 
-def _unheard(config: Config, facts: NodeFacts, release: Release) -> Iterator[ConfigurationError]:
-    known = _defaults(config, facts, release)
-    extra = _extra(config, known)
+def _unheard(
+    config: Config, known: Mapping[str, object], extra: Mapping[str, object]
+) -> Iterator[ConfigurationError]:
     for key in _ASKED:
         offered = [_URL.fullmatch(text) for text in str(extra.get(key, known[key])).split(",")]
         for asked in str(known[key]).split(","):

@@ -14,11 +14,10 @@ from rke2_units import layout, unit_names
 from rke2_units.config import arguments as config_arguments
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import addresses, cgroups, cloud_controller, environment, yaml_text
-from rke2_units.release import features, images
-from rke2_units.release.model import Release
+from rke2_units.plan.node import Node
+from rke2_units.release import features
 
 _STUB_RESOLV_CONF = "nameserver 8.8.8.8\nnameserver 2001:4860:4860::8888\n"
 # klog's, which RKE2 takes out too; v and vmodule stay.
@@ -48,21 +47,21 @@ _LISTS_IN_FILE = {
 _TAINTS = "register-with-taints"
 
 
-def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+def files(node: Node) -> list[File]:
     """The kubelet's configuration and environment, and a resolv.conf where the system has no usable one."""
-    paths = Paths(derived.data_directory(config))
+    paths = node.paths
     restarts = (unit_names.KUBELET_UNIT,)
-    stub = [File(paths.resolv_conf, _STUB_RESOLV_CONF)] if _resolv_conf(config, facts) is None else []
+    stub = [File(paths.resolv_conf, _STUB_RESOLV_CONF)] if _resolv_conf(node) is None else []
     return [
         File(
             paths.kubelet_config,
-            yaml_text.document(settings(config, facts, release)),
+            yaml_text.document(settings(node)),
             0o600,
             restarts=restarts,
         ),
         File(
             paths.kubelet_environment,
-            environment.file_text(environment.proxies(config, facts)),
+            environment.file_text(environment.proxies(node)),
             0o600,
             # The applier fetches charts through the same proxies.
             restarts=(*restarts, unit_names.APPLIER_UNIT),
@@ -72,11 +71,11 @@ def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
     ]
 
 
-def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, object]:
+def settings(node: Node) -> dict[str, object]:
     """The KubeletConfiguration (v1beta1) as data, with the fields that this release knows."""
-    paths = Paths(derived.data_directory(config))
+    config, paths = node.config, node.paths
     fields: dict[str, object] = {
-        "address": addresses.any_address(config, facts),
+        "address": addresses.any_address(node),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True, "cacheTTL": "2m0s"},
@@ -86,8 +85,8 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
             "mode": "Webhook",
             "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
         },
-        "cgroupDriver": "systemd" if cgroups.systemd_driver(facts) else "cgroupfs",
-        "clusterDNS": list(derived.cluster_dns(config, facts)),
+        "cgroupDriver": "systemd" if cgroups.systemd_driver(node) else "cgroupfs",
+        "clusterDNS": list(node.cluster_dns),
         "clusterDomain": config.text("cluster-domain"),
         "containerRuntimeEndpoint": f"unix://{derived.containerd_socket(config)}",
         "cpuManagerReconcilePeriod": "10s",
@@ -106,7 +105,7 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
         "protectKernelDefaults": derived.protect_kernel_defaults(config),
         "readOnlyPort": 0,
         "registerWithTaints": [_taint(*taint) for taint in derived.node_taints(config)],
-        "resolvConf": _resolv_conf(config, facts) or paths.resolv_conf,
+        "resolvConf": _resolv_conf(node) or paths.resolv_conf,
         "runtimeRequestTimeout": "2m0s",
         "serializeImagePulls": False,
         "shutdownGracePeriod": "0s",
@@ -122,25 +121,25 @@ def settings(config: Config, facts: NodeFacts, release: Release) -> dict[str, ob
     if config.boolean("enable-servicelb"):
         # The pods of the load balancer forward.
         fields["allowedUnsafeSysctls"] = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
-    if facts.cgroup_version == 1:
+    if node.facts.cgroup_version == 1:
         fields["failCgroupV1"] = False
-    known = {name: value for name, value in fields.items() if features.has_kubelet_field(release, name)}
+    known = {name: value for name, value in fields.items() if features.has_kubelet_field(node.release, name)}
     return {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **known}
 
 
-def arguments(config: Config, facts: NodeFacts, release: Release) -> list[str]:
+def arguments(node: Node) -> list[str]:
     """The kubelet's command line after the program, with the user's kubelet-arg merged in."""
-    items = config.items("kubelet-arg")
-    fixed = _fixed(config, facts, release)
+    items = node.config.items("kubelet-arg")
+    fixed = _fixed(node)
     for index, item in enumerate(items):
         value, hint = fixed.get(_flag(item), ("", ""))
         if hint and grammar.argument(item) != (_flag(item), value):
-            raise config.error(
+            raise node.config.error(
                 "kubelet-arg", f"{_flag(item)} is set by rke2-units itself", index=index, hint=hint
             )
     extra = [item for item in items if _flag(item) not in _LOG_FLAGS]
-    in_file = _added_to(extra, config, settings(config, facts, release))
-    defaults = {**in_file, **default_arguments(config, facts, release)}
+    in_file = _added_to(extra, node.config, settings(node))
+    defaults = {**in_file, **default_arguments(node)}
     return config_arguments.merge_arguments(defaults, extra, joined=in_file.keys() | {_TAINTS})
 
 
@@ -172,21 +171,21 @@ def root_directory(config: Config) -> str:
     return posixpath.normpath(posixpath.join("/", given[-1])) if given else layout.KUBELET_DIRECTORY
 
 
-def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+def default_arguments(node: Node) -> dict[str, str]:
     """Our own flags, those that this release knows, by name."""
-    paths = Paths(derived.data_directory(config))
+    config, paths, release = node.config, node.paths, node.release
     flags = {
         "config": paths.kubelet_config,
         "config-dir": paths.kubelet_etc,
         "container-runtime": "remote",
         "container-runtime-endpoint": f"unix://{derived.containerd_socket(config)}",
         "containerd": derived.containerd_socket(config),
-        "hostname-override": derived.node_name(config, facts),
+        "hostname-override": node.name,
         "kubeconfig": paths.kubelet_kubeconfig,
         # Without it the kubelet looks its own name up, which takes 20 s where no DNS answers.
-        "node-ip": ",".join(addresses.node_ips(config, facts)),
+        "node-ip": ",".join(addresses.node_ips(node)),
         # Keeps the kubelet from removing the image; containerd pins it itself for later releases.
-        "pod-infra-container-image": images.image(config, release, "pause-image"),
+        "pod-infra-container-image": node.image("pause-image"),
     }
     if config.items("node-label"):
         flags["node-labels"] = ",".join(config.items("node-label"))
@@ -197,7 +196,7 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
     elif cloud_controller.handles_nodes(config, release):
         flags["cloud-provider"] = "external"
     providers = config.text("image-credential-provider-config")
-    if providers in facts.digests and facts.has_credential_providers:
+    if providers in node.facts.digests and node.facts.has_credential_providers:
         flags["image-credential-provider-config"] = providers
         flags["image-credential-provider-bin-dir"] = config.text("image-credential-provider-bin-dir")
     return {
@@ -205,14 +204,14 @@ def default_arguments(config: Config, facts: NodeFacts, release: Release) -> dic
     }
 
 
-def _fixed(config: Config, facts: NodeFacts, release: Release) -> dict[str, tuple[str, str]]:
+def _fixed(node: Node) -> dict[str, tuple[str, str]]:
     """Flags by which everything else knows the kubelet: what they have to be, and what to do instead."""
-    paths = Paths(derived.data_directory(config))
-    drop_in = _drop_in_hint(config, release)
+    paths = node.paths
+    drop_in = _drop_in_hint(node)
     return {
         "config": (paths.kubelet_config, drop_in),
         "config-dir": (paths.kubelet_etc, drop_in),
-        "hostname-override": (derived.node_name(config, facts), "set node-name"),
+        "hostname-override": (node.name, "set node-name"),
         "pod-manifest-path": (paths.pod_manifests, f"put manifests into {paths.pod_manifests}"),
     }
 
@@ -221,16 +220,16 @@ def _flag(item: str) -> str:
     return grammar.argument(item)[0].rstrip("+-")
 
 
-def _resolv_conf(config: Config, facts: NodeFacts) -> str | None:
-    return config.text("resolv-conf") or facts.resolv_conf
+def _resolv_conf(node: Node) -> str | None:
+    return node.config.text("resolv-conf") or node.facts.resolv_conf
 
 
 def _taint(key: str, value: str, effect: str) -> dict[str, str]:
     return {"key": key, **({"value": value} if value else {}), "effect": effect}
 
 
-def _drop_in_hint(config: Config, release: Release) -> str:
-    if features.has_flag(release, features.KUBELET, "config-dir"):
-        folder = Paths(derived.data_directory(config)).kubelet_etc
+def _drop_in_hint(node: Node) -> str:
+    if features.has_flag(node.release, features.KUBELET, "config-dir"):
+        folder = node.paths.kubelet_etc
         return f"put the file into {folder} as *.conf, with a name that sorts after 00-rke2-defaults.conf"
     return "this release's kubelet reads one file only; give its settings as other kubelet-arg flags"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.plan import static_pods
-from rke2_units.plan.helm import IMAGE_KEY
+from rke2_units.plan.image_programs import HELM_IMAGE
 from rke2_units.release import features, image_list, images
 from rke2_units.release.model import ALL, CORE, Release
 from rke2_units.unit_names import Role
@@ -22,16 +22,16 @@ class Needed:
     unlisted: tuple[str, ...]
 
 
-def needed(role: Role, config: Config, release: Release) -> Needed:
+def needed(config: Config, release: Release) -> Needed:
     """The images of this node. An agent's are its own only: charts are the servers' to choose."""
-    keys = [f"{component}-image" for component in static_pods.components(role, config, release)]
+    keys = [f"{component}-image" for component in static_pods.components(config, release)]
     keys.append("pause-image")
     if not derived.uses_host_content(config):
         keys.append(images.RUNTIME_IMAGE)
-    if role is Role.SERVER and not config.text("helm-path"):
-        keys += [key for key in (IMAGE_KEY,) if config.text(key) or key in release.images]
+    if config.role is Role.SERVER and not config.text("helm-path"):
+        keys += [key for key in (HELM_IMAGE,) if config.text(key) or key in release.images]
     found = {image_list.canonical(config.text(key) or release.images[key]) for key in keys}
-    if role is Role.AGENT:
+    if config.role is Role.AGENT:
         return Needed(tuple(sorted(found)), ())
     lists = release.lists
     if CORE not in lists:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
 from rke2_units.plan import control_plane
-from rke2_units.release.model import Release
+from rke2_units.plan.node import Node
 from rke2_units.unit_names import (
     CLOUD_CONTROLLER_MANAGER,
     ETCD,
@@ -48,26 +47,21 @@ class Mount:
     type: str | None
 
 
-def mounts(
-    component: str, arguments: Iterable[str], config: Config, facts: NodeFacts, release: Release
-) -> list[Mount]:
+def plan_mounts(component: str, arguments: Iterable[str], node: Node) -> list[Mount]:
     """All mounts of a component with this command line: folders, files, then the user's.
 
     Each place in the container has one: the kubelet refuses a pod with two. ConfigurationError where a mount
     of the user's would hide what of the data directory a component works with.
     """
-    paths = Paths(derived.data_directory(config))
+    config, paths = node.config, node.paths
     given = [argument.removeprefix("--").partition("=")[::2] for argument in arguments]
-    defaults = control_plane.default_arguments(component, config, facts, release)
+    defaults = control_plane.default_arguments(component, node)
     files = [
         *_own_files(component, config, paths),
-        *sorted(set(_argument_files(given, defaults, facts, paths))),
+        *sorted(set(_argument_files(given, defaults, node))),
     ]
     ours = [
-        *(
-            Mount("dir", path, path, False, _DIRECTORY)
-            for path in _directories(component, given, facts, paths)
-        ),
+        *(Mount("dir", path, path, False, _DIRECTORY) for path in _directories(component, given, node)),
         *(Mount("file", path, path, True, FILE) for path in files),
     ]
     # Of two at one place the first: a folder before what an argument calls a file.
@@ -86,7 +80,7 @@ def mounts(
                 index=number,
                 hint="mount it at another place",
             )
-        kind = own.type if own is not None and same else FILE if extra.source in facts.digests else None
+        kind = own.type if own is not None and same else FILE if extra.source in node.facts.digests else None
         theirs.append(
             Mount(
                 f"extra-mount-{number}",
@@ -107,17 +101,15 @@ def _numbered(mounts: Iterable[Mount]) -> Iterator[Mount]:
         counts[mount.name] += 1
 
 
-def _directories(
-    component: str, arguments: Iterable[tuple[str, str]], facts: NodeFacts, paths: Paths
-) -> list[str]:
-    found = list(facts.ssl_directories) if component in _WITH_SSL_DIRECTORIES else []
+def _directories(component: str, arguments: Iterable[tuple[str, str]], node: Node) -> list[str]:
+    found = list(node.facts.ssl_directories) if component in _WITH_SSL_DIRECTORIES else []
     if component == ETCD:
-        found.append(paths.etcd_data)
+        found.append(node.paths.etcd_data)
     if component == KUBE_APISERVER:
         logs = [value for name, value in arguments if name == "audit-log-path" and value.startswith("/")]
         found += [log.rpartition("/")[0] or "/" for log in logs]
         # The whole folder, so that files which are made anew are seen.
-        found.append(paths.server)
+        found.append(node.paths.server)
     return list(dict.fromkeys(found))
 
 
@@ -138,16 +130,16 @@ def _own_files(component: str, config: Config, paths: Paths) -> list[str]:
 
 
 def _argument_files(
-    arguments: Iterable[tuple[str, str]], defaults: Mapping[str, str], facts: NodeFacts, paths: Paths
+    arguments: Iterable[tuple[str, str]], defaults: Mapping[str, str], node: Node
 ) -> Iterator[str]:
     """Files that arguments name: our own are always there, the user's when they exist."""
     for name, value in arguments:
         if not value.startswith("/") or name in _NOT_MOUNTED:
             continue
-        if value == defaults.get(name) or value in facts.digests:
+        if value == defaults.get(name) or value in node.facts.digests:
             yield value
         if name == "kubeconfig":
-            yield from _kubeconfig_files(value, paths)
+            yield from _kubeconfig_files(value, node.paths)
 
 
 def _kubeconfig_files(kubeconfig: str, paths: Paths) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from rke2_units import ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
+from rke2_units.plan.node import Node
 from rke2_units.release import features
-from rke2_units.release.model import Release
 
 _LIVENESS = "liveness"
 _READINESS = "readiness"
@@ -29,10 +28,12 @@ _FIELDS = {
 _SHORTEST_EXEC_PERIOD = 5
 
 
-def probes(component: str, config: Config, release: Release) -> dict[str, dict[str, object]]:
+def plan_probes(component: str, node: Node) -> dict[str, dict[str, object]]:
     """A container's probes by their field in the pod (livenessProbe, ...)."""
-    handlers = _handlers(component, config, release)
-    return {f"{kind}Probe": _probe(component, kind, handler, config) for kind, handler in handlers.items()}
+    handlers = _handlers(component, node)
+    return {
+        f"{kind}Probe": _probe(component, kind, handler, node.config) for kind, handler in handlers.items()
+    }
 
 
 def _probe(component: str, kind: str, handler: Mapping[str, object], config: Config) -> dict[str, object]:
@@ -43,12 +44,12 @@ def _probe(component: str, kind: str, handler: Mapping[str, object], config: Con
     return {**handler, **times}
 
 
-def _handlers(component: str, config: Config, release: Release) -> dict[str, dict[str, object]]:
+def _handlers(component: str, node: Node) -> dict[str, dict[str, object]]:
     if component == unit_names.ETCD:
         health = _http("HTTP", ports.ETCD_METRICS_PORT, "/health?serializable=true")
         return {_LIVENESS: health, _STARTUP: health}
     if component == unit_names.KUBE_APISERVER:
-        live, ready = _kubectl(config, "/livez"), _kubectl(config, "/readyz")
+        live, ready = _kubectl(node, "/livez"), _kubectl(node, "/readyz")
         return {_LIVENESS: live, _READINESS: ready, _STARTUP: live}
     if component == unit_names.KUBE_CONTROLLER_MANAGER:
         health = _http("HTTPS", ports.CONTROLLER_MANAGER_PORT, "/healthz")
@@ -56,9 +57,9 @@ def _handlers(component: str, config: Config, release: Release) -> dict[str, dic
     if component == unit_names.CLOUD_CONTROLLER_MANAGER:
         health = _http("HTTPS", ports.CLOUD_CONTROLLER_MANAGER_PORT, "/healthz")
         return {_LIVENESS: health, _STARTUP: health}
-    live_path = features.probe_path(release, component, "livez")
+    live_path = features.probe_path(node.release, component, "livez")
     if component == unit_names.KUBE_SCHEDULER:
-        ready_path = features.probe_path(release, component, "readyz")
+        ready_path = features.probe_path(node.release, component, "readyz")
         live = _http("HTTPS", ports.SCHEDULER_PORT, live_path)
         return {
             _LIVENESS: live,
@@ -72,9 +73,9 @@ def _http(scheme: str, port: int, path: str) -> dict[str, object]:
     return {"httpGet": {"host": "localhost", "path": path, "port": port, "scheme": scheme}}
 
 
-def _kubectl(config: Config, path: str) -> dict[str, object]:
+def _kubectl(node: Node, path: str) -> dict[str, object]:
     """kube-apiserver takes no anonymous requests, so it is asked by the kubectl in its own image."""
-    tls = Paths(derived.data_directory(config)).tls
+    tls = node.paths.tls
     command = [
         "kubectl",
         "get",

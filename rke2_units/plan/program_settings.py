@@ -1,14 +1,16 @@
 """What the programs that units run have to know: one JSON file, as it is read without any library."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from rke2_units import ports, unit_names
-from rke2_units.layout import Paths
-from rke2_units.plan.etcdctl import Etcdctl
-from rke2_units.plan.helm import directory_name
+from rke2_units.config import derived
+from rke2_units.plan import api_proxy, etcd, soundness
+from rke2_units.plan.image_programs import ImageProgram
+from rke2_units.plan.node import Node
+from rke2_units.plan.programs import Programs, content_directory
 from rke2_units.plan.static_pods import StaticPod
-from rke2_units.release.model import Release
+from rke2_units.release import images
 
 # What the controllers apply last of the roles in manifests/rbac.yaml.
 _CLOUD_CONTROLLER_ROLES = "the cloud-controller-manager's roles"
@@ -26,18 +28,29 @@ NEEDS = {
 }
 
 
-def facts(paths: Paths, proxied: str = "", member: str = "") -> dict[str, dict[str, str | bool]]:
-    """How each fact that a gate waits for is asked: an address and what the answer must hold.
+def _health_checks(node: Node, components: Container[str]) -> dict[str, dict[str, str | bool]]:
+    """Where each of these components, and what else is waited for, is asked, and what an answer must hold.
 
-    `proxied` is the URL by which an agent reaches its servers' kube-apiserver, asked as the kubelet;
-    `member` the name of this server's member of etcd.
+    A node without a kube-apiserver of its own asks the others' through its proxy, as the kubelet.
     """
 
     def loopback(port: int, path: str) -> str:
         return f"127.0.0.1:{port}{path}"
 
-    folder, client = (paths.agent, "client-kubelet") if proxied else (paths.tls, "client-kube-apiserver")
-    return {
+    paths, is_proxied = node.paths, api_proxy.leads_to_apiservers(node.config)
+    apiserver = "https://" + loopback(ports.APISERVER_PORT, "")
+    folder, client = paths.tls, "client-kube-apiserver"
+    if is_proxied:
+        apiserver = api_proxy.apiserver_url(node.config)
+        folder, client = paths.agent, "client-kubelet"
+    # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
+    is_there = {
+        "kubelet": True,
+        unit_names.KUBE_APISERVER: is_proxied or unit_names.KUBE_APISERVER in components,
+        _ETCD_VOTES: unit_names.ETCD in components,
+        _CLOUD_CONTROLLER_ROLES: unit_names.CLOUD_CONTROLLER_MANAGER in components,
+    }
+    checks: dict[str, dict[str, str | bool]] = {
         "kubelet": {"url": "http://" + loopback(ports.KUBELET_HEALTH_PORT, "/healthz")},
         unit_names.ETCD: {
             "url": "http://" + loopback(ports.ETCD_METRICS_PORT, "/health"),
@@ -50,12 +63,10 @@ def facts(paths: Paths, proxied: str = "", member: str = "") -> dict[str, dict[s
             "authority": f"{paths.etcd_tls}/peer-ca.crt",
             "certificate": f"{paths.etcd_tls}/peer-server-client.crt",
             "key": f"{paths.etcd_tls}/peer-server-client.key",
-            "contains": f'],"name":"{member}"',
+            "contains": f'],"name":"{etcd.member_name(node)}"',
         },
         unit_names.KUBE_APISERVER: {
-            "url": f"{proxied}/readyz"
-            if proxied
-            else "https://" + loopback(ports.APISERVER_PORT, "/readyz"),
+            "url": f"{apiserver}/readyz",
             "authority": f"{folder}/server-ca.crt",
             "certificate": f"{folder}/{client}.crt",
             "key": f"{folder}/{client}.key",
@@ -85,66 +96,41 @@ def facts(paths: Paths, proxied: str = "", member: str = "") -> dict[str, dict[s
         },
         unit_names.KUBE_PROXY: {"url": "http://" + loopback(ports.KUBE_PROXY_HEALTH_PORT, "/healthz")},
     }
+    return {name: check for name, check in checks.items() if is_there.get(name, name in components)}
 
 
 def text(
-    paths: Paths,
-    *,
-    node_name: str,
-    release: Release,
-    runtime_image: str,
-    runtime_image_to_pull: str,
-    content_directory: str,
-    helm_image: str,
-    helm_image_to_pull: str,
-    etcdctl: Etcdctl | None,
-    etcd_join: Mapping[str, str],
-    containerd_socket: str,
-    ctr: str,
-    pause_image: str,
-    snapshotter: str,
-    extra_registries: Sequence[str],
-    static_pods: Sequence[StaticPod],
-    proxied: str = "",
-    member: str = "",
-    registered: Mapping[str, Sequence[str]] | None = None,
-    lacks_backups: bool = False,
+    node: Node, programs: Programs, from_images: Iterable[ImageProgram], static_pods: Sequence[StaticPod]
 ) -> str:
-    """The settings file's content. `proxied`, `member`: as in facts().
-
-    `registered` is for the next plan: what a node that has registered by then can no longer be given.
-    """
-    components = {pod.component for pod in static_pods}
-    # A component that runs elsewhere cannot be waited for here, unless there is a way to it.
-    known = {"kubelet", *components, *([unit_names.KUBE_APISERVER] if proxied else [])}
-    if unit_names.ETCD in components:
-        known.add(_ETCD_VOTES)
-    if unit_names.CLOUD_CONTROLLER_MANAGER in components:
-        known.add(_CLOUD_CONTROLLER_ROLES)
+    """The settings file's content. `from_images` are the programs that are taken out of images."""
+    config, paths = node.config, node.paths
+    health_checks = _health_checks(node, {pod.component for pod in static_pods})
     settings = {
         "data_directory": paths.data,
-        "node_name": node_name,
-        "release": release.name,
-        **({"lacks_backups": True} if lacks_backups else {}),
-        "containerd_socket": containerd_socket,
-        "ctr": ctr,
+        "node_name": node.name,
+        "release": node.release.name,
+        **({"lacks_backups": True} if derived.lacks_backups(config) else {}),
+        "containerd_socket": derived.containerd_socket(config),
+        "ctr": programs.ctr,
         "namespace": "k8s.io",
-        "snapshotter": snapshotter,
+        "snapshotter": config.text("snapshotter"),
         "registries": paths.program_registries,
         "content": {
-            "image": runtime_image,
-            "pull": runtime_image_to_pull,
-            "directory": content_directory,
+            "image": images.reference(config, node.release, images.RUNTIME_IMAGE),
+            "pull": node.image(images.RUNTIME_IMAGE),
+            "directory": content_directory(config, node.release),
             "archives": paths.images,
         },
-        **_helm(helm_image, helm_image_to_pull),
-        **_etcdctl(etcdctl),
-        **({"etcd_join": etcd_join} if etcd_join else {}),
+        **{
+            program.name: {"image": program.image, "pull": program.pull, "directory": program.directory}
+            for program in from_images
+        },
+        **({"etcd_join": etcd.join_settings(node)} if node.facts.etcd_join else {}),
         # No pod starts without the pause image.
         "images": {
             "archives": paths.images,
-            "first": [pause_image],
-            "extra_registries": list(extra_registries),
+            "first": [node.image("pause-image")],
+            "extra_registries": list(config.items("airgap-extra-registry")),
         },
         "static_pods": {
             pod.component: {
@@ -152,24 +138,12 @@ def text(
                 "uid": pod.uid,
                 "staged": paths.staged_manifest(pod.component),
                 "manifest": paths.manifest(pod.component),
-                "needs": [need for need in NEEDS[pod.component] if need in known],
-                "fact": pod.component,
+                "needs": [need for need in NEEDS[pod.component] if need in health_checks],
             }
             for pod in static_pods
         },
-        "registered": registered or {},
-        "facts": {name: fact for name, fact in facts(paths, proxied, member).items() if name in known},
+        # For the next plan: what a node that has registered by then can no longer be given.
+        "registered": {name: config.items(name) for name in soundness.ONLY_WHEN_IT_REGISTERS},
+        "health_checks": health_checks,
     }
     return json.dumps(settings, indent=2) + "\n"
-
-
-def _helm(image: str, pull: str) -> dict[str, object]:
-    """The image that rke2-helm.service takes helm from, where it is to."""
-    return {"helm": {"image": image, "pull": pull, "directory": directory_name(image)}} if image else {}
-
-
-def _etcdctl(wanted: Etcdctl | None) -> dict[str, object]:
-    """The image that rke2-etcdctl.service takes etcdctl from, where it is to."""
-    if wanted is None:
-        return {}
-    return {"etcdctl": {"image": wanted.image, "pull": wanted.pull, "directory": wanted.directory}}

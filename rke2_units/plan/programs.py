@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from rke2_units import layout
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
+from rke2_units.plan.node import Node
 from rke2_units.release import images
 from rke2_units.release.model import Release
 
@@ -35,21 +34,19 @@ class Programs:
     search_path: str
 
 
-def programs(config: Config, facts: NodeFacts, release: Release) -> Programs:
+def choose_programs(node: Node) -> Programs:
     """The programs of this node; ConfigurationError for those of the machine that are not there."""
+    config, found = node.config, node.facts.programs
     has_containerd = bool(derived.foreign_containerd(config))
     if not derived.uses_host_content(config):
-        paths = Paths(derived.data_directory(config))
-        folder = f"{paths.content_directory(content_directory(config, release))}/bin"
+        folder = f"{node.paths.content_directory(content_directory(config, node.release))}/bin"
         return Programs(
             containerd="" if has_containerd else f"{folder}/containerd",
-            ctr=f"{paths.bin}/ctr",
-            kubelet=_chosen_kubelet(config, facts) or f"{folder}/kubelet",
+            ctr=f"{node.paths.bin}/ctr",
+            kubelet=_chosen_kubelet(node) or f"{folder}/kubelet",
             search_path=f"{folder}:{layout.SYSTEM_PATH}",
         )
-    missing = [
-        name for name in ([CTR] if has_containerd else CONTAINERD_PROGRAMS) if name not in facts.programs
-    ]
+    missing = [name for name in ([CTR] if has_containerd else CONTAINERD_PROGRAMS) if name not in found]
     if missing:
         packages = dict.fromkeys(CONTAINERD_PROGRAMS[name] for name in missing)
         raise config.error(
@@ -57,17 +54,17 @@ def programs(config: Config, facts: NodeFacts, release: Release) -> Programs:
             f"cannot be host: this machine lacks {', '.join(missing)}",
             hint=f"apt install {' '.join(packages)}",
         )
-    kubelet = _chosen_kubelet(config, facts) or facts.programs.get(KUBELET)
+    kubelet = _chosen_kubelet(node) or found.get(KUBELET)
     if kubelet is None:
-        version = ".".join(str(number) for number in release.kubernetes)
+        version = ".".join(str(number) for number in node.release.kubernetes)
         raise config.error(
             "content",
             f"cannot be host: there is no kubelet in {layout.SYSTEM_PATH}",
             hint=f"put one of Kubernetes {version} there, or set kubelet-path",
         )
     return Programs(
-        containerd="" if has_containerd else facts.programs["containerd"],
-        ctr=facts.programs[CTR],
+        containerd="" if has_containerd else found["containerd"],
+        ctr=found[CTR],
         kubelet=kubelet,
         search_path=layout.SYSTEM_PATH,
     )
@@ -78,29 +75,29 @@ def content_directory(config: Config, release: Release) -> str:
     return images.content_directory_name(images.reference(config, release, images.RUNTIME_IMAGE))
 
 
-def containerd_config_version(config: Config, facts: NodeFacts, release: Release) -> int:
+def containerd_config_version(node: Node) -> int:
     """The version of config.toml: 2 for containerd 1.x, 3 for later ones, whoever it comes from."""
-    if not derived.uses_host_content(config):
-        return release.containerd_config
-    if facts.containerd_version is None:
-        raise config.error(
+    if not derived.uses_host_content(node.config):
+        return node.release.containerd_config
+    if node.facts.containerd_version is None:
+        raise node.config.error(
             "content",
             "cannot be host: this machine's containerd does not tell its version",
             hint="see what `containerd --version` says",
         )
-    return 2 if facts.containerd_version < 2 else 3
+    return 2 if node.facts.containerd_version < 2 else 3
 
 
-def _chosen_kubelet(config: Config, facts: NodeFacts) -> str | None:
+def _chosen_kubelet(node: Node) -> str | None:
     """The kubelet that `kubelet-path` names, None for the usual one."""
-    named = config.text("kubelet-path")
+    named, found = node.config.text("kubelet-path"), node.facts.programs
     if named in ("", KUBELET):
         return None
-    if named not in facts.programs:
+    if named not in found:
         where = "" if named.startswith("/") else f" in {layout.SYSTEM_PATH}"
-        raise config.error(
+        raise node.config.error(
             "kubelet-path",
             f"must be an executable program, and there is no {named}{where}",
             hint="put it there, or leave kubelet-path out",
         )
-    return facts.programs[named]
+    return found[named]

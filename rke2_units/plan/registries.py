@@ -14,7 +14,6 @@ from rke2_units.config import derived, registries
 from rke2_units.config.config import Config
 from rke2_units.config.registries import ANY, Auth, Host, Registries
 from rke2_units.errors import ConfigurationError
-from rke2_units.layout import Paths
 from rke2_units.model import Directory, File
 from rke2_units.plan import toml
 from rke2_units.release.model import Release
@@ -45,14 +44,13 @@ def files(config: Config, release: Release) -> list[File]:
         File(f"{folder}/hosts.toml", _HEADER + toml.text(_hosts(config, name)), 0o600)
         for name, folder in folders.items()
     ]
-    paths = Paths(derived.data_directory(config))
     resolved = json.dumps(_resolved(config), indent=2, ensure_ascii=False) + "\n"
-    return [*hosts, File(paths.program_registries, resolved, 0o600, secret=True)]
+    return [*hosts, File(derived.paths(config).program_registries, resolved, 0o600, secret=True)]
 
 
 def hidden(config: Config) -> tuple[str, ...]:
     """What those who pull are not to see: the server's files, unless registries.yaml names one of them."""
-    server = Paths(derived.data_directory(config)).server
+    server = derived.paths(config).server
     settings = [host.tls for host in config.registries.configs.values() if host.tls]
     named = [path for tls in settings for path in (tls.ca_file, tls.cert_file, tls.key_file)]
     return () if any(path.startswith(f"{server}/") for path in named) else (server,)
@@ -108,7 +106,7 @@ def _folders(config: Config) -> dict[str, str]:
     found = config.registries
     if derived.foreign_containerd(config):
         return {}
-    certificates = f"{Paths(derived.data_directory(config)).containerd_etc}/certs.d"
+    certificates = f"{derived.paths(config).containerd_etc}/certs.d"
     any_host = found.configs.get(ANY, Host())
     has_default = bool(any_host.tls or (ANY in found.mirrors and found.mirrors[ANY].endpoints))
     folders = {ANY: f"{certificates}/{_DEFAULT_FOLDER}"} if has_default else {}

@@ -1,33 +1,31 @@
 """Files that the control plane reads: pod security admission, audit policy, egress selection, cloud."""
 
 from rke2_units import layout
-from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import cloud_controller
+from rke2_units.plan.node import Node
 from rke2_units.plan.templates import render
 from rke2_units.release import features
-from rke2_units.release.model import Release
 
 _EXEMPT_WITH_CIS = ("kube-system", "compliance-operator-system", "tigera-operator")
 
 
-def files(config: Config, facts: NodeFacts, release: Release) -> list[File]:
+def files(node: Node) -> list[File]:
     """Files of a server; a user's own admission and audit files are never written."""
-    paths = Paths(derived.data_directory(config))
     return [
-        *_pod_security(config, release),
-        *_audit_policy(config),
-        File(paths.egress_selector, render("egress-selector-config.yaml"), 0o600),
-        *cloud_controller.files(config, release),
+        *_pod_security(node),
+        *_audit_policy(node.config),
+        File(node.paths.egress_selector, render("egress-selector-config.yaml"), 0o600),
+        *cloud_controller.files(node),
     ]
 
 
-def admission_file(config: Config, release: Release) -> str | None:
+def admission_file(node: Node) -> str | None:
     """kube-apiserver's admission configuration: the user's, else ours if the release has PodSecurity."""
-    given = config.text("pod-security-admission-config-file")
-    ours = layout.POD_SECURITY_FILE if features.has_admission_plugin(release, "PodSecurity") else None
+    given = node.config.text("pod-security-admission-config-file")
+    has_plugin = features.has_admission_plugin(node.release, "PodSecurity")
+    ours = layout.POD_SECURITY_FILE if has_plugin else None
     return given or ours
 
 
@@ -37,10 +35,10 @@ def audit_policy_file(config: Config) -> str | None:
     return given or (layout.AUDIT_POLICY_FILE if config.text("profile") == "cis" else None)
 
 
-def _pod_security(config: Config, release: Release) -> list[File]:
-    if admission_file(config, release) != layout.POD_SECURITY_FILE:
+def _pod_security(node: Node) -> list[File]:
+    if admission_file(node) != layout.POD_SECURITY_FILE:
         return []
-    cis = config.text("profile") == "cis"
+    cis = node.config.text("profile") == "cis"
     text = render(
         "rke2-pss.yaml",
         level="restricted" if cis else "privileged",

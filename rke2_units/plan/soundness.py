@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.errors import Collected, ConfigurationError
-from rke2_units.model import NodeFacts
 from rke2_units.plan import charts, cluster_ranges, etcd
-from rke2_units.release.model import Release
+from rke2_units.plan.node import Node
 
 # Settings whose addresses are this machine's, and what else an address may be.
 LISTENED_AT = {
@@ -22,28 +21,28 @@ ONLY_WHEN_IT_REGISTERS = ("node-label", "node-taint")
 KEPT = "a new cluster would be refused; this one keeps what it was made with"
 
 
-def check(config: Config, facts: NodeFacts, release: Release) -> tuple[str, ...]:
+def check(node: Node) -> tuple[str, ...]:
     """Warnings, one line each. ConfigurationError for what cannot work, all of it at once.
 
     What a cluster was made with stays as it is: there it is a warning.
     """
     errors = Collected()
     warnings = []
-    for error in (*cluster_ranges.problems(config, facts, release), *_domain(config)):
-        if facts.in_cluster:
+    for error in (*cluster_ranges.problems(node), *_domain(node.config)):
+        if node.facts.in_cluster:
             warnings.append(f"{error.message} ({KEPT})")
         else:
             errors.add(error)
-    if derived.server_roles(config).etcd:
-        for error in etcd.problems(config, facts, release):
+    if derived.server_roles(node.config).etcd:
+        for error in etcd.problems(node):
             errors.add(error)
     errors.raise_any()
     return (
         *warnings,
-        *_foreign_addresses(config, facts),
-        *_own_networks(config, facts),
-        *_unknown_names(config, facts),
-        *_registered(config, facts),
+        *_foreign_addresses(node),
+        *_own_networks(node),
+        *_unknown_names(node),
+        *_registered(node),
     )
 
 
@@ -54,22 +53,22 @@ def _domain(config: Config) -> Iterator[ConfigurationError]:
         yield config.error("cluster-domain", f"must be {error}, got {config.text('cluster-domain')!r}")
 
 
-def _foreign_addresses(config: Config, facts: NodeFacts) -> Iterator[str]:
+def _foreign_addresses(node: Node) -> Iterator[str]:
     for name, hint in LISTENED_AT.items():
-        for index, text in enumerate(config.items(name)):
-            if text in facts.foreign_addresses:
+        for index, text in enumerate(node.config.items(name)):
+            if text in node.facts.foreign_addresses:
                 problem = f"{text} is on no interface of this machine: nothing can listen there"
-                yield str(config.error(name, problem, index=index, hint=hint))
+                yield str(node.config.error(name, problem, index=index, hint=hint))
 
 
-def _own_networks(config: Config, facts: NodeFacts) -> Iterator[str]:
-    for name, index, network in cluster_ranges.of_machines_apart(config, facts):
-        for interface, text in facts.networks:
+def _own_networks(node: Node) -> Iterator[str]:
+    for name, index, network in cluster_ranges.of_machines_apart(node):
+        for interface, text in node.facts.networks:
             own = ipaddress.ip_network(text)
             if own.version == network.version and own.overlaps(network):
                 yield str(
                     cluster_ranges.error_of_range(
-                        config,
+                        node.config,
                         name,
                         f"{network} overlaps with {own}, which this machine is connected to ({interface}): "
                         "what has an address in both cannot be reached",
@@ -78,18 +77,19 @@ def _own_networks(config: Config, facts: NodeFacts) -> Iterator[str]:
                 )
 
 
-def _unknown_names(config: Config, facts: NodeFacts) -> Iterator[str]:
-    if facts.manifests is None:
+def _unknown_names(node: Node) -> Iterator[str]:
+    manifests = node.facts.manifests
+    if manifests is None:
         return
-    for index, name in enumerate(config.items("disable")):
-        if name in charts.PACKAGED or name in facts.manifests:
+    for index, name in enumerate(node.config.items("disable")):
+        if name in charts.PACKAGED or name in manifests:
             continue
         # Only for the warning: it is slow to load.
         import difflib
 
-        close = difflib.get_close_matches(name, [*charts.PACKAGED, *facts.manifests], n=1)
+        close = difflib.get_close_matches(name, [*charts.PACKAGED, *manifests], n=1)
         yield str(
-            config.error(
+            node.config.error(
                 "disable",
                 f"names {name!r}, which is no packaged chart and nothing in server/manifests",
                 index=index,
@@ -98,20 +98,19 @@ def _unknown_names(config: Config, facts: NodeFacts) -> Iterator[str]:
         )
 
 
-def _registered(config: Config, facts: NodeFacts) -> Iterator[str]:
-    for name, before in facts.registered.items():
-        now = config.items(name)
+def _registered(node: Node) -> Iterator[str]:
+    for name, before in node.facts.registered.items():
+        now = node.config.items(name)
         if set(now) == set(before):
             continue
         what = name.removeprefix("node-")
         gone = [f"{_key(item)}-" for item in before if _key(item) not in map(_key, now)]
         new = [item for item in now if item not in before]
-        node = derived.node_name(config, facts)
         yield str(
-            config.error(
+            node.config.error(
                 name,
                 "has changed and counts only when a node registers, which this one has done",
-                hint=f"kubectl {what} node {node} --overwrite {' '.join((*gone, *new))}",
+                hint=f"kubectl {what} node {node.name} --overwrite {' '.join((*gone, *new))}",
             )
         )
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from rke2_units import ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
-from rke2_units.errors import ConfigurationError
-from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import (
     cloud_controller,
     control_plane,
@@ -21,8 +19,8 @@ from rke2_units.plan import (
     server_files,
     yaml_text,
 )
+from rke2_units.plan.node import Node
 from rke2_units.plan.templates import render
-from rke2_units.release import images
 from rke2_units.release.model import STATIC_POD, Release
 from rke2_units.unit_names import Role
 
@@ -52,9 +50,9 @@ class StaticPod:
     text: str
 
 
-def components(role: Role, config: Config, release: Release) -> tuple[str, ...]:
+def components(config: Config, release: Release) -> tuple[str, ...]:
     """The components that this node runs as static pods, in starting order."""
-    candidates = unit_names.STATIC_PODS if role is Role.SERVER else (unit_names.KUBE_PROXY,)
+    candidates = unit_names.STATIC_PODS if config.role is Role.SERVER else (unit_names.KUBE_PROXY,)
     return tuple(component for component in candidates if _runs(component, config, release))
 
 
@@ -67,32 +65,32 @@ def _runs(component: str, config: Config, release: Release) -> bool:
     )
 
 
-def manifest(component: str, config: Config, facts: NodeFacts, release: Release) -> StaticPod:
+def manifest(component: str, node: Node) -> StaticPod:
     """The static pod of a component.
 
     Its uid is a hash of its content and of the file that it is written to: RKE2's rule, by which a kubelet
     sees a changed manifest as a new pod, and an unchanged one as the old.
     """
-    arguments = control_plane.arguments(component, config, facts, release)
-    mounted = mounts.mounts(component, arguments, config, facts, release)
-    proxies = environment.proxies(config, facts)
-    extra = derived.extra_environment(config, component)
-    user, group = _user(component, config, facts)
-    image = images.image(config, release, f"{component}-image")
+    arguments = control_plane.arguments(component, node)
+    mounted = mounts.plan_mounts(component, arguments, node)
+    proxies = environment.proxies(node)
+    extra = derived.extra_environment(node.config, component)
+    user, group = _user(component, node)
+    image = node.image(f"{component}-image")
     values = {
         "name": component,
-        "annotations": _annotations(component, config, facts),
+        "annotations": _annotations(component, node),
         "image": image,
         "arguments": arguments,
         "environment": [
-            ("FILE_HASH", _file_hash(mounted, config, facts, release)),
+            ("FILE_HASH", _file_hash(mounted, node)),
             # The kubelet expands $(NAME) in values, and $$ stands for $.
             *((name, value.replace("$", "$$")) for name, value in proxies.items()),
             *extra,
         ],
         "ports": _PORTS[component],
-        "probes": probes.probes(component, config, release),
-        "resources": _resources(component, config),
+        "probes": probes.plan_probes(component, node),
+        "resources": _resources(component, node.config),
         "privileged": component == unit_names.KUBE_PROXY,
         "user": user,
         "group": group,
@@ -102,15 +100,15 @@ def manifest(component: str, config: Config, facts: NodeFacts, release: Release)
     def text(uid: str) -> str:
         return yaml_text.from_json_texts(render("static-pod.yaml", uid=uid, **values))
 
-    path = Paths(derived.data_directory(config)).manifest(component)
+    path = node.paths.manifest(component)
     uid = hashlib.md5(f"{text('')}file:{path}".encode(), usedforsecurity=False).hexdigest()
     return StaticPod(component, uid, image, text(uid))
 
 
-def _annotations(component: str, config: Config, facts: NodeFacts) -> dict[str, str]:
+def _annotations(component: str, node: Node) -> dict[str, str]:
     if component != unit_names.ETCD:
         return {}
-    return {INITIAL_ANNOTATION: json.dumps(etcd.initial(config, facts), separators=(",", ":"))}
+    return {INITIAL_ANNOTATION: json.dumps(etcd.initial(node), separators=(",", ":"))}
 
 
 def _resources(component: str, config: Config) -> dict[str, dict[str, str]]:
@@ -119,22 +117,23 @@ def _resources(component: str, config: Config) -> dict[str, dict[str, str]]:
     return {"requests": requests, **({"limits": limits} if limits else {})}
 
 
-def _user(component: str, config: Config, facts: NodeFacts) -> tuple[int | None, int | None]:
-    profile = config.text("profile")
+def _user(component: str, node: Node) -> tuple[int | None, int | None]:
+    profile = node.config.text("profile")
     if component != unit_names.ETCD or not profile:
         return None, None
-    if facts.etcd_user is None:
-        raise ConfigurationError(
-            f"{config.source('profile')}: profile {profile} runs etcd as its own user, but there is none",
+    if node.facts.etcd_user is None:
+        raise node.config.error(
+            "profile",
+            f"{profile} runs etcd as its own user, but there is none",
             hint='make it: useradd --system --user-group --no-create-home --comment "etcd user" '
             "--shell /usr/sbin/nologin etcd",
         )
-    return facts.etcd_user
+    return node.facts.etcd_user
 
 
-def _file_hash(mounted: Iterable[mounts.Mount], config: Config, facts: NodeFacts, release: Release) -> str:
+def _file_hash(mounted: Iterable[mounts.Mount], node: Node) -> str:
     """SHA-256 over the digests of all files that are mounted one by one: new content makes a new pod."""
-    digests = dict(facts.digests) | _planned_digests(config, facts, release)
+    digests = dict(node.facts.digests) | _planned_digests(node)
     total = hashlib.sha256()
     for mount in mounted:
         if mount.type == mounts.FILE:
@@ -142,16 +141,13 @@ def _file_hash(mounted: Iterable[mounts.Mount], config: Config, facts: NodeFacts
     return total.hexdigest()
 
 
-def _planned_digests(config: Config, facts: NodeFacts, release: Release) -> dict[str, str]:
+def _planned_digests(node: Node) -> dict[str, str]:
     """Digests of what this very plan writes: the disk may still hold older content."""
-    if config.role is not Role.SERVER:
+    if node.role is not Role.SERVER:
         return {}
-    planned: list[File] = [
-        *server_files.files(config, facts, release),
-        *etcd.files(config, facts, release),
-    ]
+    planned: list[File] = [*server_files.files(node), *etcd.files(node)]
     return {
         file.path: hashlib.sha256(file.content.encode()).hexdigest()
         for file in planned
-        if not (file.keep and file.path in facts.digests)
+        if not (file.keep and file.path in node.facts.digests)
     }

@@ -5,23 +5,21 @@ import json
 from rke2_units import ports
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
-from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
-from rke2_units.plan import addresses
-from rke2_units.plan.cluster_config import cluster_config
+from rke2_units.plan import addresses, image_programs
+from rke2_units.plan.cluster_config import describe_cluster
 from rke2_units.plan.control_plane import CIPHER_SUITES
-from rke2_units.plan.etcdctl import etcdctl
-from rke2_units.release.model import Release
+from rke2_units.plan.node import Node
 
 _OLDEST_TLS = "VersionTLS12"
 _WILDCARDS = ("0.0.0.0", "::")
 
 
-def credentials(paths: Paths, facts: NodeFacts) -> dict[str, str]:
+def credentials(node: Node) -> dict[str, str]:
     """Every file that the supervisor reads, by the name that systemd hands it over with.
 
     The key of an authority of the user's own may be kept elsewhere.
     """
+    paths, digests = node.paths, node.facts.digests
     tls, etcd = paths.tls, paths.etcd_tls
     authorities = {
         "server-ca": f"{tls}/server-ca",
@@ -35,9 +33,7 @@ def credentials(paths: Paths, facts: NodeFacts) -> dict[str, str]:
         "client": f"{tls}/client-supervisor",
         "etcd-client": f"{etcd}/client",
     }
-    elsewhere = {
-        f"{base}.key" for base in authorities.values() if f"{base}.crt" in facts.digests
-    } - facts.digests.keys()
+    elsewhere = {f"{base}.key" for base in authorities.values() if f"{base}.crt" in digests} - digests.keys()
     return {
         **{
             f"{name}.{suffix}": f"{base}.{suffix}"
@@ -61,24 +57,23 @@ def listen(config: Config) -> str:
     return addresses.host_port(address, ports.SUPERVISOR_PORT)
 
 
-def text(config: Config, facts: NodeFacts, release: Release) -> str:
+def text(node: Node) -> str:
     """The settings file's content."""
-    paths = Paths(derived.data_directory(config))
+    config = node.config
     # RKE2's supervisor speaks the TLS that kube-apiserver was told to speak.
     given = dict(grammar.argument(item) for item in config.items("kube-apiserver-arg"))
     suites = given.get("tls-cipher-suites") or CIPHER_SUITES
-    advertised = derived.advertise_address(config, facts)
     settings = {
-        "node_name": derived.node_name(config, facts),
-        "node_ips": addresses.node_ips(config, facts),
+        "node_name": node.name,
+        "node_ips": addresses.node_ips(node),
         "kubernetes": {"url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT)},
-        "config": cluster_config(config, facts),
+        "config": describe_cluster(node),
         "min_tls_version": given.get("tls-min-version") or _OLDEST_TLS,
         "cipher_suites": suites.split(","),
-        "etcdctl": etcdctl(config, release).path,
+        "etcdctl": image_programs.etcdctl(node).path,
         "etcd_url": addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT),
-        "static": paths.static,
-        "apiservers_fallback": [addresses.host_port(advertised, ports.APISERVER_PORT)]
+        "static": node.paths.static,
+        "apiservers_fallback": [addresses.host_port(node.advertise_address, ports.APISERVER_PORT)]
         if derived.server_roles(config).control_plane
         else [],
         "connections": 256,

@@ -2,9 +2,10 @@
 
 import re
 
-from rke2_units.config import arguments, derived, grammar
+from rke2_units.config import arguments, grammar
 from rke2_units.config.config import Config
-from rke2_units.model import File, KernelParameter, NodeFacts
+from rke2_units.model import File, KernelParameter
+from rke2_units.plan.node import Node
 
 MODULES_FILE = "/etc/modules-load.d/rke2-units.conf"
 SYSCTL_FILE = "/etc/sysctl.d/90-rke2-units.conf"
@@ -27,29 +28,29 @@ _ESTABLISHED, _CLOSE_WAIT = 86400, 3600
 _KERNELS_ESTABLISHED, _KERNELS_CLOSE_WAIT = 432000, 60
 
 
-def settings(config: Config, facts: NodeFacts) -> dict[str, int]:
+def settings(node: Node) -> dict[str, int]:
     """The kernel settings that a node cannot do without, by name."""
     found = dict(_IPV4)
-    if _has_ipv6(config, facts):
+    if _has_ipv6(node):
         found |= _IPV6
-    if _has_kube_proxy(config):
-        found |= _BRIDGE_IPV4 | (_BRIDGE_IPV6 if _has_ipv6(config, facts) else {})
+    if _has_kube_proxy(node.config):
+        found |= _BRIDGE_IPV4 | (_BRIDGE_IPV6 if _has_ipv6(node) else {})
     return found
 
 
-def conntrack(config: Config, facts: NodeFacts) -> tuple[KernelParameter, ...]:
+def conntrack(node: Node) -> tuple[KernelParameter, ...]:
     """The table of connections as kube-proxy would have it, but for what kube-proxy-arg says itself.
 
     In no file: one of ours would come after an administrator's at each boot, or before the kernel's own
     value for a machine of this size is known.
     """
-    given = arguments.merge_values({}, config.items("kube-proxy-arg"))
+    given = arguments.merge_values({}, node.config.items("kube-proxy-arg"))
     at_least = given.get("conntrack-min", [""])[-1]
     prefix = "net.netfilter.nf_conntrack_"
     found = {
         # kube-proxy does not look at conntrack-min without this one.
         "conntrack-max-per-core": KernelParameter(
-            f"{prefix}max", max(_CONNTRACK_PER_CPU * facts.cpus, _minimum(at_least))
+            f"{prefix}max", max(_CONNTRACK_PER_CPU * node.facts.cpus, _minimum(at_least))
         ),
         "conntrack-tcp-timeout-established": KernelParameter(
             f"{prefix}tcp_timeout_established", _ESTABLISHED, _KERNELS_ESTABLISHED
@@ -66,11 +67,11 @@ def modules(config: Config) -> tuple[str, ...]:
     return (*_MODULES, *(_BRIDGE_MODULES if _has_kube_proxy(config) else ()))
 
 
-def files(config: Config, facts: NodeFacts) -> list[File]:
+def files(node: Node) -> list[File]:
     """Files for systemd-modules-load(8) and sysctl.d(5)."""
     # A leading "-": on a machine without IPv6, or in a container, some are not there or not ours to set.
-    lines = [f"-{name} = {value}\n" for name, value in settings(config, facts).items()]
-    wanted = (*modules(config), *(_IPV6_MODULES if _has_ipv6(config, facts) else ()))
+    lines = [f"-{name} = {value}\n" for name, value in settings(node).items()]
+    wanted = (*modules(node.config), *(_IPV6_MODULES if _has_ipv6(node) else ()))
     return [
         File(MODULES_FILE, "".join(f"{module}\n" for module in wanted)),
         File(SYSCTL_FILE, "".join(lines)),
@@ -81,8 +82,8 @@ def _has_kube_proxy(config: Config) -> bool:
     return not config.boolean("disable-kube-proxy")
 
 
-def _has_ipv6(config: Config, facts: NodeFacts) -> bool:
-    ranges = (*derived.cluster_cidrs(config, facts), *derived.service_cidrs(config, facts))
+def _has_ipv6(node: Node) -> bool:
+    ranges = (*node.cluster_cidrs, *node.service_cidrs)
     return any(grammar.network(text).version == 6 for text in ranges)
 
 

@@ -5,17 +5,21 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from rke2_units import layout, unit_names
 from rke2_units.layout import Paths
-from rke2_units.model import File, NodeFacts
+from rke2_units.model import File
 from rke2_units.plan import (
     api_proxy,
     applier_settings,
+    containerd,
     controllers_settings,
+    kubelet,
+    registries,
     supervisor_settings,
     systemd_options,
 )
+from rke2_units.plan.image_programs import ImageProgram
+from rke2_units.plan.node import Node
 from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
-from rke2_units.release.model import Release
 
 # -I: neither the environment nor the working directory decides what is imported.
 PYTHON = "/usr/bin/python3 -Im"
@@ -41,26 +45,16 @@ def digest_of(files: Iterable[File], unit: str, more: Mapping[str, str], key: st
 
 
 def files(
-    paths: Paths,
-    facts: NodeFacts,
-    release: Release,
-    *,
-    wanted: Container[str],
-    programs: Programs,
-    helm: str,
-    pullers_hidden: Sequence[str],
-    listen: str,
-    containerd_arguments: Sequence[str],
-    kubelet_arguments: Sequence[str],
-    others: Sequence[File],
+    node: Node, wanted: Container[str], programs: Programs, helm: ImageProgram, others: Sequence[File]
 ) -> list[File]:
     """All units and drop-ins but the role's own, which the package ships.
 
-    Of units that not every node has, those that are `wanted`. `helm` is the path of the applier's,
-    `pullers_hidden` what those who pull images do not get to see, `listen` the supervisor's address.
-    `others` are the plan's other files: those that name a unit in `restarts` are part of its digest.
+    Of units that not every node has, those that are `wanted`. `helm` is the applier's, `others` are the
+    plan's other files: those that name a unit in `restarts` are part of its digest.
     """
-    supervisor_files = supervisor_settings.credentials(paths, facts)
+    paths, facts = node.paths, node.facts
+    kubelet_arguments = kubelet.arguments(node)
+    supervisor_files = supervisor_settings.credentials(node)
     api_proxy_files = api_proxy.credentials(paths)
     common = {
         "python": PYTHON,
@@ -73,13 +67,13 @@ def files(
         "own_content": unit_names.CONTENT_UNIT in wanted,
         "own_containerd": bool(programs.containerd),
         "search_path": programs.search_path,
-        "release": release.name,
+        "release": node.release.name,
         "apiserver_unit": unit_names.static_pod_unit(unit_names.KUBE_APISERVER),
         "applier_settings": systemd_options.quote(paths.applier_settings),
         "controllers_settings": systemd_options.quote(paths.controllers_settings),
         "supervisor_settings": paths.supervisor_settings,
         "supervisor_credentials": sorted(supervisor_files.items()),
-        "listen": listen,
+        "listen": supervisor_settings.listen(node.config),
         "server": paths.server,
         "static": paths.static,
         "etcd_data": paths.etcd_data,
@@ -88,12 +82,13 @@ def files(
         "api_proxy_runtime": layout.API_PROXY_WORK.removeprefix("/run/"),
         # systemd drops a folder below another one of the list before it looks whether it is a link.
         "data_folders": [paths.data, *facts.linked_folders],
-        "pullers_hidden": pullers_hidden,
+        # What those who pull images do not get to see.
+        "pullers_hidden": registries.hidden(node.config),
         "state_directory": layout.STATE_DIRECTORY,
         "shared_runtime_directory": layout.RUNTIME_DIRECTORY.removeprefix("/run/"),
         "manifests": paths.manifests,
         "applier_reads": applier_settings.reads(paths),
-        "applier_hidden": applier_settings.hidden(paths, helm),
+        "applier_hidden": applier_settings.hidden(paths, helm.path),
         "runtime_directory": layout.APPLIER_WORK.removeprefix("/run/"),
         # Who pulls goes through the proxies of the node, and those of containerd before these.
         "pull_environment": (paths.kubelet_environment, paths.containerd_environment),
@@ -117,8 +112,8 @@ def files(
         ours = {file.path for file in others}
         return [path for path in facts.digests if path.rpartition("/")[0] in folders and path not in ours]
 
-    def containerd() -> File:
-        command = systemd_options.command_line([programs.containerd, *containerd_arguments])
+    def containerd_unit() -> File:
+        command = systemd_options.command_line([programs.containerd, *containerd.arguments(node)])
         return process(
             unit_names.CONTAINERD_UNIT,
             drop_ins(*paths.containerd_drop_ins.values()),
@@ -126,19 +121,19 @@ def files(
             environment_file=paths.containerd_environment,
         )
 
-    kubelet = process(
+    kubelet_unit = process(
         unit_names.KUBELET_UNIT,
         {*_kubelet_material(paths), *drop_ins(paths.kubelet_etc), *_named_by(kubelet_arguments, others)},
         command=systemd_options.command_line([programs.kubelet, *kubelet_arguments]),
         environment_file=paths.kubelet_environment,
-        watchdog=release.kubernetes >= KUBELET_WATCHDOG_SINCE,
+        watchdog=node.release.kubernetes >= KUBELET_WATCHDOG_SINCE,
     )
     on_some_nodes: dict[str, Callable[[], File]] = {
         unit_names.SUPERVISOR_SOCKET: lambda: unit(unit_names.SUPERVISOR_SOCKET),
         unit_names.SUPERVISOR_UNIT: lambda: process(unit_names.SUPERVISOR_UNIT, supervisor_files.values()),
         unit_names.API_PROXY_UNIT: lambda: process(unit_names.API_PROXY_UNIT, api_proxy_files.values()),
         unit_names.CONTENT_UNIT: lambda: unit(unit_names.CONTENT_UNIT),
-        unit_names.CONTAINERD_UNIT: containerd,
+        unit_names.CONTAINERD_UNIT: containerd_unit,
         unit_names.ETCDCTL_UNIT: lambda: unit(unit_names.ETCDCTL_UNIT),
         unit_names.ETCD_JOIN_UNIT: lambda: unit(unit_names.ETCD_JOIN_UNIT),
         unit_names.CONTROLLERS_UNIT: lambda: process(
@@ -154,7 +149,7 @@ def files(
     return [
         *(make() for name, make in on_some_nodes.items() if name in wanted),
         unit(unit_names.IMAGES_UNIT),
-        kubelet,
+        kubelet_unit,
         unit(_STATIC_PODS),
         File(
             f"{layout.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",

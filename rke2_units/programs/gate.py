@@ -1,6 +1,6 @@
 """`gate --settings FILE COMPONENT`: waits until what the component needs is there.
 
-ExecStartPre= of rke2-static-pod@COMPONENT.service. It answers within 0.2 s of the fact.
+ExecStartPre= of rke2-static-pod@COMPONENT.service. It returns within 0.2 s after that is healthy.
 """
 
 import time
@@ -28,14 +28,14 @@ def program(settings: Settings, arguments: list[str]) -> None:
 
 
 def wait(settings: Settings, need: str, component: str, waiting: console.Waiting) -> None:
-    """Returns when the need's fact holds; UserError when its unit is down and nobody starts it.
+    """Returns when what is needed is healthy; UserError when its unit is down and nobody starts it.
 
     One that systemd restarts again and again is waited for: the node daemon says what is wrong with it.
     """
     unit = unit_of(settings, need)
     looked = time.monotonic()
     down_since: float | None = None
-    with Probe(settings.fact(fact_name(settings, need))) as probe:
+    with Probe(settings.health_check(need)) as probe:
         while reason := probe.ask():
             waiting.report(need, reason)
             now = time.monotonic()
@@ -49,12 +49,6 @@ def wait(settings: Settings, need: str, component: str, waiting: console.Waiting
                         hint=f"see `systemctl status {unit}`, or start it",
                     )
             time.sleep(_INTERVAL)
-
-
-def fact_name(settings: Settings, need: str) -> str:
-    """The fact that shows that a need is met: a static pod's own, else the one of that name."""
-    pod = settings.static_pods.get(need)
-    return pod.fact if pod else need
 
 
 def unit_of(settings: Settings, need: str) -> str:

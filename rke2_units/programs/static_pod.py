@@ -83,10 +83,11 @@ def place(settings: Settings, pod: StaticPod) -> None:
 
 
 def ready(settings: Settings, pod: StaticPod) -> None:
-    """Returns when the component's fact holds; UserError with the cause when it will not."""
+    """Returns when the component is healthy; UserError with the cause when it will not be."""
     waiting = console.Waiting()
-    with Probe(settings.fact(pod.fact)) as fact, Probe(settings.fact("kubelet")) as kubelet:
-        watch = _Watch(settings, pod, fact, kubelet)
+    check, kubelets = settings.health_check(pod.component), settings.health_check("kubelet")
+    with Probe(check) as probe, Probe(kubelets) as kubelet:
+        watch = _Watch(settings, pod, probe, kubelet)
         while reason := watch.look():
             waiting.report(pod.component, reason)
             time.sleep(_INTERVAL)
@@ -116,10 +117,10 @@ def remove(settings: Settings, component: str) -> None:
 class _Watch:
     """What `ready` sees of a pod, and when it gives up."""
 
-    def __init__(self, settings: Settings, pod: StaticPod, fact: Probe, kubelet: Probe) -> None:
+    def __init__(self, settings: Settings, pod: StaticPod, probe: Probe, kubelet: Probe) -> None:
         self._settings = settings
         self._pod = pod
-        self._fact = fact
+        self._probe = probe
         self._kubelet = kubelet
         self._log = PodLog(pod.component, settings.node_name, pod.uid)
         self._containers = Containers(settings)
@@ -154,7 +155,7 @@ class _Watch:
                     raise self._removed()
                 self._last_start = starts[-1]
                 self._container_seen = now
-            reason = self._fact.ask()
+            reason = self._probe.ask()
             # Another process on its port must not pass for it.
             if not reason and self._container_runs():
                 return ""
@@ -264,7 +265,7 @@ def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> 
     waiting = console.Waiting()
     began = time.monotonic()
     last_seen = began - _STAYS_GONE
-    with Probe(settings.fact("kubelet")) as kubelet:
+    with Probe(settings.health_check("kubelet")) as kubelet:
         while (tasks := others()) or time.monotonic() - last_seen < _STAYS_GONE:
             late = time.monotonic() - began > _KUBELET_STOPS
             if tasks and (late or not kubelet_has_synced or kubelet.ask()):
@@ -279,9 +280,9 @@ def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> 
 
 def _apiserver_answers(settings: Settings) -> bool:
     """Whether it does now; that of an agent, which knows none, counts."""
-    if unit_names.KUBE_APISERVER not in settings.facts:
+    if unit_names.KUBE_APISERVER not in settings.health_checks:
         return True
-    with Probe(settings.facts[unit_names.KUBE_APISERVER]) as apiserver:
+    with Probe(settings.health_checks[unit_names.KUBE_APISERVER]) as apiserver:
         return not apiserver.ask()
 
 

@@ -61,18 +61,26 @@ def qualified(written: str) -> str:
 def content_directory_name(written: str) -> str:
     """The folder below data/ for a runtime image, from the reference as it is written, not normalised.
 
-    `<tag>-<first 12 hex of SHA-256(reference)>` for a tag that begins as a version does, the hex of the
-    digest for a digest; ConfigurationError for anything else.
+    That of directory_name for a tag that begins as a version does, the hex of the digest for a digest;
+    ConfigurationError for anything else.
     """
     _, separator, rest = _split(written)
     if separator == "@":
         return rest.partition(":")[2]
     if separator and _VERSION_TAG.match(rest):
-        return f"{rest}-{hashlib.sha256(written.encode()).hexdigest()[:12]}"
+        return directory_name(rest, written)
     raise ConfigurationError(
         f"runtime image {written!r} has neither a digest nor a tag that begins like v1",
         hint="set runtime-image to a tagged release, as in rancher/rke2-runtime:v1.36.4-rke2r1",
     )
+
+
+def directory_name(name: str, written: str) -> str:
+    """The folder below data/ for what is taken out of an image: another image has another folder.
+
+    `<name>-<first 12 hex of SHA-256(reference)>`.
+    """
+    return f"{name}-{hashlib.sha256(written.encode()).hexdigest()[:12]}"
 
 
 def _split(written: str) -> tuple[str, str, str]:

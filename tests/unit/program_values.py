@@ -33,10 +33,9 @@ def settings_values(root: Path) -> dict[str, object]:
                 "staged": str(agent / "static-pods/etcd.yaml"),
                 "manifest": str(agent / "pod-manifests/etcd.yaml"),
                 "needs": ["kubelet"],
-                "fact": "etcd",
             }
         },
-        "facts": {
+        "health_checks": {
             "kubelet": {"url": "http://127.0.0.1:1/healthz"},
             "etcd": {"url": "http://127.0.0.1:1/health", "contains": "true"},
         },
@@ -49,7 +48,7 @@ def make_settings(root: Path, **changes: object) -> Settings:
     return read(str(file))
 
 
-def facts(**urls: str) -> dict[str, dict[str, str]]:
+def health_checks(**urls: str) -> dict[str, dict[str, str]]:
     return {name.replace("_", "-"): {"url": url} for name, url in urls.items()}
 
 

@@ -9,13 +9,12 @@ from rke2_units.applier import process, settings
 from rke2_units.applier.charts.states import DEPLOYED, FAILED, FILE_NAME, INVALID
 from rke2_units.errors import ConfigurationError, ExitCode
 from rke2_units.plan import applier_settings
-from rke2_units.release.table import DEFAULT, release
-from tests.unit.plan.cases import CASES, MACHINE
+from tests.unit.plan.cases import make_node
 from tests.unit.service import ended, statuses
 
 
 def write(path: Path, **changes: object) -> str:
-    planned = json.loads(applier_settings.text(CASES["server"].config(), MACHINE, release(DEFAULT)))
+    planned = json.loads(applier_settings.text(make_node()))
     path.write_text(json.dumps(planned | changes))
     return str(path)
 

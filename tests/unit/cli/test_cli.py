@@ -194,9 +194,9 @@ def test_a_diff_on_a_machine_that_is_no_node_says_so_first(
 )
 def test_who_has_etcd_is_told_that_nothing_backs_it_up(tmp_path: Path, text: str, told: bool) -> None:
     joins = "server: https://192.0.2.7:9345\ntoken: secret\n" if "disable-etcd" in text else ""
-    prepared = make_plan_here(Role.SERVER, None, config(tmp_path, text + joins))
-    assert any("nothing backs up etcd" in warning for warning in prepared.warnings) == told
-    settings = json.loads(prepared.plan.file(Paths().program_settings).content)
+    planned = make_plan_here(Role.SERVER, None, config(tmp_path, text + joins))
+    assert any("nothing backs up etcd" in warning for warning in planned.warnings) == told
+    settings = json.loads(planned.plan.file(Paths().program_settings).content)
     assert settings.get("lacks_backups", False) == told
 
 

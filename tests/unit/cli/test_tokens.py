@@ -25,9 +25,11 @@ from rke2_units.layout import Paths
 from rke2_units.lean.etcd import Etcd
 from rke2_units.node import installation
 from rke2_units.node.installation import Installation
+from rke2_units.plan import controllers_settings
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
 from tests.unit.kubernetes_api import ApiServer, Reply, Store, served
+from tests.unit.plan.cases import make_node
 
 BUNDLE = "the authority"
 HASH = hashlib.sha256(BUNDLE.encode()).hexdigest()
@@ -248,12 +250,9 @@ def test_the_same_token_again_is_told(paths: Paths, monkeypatch: pytest.MonkeyPa
 
 def test_etcd_is_the_one_of_the_controllers(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     done = Rotated(monkeypatch)
-    etcd = {"etcdctl": "/e", "endpoints": ["https://127.0.0.1:2379"], "authority": "a", "certificate": "c",
-            "key": "k"}  # fmt: skip
-    os.makedirs(paths.server_etc)
-    Path(paths.controllers_settings).write_text(json.dumps({"etcd": etcd}))
-    assert invoke(["token", "rotate"]) == 0
-    assert isinstance(done.named["etcd"], Etcd)
-    Path(paths.controllers_settings).write_text(json.dumps({"etcd": {**etcd, "etcdctl": ""}}))
     assert invoke(["token", "rotate"]) == 0
     assert done.named["etcd"] is None
+    os.makedirs(paths.server_etc)
+    Path(paths.controllers_settings).write_text(controllers_settings.text(make_node()))
+    assert invoke(["token", "rotate"]) == 0
+    assert isinstance(done.named["etcd"], Etcd)

@@ -11,12 +11,9 @@ from rke2_units.controllers import hardening
 from rke2_units.controllers.hardening import ACCOUNT_NAMESPACES, NAMESPACES, Hardening
 from rke2_units.doors.kubernetes import ApiError
 from rke2_units.plan import controllers_settings
-from rke2_units.release.table import DEFAULT, release
-from rke2_units.unit_names import Role
-from tests.unit.configs import make_config
 from tests.unit.controllers.conftest import Cluster
 from tests.unit.kubernetes_api import Reply, Request, refused
-from tests.unit.plan.cases import MACHINE
+from tests.unit.plan.cases import make_node
 
 # RKE2's (docs.rke2.io, Default Policy Configuration): name -> the annotation that tells of it.
 EXCEPTIONS = {
@@ -42,8 +39,7 @@ EXCEPTIONS = {
 def test_the_plan_says_what_is_to_be_done(
     values: dict[str, object], is_hardened: bool, lets_flannel_in: bool
 ) -> None:
-    config = make_config(Role.SERVER, values)
-    settings = json.loads(controllers_settings.text(config, MACHINE, release(DEFAULT)))
+    settings = json.loads(controllers_settings.text(make_node(values)))
     assert (settings["is_hardened"], settings["lets_flannel_in"]) == (is_hardened, lets_flannel_in)
 
 

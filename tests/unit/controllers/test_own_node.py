@@ -13,15 +13,14 @@ from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.lean import processes
 from rke2_units.lean.processes import Finished
 from rke2_units.plan import controllers_settings
-from rke2_units.release.table import DEFAULT, release
 from tests.unit.controllers.conftest import Cluster
-from tests.unit.plan.cases import CASES, MACHINE
+from tests.unit.plan.cases import make_node
 
 SECRET = f"{node_passwords.COLLECTION}/node1.node-password.rke2"
 
 
 def planned(folder: Path, **changes: object) -> Settings:
-    values = json.loads(controllers_settings.text(CASES["server"].config(), MACHINE, release(DEFAULT)))
+    values = json.loads(controllers_settings.text(make_node()))
     file = folder / "settings.json"
     file.write_text(json.dumps(values | changes))
     return settings.read(str(file))

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from rke2_units.daemon import health
-from rke2_units.daemon.health import Probes
+from rke2_units.daemon.health import Health
 from rke2_units.doors.http import Identity
+from rke2_units.lean.json_table import Table
+from rke2_units.lean.settings import HealthCheck
 from tests.unit.health_server import HealthServer
 
 
@@ -35,7 +37,8 @@ def test_what_does_not_answer_is_asked_more_often_until_it_does(
     monkeypatch.setattr(health, "_HEALTH_INTERVAL", 0.4)
     monkeypatch.setattr(health, "_TROUBLED_INTERVAL", 0.1)
     woken = threading.Semaphore(0)
-    watched = Probes({"etcd": {"url": component.url}}, "", component.url, Identity(), woken.release)
+    check = HealthCheck("etcd", Table("test", {"url": component.url}))
+    watched = Health({"etcd": check}, "", component.url, Identity(), woken.release)
     watched.ask_for_registration()
     until(lambda: watched.registered, True)
     assert watched.silent == {}

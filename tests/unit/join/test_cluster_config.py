@@ -9,10 +9,11 @@ from rke2_units.config import derived
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import cluster_config, critical
 from rke2_units.model import NodeFacts
-from rke2_units.plan.cluster_config import cluster_config as answer
+from rke2_units.plan.cluster_config import describe_cluster
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
 from tests.unit.join.supervisor import config
+from tests.unit.plan.cases import make_node
 
 FACTS = NodeFacts("one", ("192.0.2.1",))
 AGENT = {"server": "https://one.example:9345", "token": "secret"}
@@ -126,7 +127,7 @@ def test_what_was_kept_is_read_again_or_not_at_all(tmp_path: Path) -> None:
 
 def server(**settings: object) -> dict[str, object]:
     given = {name.replace("_", "-"): value for name, value in settings.items()}
-    return json.loads(json.dumps(answer(make_config(Role.SERVER, given), FACTS)))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(describe_cluster(make_node(given, FACTS))))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(

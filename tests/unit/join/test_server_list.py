@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rke2_units.join import server_list
-from rke2_units.join.server_list import ServerList
+from rke2_units.model import ServerList
 
 TWO = ServerList(("10.0.0.1:9345", "10.0.0.2:9345"), ("10.0.0.1:6443", "10.0.0.2:6443"))
 
@@ -15,7 +15,7 @@ def endpoints(*addresses: str, port: int = 6443) -> dict[str, object]:
 
 
 def test_a_list_is_read_as_it_was_written(tmp_path: Path) -> None:
-    file = TWO.file(str(tmp_path / "list.json"))
+    file = server_list.file(str(tmp_path / "list.json"), TWO)
     (tmp_path / "list.json").write_text(file.content)
     assert file.mode == 0o600
     assert server_list.read(file.path) == TWO
@@ -102,5 +102,5 @@ def test_members_are_known_by_the_hosts_of_their_client_urls() -> None:
 def test_a_list_with_members_survives_a_restart(tmp_path: Path) -> None:
     known = ServerList(members=("10.0.0.1:2379",))
     path = tmp_path / "list.json"
-    path.write_text(known.file(str(path)).content)
+    path.write_text(server_list.file(str(path), known).content)
     assert server_list.read(str(path)) == known

@@ -8,30 +8,30 @@ from pathlib import Path
 import pytest
 
 from rke2_units.lean.probe import Probe
-from rke2_units.lean.settings import Fact
+from rke2_units.lean.settings import HealthCheck
 from tests.unit.health_server import HealthServer
 from tests.unit.program_values import make_settings
 
 
-def make_fact(root: Path, **values: object) -> Fact:
-    return make_settings(root, facts={"fact": values}).fact("fact")
+def make_check(root: Path, **values: object) -> HealthCheck:
+    return make_settings(root, health_checks={"etcd": values}).health_check("etcd")
 
 
-def ask(fact: Fact) -> str:
-    with Probe(fact) as probe:
+def ask(check: HealthCheck) -> str:
+    with Probe(check) as probe:
         return probe.ask()
 
 
-def test_a_fact_holds_when_the_answer_is_200(tmp_path: Path, health_server: HealthServer) -> None:
-    assert ask(make_fact(tmp_path, url=health_server.url)) == ""
+def test_a_component_is_healthy_when_the_answer_is_200(tmp_path: Path, health_server: HealthServer) -> None:
+    assert ask(make_check(tmp_path, url=health_server.url)) == ""
 
 
-def test_a_fact_with_a_word_holds_only_with_that_word(tmp_path: Path, health_server: HealthServer) -> None:
-    fact = make_fact(tmp_path, url=health_server.url, contains='"health":"true"')
+def test_a_check_with_a_word_passes_only_with_that_word(tmp_path: Path, health_server: HealthServer) -> None:
+    check = make_check(tmp_path, url=health_server.url, contains='"health":"true"')
     health_server.body = b'{"health":"false"}'
-    assert ask(fact) == f"answered without {fact.contains!r}"
+    assert ask(check) == f"answered without {check.contains!r}"
     health_server.body = b'{"health":"true"}'
-    assert ask(fact) == ""
+    assert ask(check) == ""
 
 
 def test_failed_checks_of_a_health_page_are_named(tmp_path: Path, health_server: HealthServer) -> None:
@@ -39,7 +39,7 @@ def test_failed_checks_of_a_health_page_are_named(tmp_path: Path, health_server:
     health_server.body = (
         b"[+]ping ok\n[-]etcd failed: reason withheld\n[-]informer-sync failed\nreadyz check failed"
     )
-    assert ask(make_fact(tmp_path, url=health_server.url)) == "HTTP 500, failed: etcd, informer-sync"
+    assert ask(make_check(tmp_path, url=health_server.url)) == "HTTP 500, failed: etcd, informer-sync"
 
 
 def test_a_word_that_two_chunks_share_is_found(tmp_path: Path) -> None:
@@ -54,14 +54,14 @@ def test_a_word_that_two_chunks_share_is_found(tmp_path: Path) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/metrics"
-        assert ask(make_fact(tmp_path, url=url, contains="is_learner 0\n")) == ""
+        assert ask(make_check(tmp_path, url=url, contains="is_learner 0\n")) == ""
         thread.join()
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_the_connection_is_kept(tmp_path: Path, health_server: HealthServer, chunked: bool) -> None:
     health_server.chunked = chunked
-    with Probe(make_fact(tmp_path, url=health_server.url, contains="ok")) as probe:
+    with Probe(make_check(tmp_path, url=health_server.url, contains="ok")) as probe:
         assert [probe.ask() for _ in range(5)] == [""] * 5
     assert health_server.requests == 5
     assert health_server.connections == 1
@@ -71,7 +71,7 @@ def test_a_server_that_closes_connections_is_asked_on_new_ones(
     tmp_path: Path, health_server: HealthServer
 ) -> None:
     health_server.close = True
-    with Probe(make_fact(tmp_path, url=health_server.url)) as probe:
+    with Probe(make_check(tmp_path, url=health_server.url)) as probe:
         assert [probe.ask() for _ in range(3)] == [""] * 3
 
 
@@ -79,7 +79,7 @@ def test_a_port_that_nobody_listens_on_is_a_refused_connection(tmp_path: Path) -
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    assert ask(make_fact(tmp_path, url=f"http://127.0.0.1:{port}/")) == "connection refused"
+    assert ask(make_check(tmp_path, url=f"http://127.0.0.1:{port}/")) == "connection refused"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_no_answer_is_a_reason(tmp_path: Path, answer: bytes, reason: st
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert ask(make_fact(tmp_path, url=f"http://127.0.0.1:{server.getsockname()[1]}/")) == reason
+        assert ask(make_check(tmp_path, url=f"http://127.0.0.1:{server.getsockname()[1]}/")) == reason
         thread.join()
 
 
@@ -143,22 +143,22 @@ def test_https_needs_the_authority_that_signed_the_server(
 ) -> None:
     server = make_health_server()
     url = encrypt(server, certificate)
-    assert ask(make_fact(tmp_path, url=url, authority=str(certificate))) == ""
-    assert ask(make_fact(tmp_path, url=url, insecure=True)) == ""
+    assert ask(make_check(tmp_path, url=url, authority=str(certificate))) == ""
+    assert ask(make_check(tmp_path, url=url, insecure=True)) == ""
     other = tmp_path / "other.crt"
     other.write_text(Path(f"{certificate}.crt").read_text())
-    assert ask(make_fact(tmp_path, url=url, authority=str(other))) == ""
+    assert ask(make_check(tmp_path, url=url, authority=str(other))) == ""
     assert "certificate" in ask(
-        make_fact(tmp_path, url=url, authority=ssl.get_default_verify_paths().openssl_cafile)
+        make_check(tmp_path, url=url, authority=ssl.get_default_verify_paths().openssl_cafile)
     )
-    assert "No such file" in ask(make_fact(tmp_path, url=url, authority="/nonexistent"))
+    assert "No such file" in ask(make_check(tmp_path, url=url, authority="/nonexistent"))
 
 
 def test_https_needs_the_name_that_was_asked_for(
     tmp_path: Path, make_health_server: Callable[[], HealthServer], certificate: Path
 ) -> None:
     url = encrypt(make_health_server(), certificate).replace("127.0.0.1", "localhost")
-    assert "certificate" in ask(make_fact(tmp_path, url=url, authority=str(certificate)))
+    assert "certificate" in ask(make_check(tmp_path, url=url, authority=str(certificate)))
 
 
 def test_a_client_certificate_is_shown(
@@ -167,5 +167,5 @@ def test_a_client_certificate_is_shown(
     server = make_health_server()
     url = encrypt(server, certificate, clients=True)
     path = str(certificate)
-    assert ask(make_fact(tmp_path, url=url, authority=path, certificate=path, key=path)) == ""
-    assert ask(make_fact(tmp_path, url=url, authority=path)) != ""
+    assert ask(make_check(tmp_path, url=url, authority=path, certificate=path, key=path)) == ""
+    assert ask(make_check(tmp_path, url=url, authority=path)) != ""

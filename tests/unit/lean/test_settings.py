@@ -13,8 +13,8 @@ from tests.unit.program_values import make_settings, settings_values
 def test_the_settings_that_the_plan_writes_are_read(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     assert settings.static_pod("etcd").needs == ("kubelet",)
-    assert settings.fact("etcd").port == 1
-    assert settings.fact("etcd").path == "/health"
+    assert settings.health_check("etcd").port == 1
+    assert settings.health_check("etcd").path == "/health"
     assert settings.bundles == f"{tmp_path}/run/io.containerd.runtime.v2.task/k8s.io"
 
 
@@ -24,7 +24,7 @@ def test_an_unknown_component_is_named_with_those_that_are_planned(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("fact", "complaint"),
+    ("check", "complaint"),
     [
         ({"url": "ftp://127.0.0.1:1/"}, "'url' is not a URL"),
         ({"url": "http://127.0.0.1/"}, "'url' is not a URL"),
@@ -33,11 +33,11 @@ def test_an_unknown_component_is_named_with_those_that_are_planned(tmp_path: Pat
         ({"url": "http://127.0.0.1:1/", "insecure": "yes"}, "'insecure' is not true or false"),
     ],
 )
-def test_a_fact_that_cannot_be_asked_safely_is_refused(
-    tmp_path: Path, fact: dict[str, object], complaint: str
+def test_a_check_that_cannot_be_made_safely_is_refused(
+    tmp_path: Path, check: dict[str, object], complaint: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
-        make_settings(tmp_path, facts={"etcd": fact})
+        make_settings(tmp_path, health_checks={"etcd": check})
 
 
 @pytest.mark.parametrize("directory", ["", ".", "..", "../v1", "a/b"])
@@ -59,7 +59,7 @@ JSON = st.recursive(
 
 
 @given(key=st.sampled_from(sorted(settings_values(Path("/x")))), value=JSON)
-@example(key="facts", value={"\n": None})
+@example(key="health_checks", value={"\n": None})
 def test_no_value_of_any_key_causes_more_than_one_line(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: object
 ) -> None:

@@ -13,18 +13,19 @@ import pytest
 from rke2_units import layout, ports
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
-from rke2_units.layout import Paths
 from rke2_units.machine import listening, processes
 from rke2_units.machine.processes import Process
 from rke2_units.node import checks, facts, own_processes
-from rke2_units.node.checks import CHECKS, Check, Node, Severity
+from rke2_units.node.checks import CHECKS, Check, Severity
+from rke2_units.plan.node import Node
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
+from tests.unit.plan.cases import MACHINE, RELEASE
 
 
-def make_node(role: Role = Role.SERVER, paths: Paths | None = None, **values: object) -> Node:
+def make_node(role: Role = Role.SERVER, **values: object) -> Node:
     given = {name.replace("_", "-"): value for name, value in values.items()}
-    return Node(role, paths or Paths(), make_config(role, given))
+    return Node(make_config(role, given), MACHINE, RELEASE)
 
 
 SERVER = make_node()
@@ -196,7 +197,7 @@ def test_little_disk_space_is_an_error_and_less_than_wanted_a_warning(
 
 
 def test_disk_space_is_that_of_the_file_system_that_will_hold_the_data(tmp_path: Path) -> None:
-    node = make_node(Role.SERVER, Paths(os.fspath(tmp_path / "not" / "yet" / "there")))
+    node = make_node(data_dir=os.fspath(tmp_path / "not" / "yet" / "there"))
     assert isinstance(problems("disk", node), list)
 
 

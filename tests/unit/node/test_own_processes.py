@@ -77,7 +77,7 @@ def test_pods_in_a_foreign_containerd_are_ours_and_its_other_containers_are_not(
         "content": {"image": "x", "directory": "v1", "archives": paths.images},
         "images": {"archives": paths.images},
         "static_pods": {},
-        "facts": {},
+        "health_checks": {},
     }
     files.write_atomic(paths.program_settings, json.dumps(settings), 0o644)
     annotations = {"5a5a": {"io.kubernetes.cri.sandbox-id": "5a5a"}, "f0f0": {}}

@@ -1,4 +1,4 @@
-"""The status is read from one answer of systemctl, the facts and the bundles, and says what is not fine."""
+"""The status is read from one answer of systemctl, health checks and bundles, and says what is not fine."""
 
 import json
 import os
@@ -112,10 +112,10 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
         "content": {"image": "x", "directory": "v1", "archives": paths.images},
         "images": {"archives": paths.images},
         "static_pods": {
-            name: {"image": "x", "staged": "/s", "manifest": "/m", "uid": f"uid-{name}", "fact": name}
+            name: {"image": "x", "staged": "/s", "manifest": "/m", "uid": f"uid-{name}"}
             for name in ("etcd", "kube-apiserver")
         },
-        "facts": {
+        "health_checks": {
             "kubelet": {"url": f"http://127.0.0.1:{port}/healthy"},
             "etcd": {"url": f"http://127.0.0.1:{port}/healthy", "contains": "true"},
             "kube-apiserver": {"url": f"http://127.0.0.1:{port}/healthy"},

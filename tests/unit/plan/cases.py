@@ -1,12 +1,18 @@
 """Configurations and machines that the plan's tests share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rke2_units.config.config import Config
 from rke2_units.config.registries import parse
-from rke2_units.model import NodeFacts
+from rke2_units.model import NodeFacts, ServerList
+from rke2_units.plan.node import Node
+from rke2_units.release import table
+from rke2_units.release.model import Release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
+
+RELEASE = table.release(table.DEFAULT)
 
 MACHINE = NodeFacts(
     hostname="node1",
@@ -40,6 +46,16 @@ class Case:
         config = make_config(self.role, self.values)
         return replace(config, registries=parse(self.registries, "registries.yaml"))
 
+    def node(self, release: Release = RELEASE) -> Node:
+        return Node(self.config(), self.facts, release)
+
+
+def make_node(
+    values: Mapping[str, object] | None = None, facts: NodeFacts = MACHINE, release: Release = RELEASE
+) -> Node:
+    """A server with these settings."""
+    return Node(make_config(Role.SERVER, values or {}), facts, release)
+
 
 _ARGUMENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet")
 
@@ -64,20 +80,25 @@ CASES = {
         dict(JOINING),
         replace(
             MACHINE,
-            servers=("192.0.2.9:9345", "[2001:db8::9]:9345"),
-            apiservers=("192.0.2.9:6443", "[2001:db8::9]:6443"),
+            known_servers=ServerList(
+                ("192.0.2.9:9345", "[2001:db8::9]:9345"), ("192.0.2.9:6443", "[2001:db8::9]:6443")
+            ),
         ),
     ),
     # Each with one half of what a server runs.
     "etcd-server": Case(
         Role.SERVER,
         {"disable-apiserver": True, "disable-controller-manager": True, "disable-scheduler": True},
-        replace(MACHINE, apiservers=("192.0.2.8:6443",)),
+        replace(MACHINE, known_servers=ServerList(apiservers=("192.0.2.8:6443",))),
     ),
     "control-plane-server": Case(
         Role.SERVER,
         {**JOINING, "disable-etcd": True},
-        replace(MACHINE, etcd_member_name=None, etcd_members=("192.0.2.9:2379", "[2001:db8::9]:2379")),
+        replace(
+            MACHINE,
+            etcd_member_name=None,
+            known_servers=ServerList(members=("192.0.2.9:2379", "[2001:db8::9]:2379")),
+        ),
     ),
     "server-hardened": Case(
         Role.SERVER,

@@ -16,12 +16,12 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
 from rke2_units.model import NodeFacts
 from rke2_units.plan import applier_settings, charts, make_plan, programs, units
-from rke2_units.plan.helm import Helm, helm
+from rke2_units.plan.image_programs import ImageProgram, helm
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
-from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE
+from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE, make_node
 
 OLD = release("v1.20.2+rke2r1")
 NEW = release(DEFAULT)
@@ -69,10 +69,8 @@ def test_kube_proxy_never_runs_twice(kube_proxy: str, runs: bool, disabled: bool
 
 def test_charts_get_the_values_that_rke2_gives_them() -> None:
     case = CASES["server-dual-stack"]
-    config = server(
-        {**case.values, "system-default-registry": "registry.example:5000", "data-dir": "/srv/r/"}
-    )
-    assert charts.cluster_values(config, case.facts) == {
+    values = {**case.values, "system-default-registry": "registry.example:5000", "data-dir": "/srv/r/"}
+    assert charts.cluster_values(make_node(values, case.facts)) == {
         "global.clusterCIDR": "10.42.0.0/16,fd00:42::/56",
         "global.clusterCIDRv4": "10.42.0.0/16",
         "global.clusterCIDRv6": "fd00:42::/56",
@@ -91,38 +89,39 @@ IN_DATA = "/var/lib/rancher/rke2/data/helm-"
 
 
 def test_helm_comes_out_of_the_releases_image() -> None:
-    found = helm(server({}), MACHINE, NEW)
+    found = helm(make_node())
     assert (found.image, found.pull) == (IMAGE, f"index.docker.io/{IMAGE}")
     assert re.fullmatch(f"{IN_DATA}[0-9a-f]{{12}}/helm", found.path)
 
 
 def test_another_image_of_helm_has_another_place() -> None:
-    found = helm(server({"helm-job-image": "example.com/helm:1"}), MACHINE, OLD)
+    found = helm(make_node({"helm-job-image": "example.com/helm:1"}, release=OLD))
     assert (found.image, found.pull) == ("example.com/helm:1", "example.com/helm:1")
-    assert found.path != helm(server({}), MACHINE, NEW).path
+    assert found.path != helm(make_node()).path
 
 
 def test_without_an_image_of_helm_it_is_the_machines_own() -> None:
     own = replace(MACHINE, programs={"helm": "/usr/bin/helm"})
     without = replace(OLD, images={key: name for key, name in OLD.images.items() if key != "helm-job-image"})
-    assert helm(server({}), own, without) == Helm("/usr/bin/helm")
-    assert helm(server({}), MACHINE, without) == Helm("/usr/local/bin/helm")
+    assert helm(make_node({}, own, without)) == ImageProgram("helm", "/usr/bin/helm")
+    assert helm(make_node({}, MACHINE, without)) == ImageProgram("helm", "/usr/local/bin/helm")
 
 
 def test_a_helm_that_is_there_is_taken_as_it_is() -> None:
     own = replace(HOST_MACHINE, programs={**HOST_MACHINE.programs, "helm": "/usr/local/bin/helm"})
-    assert helm(server({"content": "host"}), own, NEW) == Helm("/usr/local/bin/helm")
-    assert helm(server({"content": "host"}), HOST_MACHINE, NEW).image == IMAGE
-    assert helm(server({"helm-path": "helm"}), own, NEW) == Helm("/usr/local/bin/helm")
+    as_it_is = ImageProgram("helm", "/usr/local/bin/helm")
+    assert helm(make_node({"content": "host"}, own)) == as_it_is
+    assert helm(make_node({"content": "host"}, HOST_MACHINE)).image == IMAGE
+    assert helm(make_node({"helm-path": "helm"}, own)) == as_it_is
 
 
 def test_a_helm_that_is_named_and_not_there_is_an_error_of_its_key() -> None:
     with pytest.raises(ConfigurationError, match="helm-path must be an executable program.*no /opt/helm"):
-        helm(server({"helm-path": "/opt/helm"}), MACHINE, NEW)
+        helm(make_node({"helm-path": "/opt/helm"}))
 
 
 def settings(values: Mapping[str, object], of: str = DEFAULT) -> dict[str, object]:
-    found = json.loads(applier_settings.text(server(values), MACHINE, release(of)))
+    found = json.loads(applier_settings.text(make_node(values, release=release(of))))
     assert isinstance(found, dict)
     return found
 
@@ -154,20 +153,9 @@ BOTH = (unit_names.HELM_UNIT, unit_names.APPLIER_UNIT)
 
 
 def rendered(facts: NodeFacts = MACHINE, wanted: tuple[str, ...] = BOTH) -> dict[str, str]:
-    paths = Paths()
-    made = units.files(
-        paths,
-        facts,
-        NEW,
-        wanted=wanted,
-        programs=programs.programs(server({}), facts, NEW),
-        helm="/usr/bin/helm",
-        pullers_hidden=(),
-        listen="9345",
-        containerd_arguments=[],
-        kubelet_arguments=[],
-        others=[],
-    )
+    node = make_node(facts=facts)
+    own_helm = ImageProgram("helm", "/usr/bin/helm")
+    made = units.files(node, wanted, programs.choose_programs(node), own_helm, others=[])
     return {Path(file.path).name: file.content for file in made}
 
 
@@ -209,7 +197,7 @@ def test_the_applier_sees_what_it_reads_of_the_server_and_nothing_else() -> None
     unit = rendered()[unit_names.APPLIER_UNIT]
     assert lines_of(unit, "TemporaryFileSystem") == [f"{paths.server}:ro"]
     seen = set(lines_of(unit, "BindReadOnlyPaths")) | set(lines_of(unit, "BindPaths"))
-    read = set(re.findall(rf"{paths.server}/[^\s\",]+", applier_settings.text(server({}), MACHINE, NEW)))
+    read = set(re.findall(rf"{paths.server}/[^\s\",]+", applier_settings.text(make_node())))
     # Its kubeconfig names the same three files.
     assert seen == read | {paths.applier_settings, f"-{paths.static}"}
     assert lines_of(unit, "BindPaths") == [paths.manifests]

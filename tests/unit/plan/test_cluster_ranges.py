@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from rke2_units.config import derived
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
-from rke2_units.model import NodeFacts
+from rke2_units.model import NodeFacts, ServerList
 from rke2_units.plan import make_plan
 from rke2_units.plan.cluster_ranges import problems
+from rke2_units.plan.node import Node
 from rke2_units.plan.soundness import KEPT, check
 from rke2_units.release.model import Release
 from rke2_units.release.table import RELEASES, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config, of_files
-from tests.unit.plan.cases import MACHINE
+from tests.unit.plan.cases import MACHINE, make_node
 
 NEW = release("v1.36.4+rke2r1")
 OLD = release("v1.20.2+rke2r1")
@@ -33,7 +34,7 @@ OLD_DOCUMENTATION_IPV6 = (
 
 
 def found(values: dict[str, object], facts: NodeFacts = MACHINE, of: Release = NEW) -> list[str]:
-    return [str(error) for error in problems(make_config(Role.SERVER, values), facts, of)]
+    return [str(error) for error in problems(make_node(values, facts, of))]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,8 @@ def test_all_that_cannot_work_is_told_at_once() -> None:
 
 def test_an_agent_knows_the_ranges_that_its_servers_have_told_and_goes_on() -> None:
     values = {"server": "https://server.example:9345", "token": "x"}
-    facts = replace(MACHINE, node_ips=("10.43.0.7",), servers=("192.0.2.9:9345",), in_cluster=True)
+    known = ServerList(("192.0.2.9:9345",))
+    facts = replace(MACHINE, node_ips=("10.43.0.7",), known_servers=known, in_cluster=True)
     config = make_config(Role.AGENT, values)
     assert make_plan(Role.AGENT, config, facts, NEW).warnings == ()
     told = config.with_cluster(
@@ -230,9 +232,9 @@ def test_a_cluster_that_is_there_is_never_locked_out(
     pods: str, services: str, of: Release, in_cluster: bool
 ) -> None:
     config = make_config(Role.SERVER, {"cluster-cidr": pods, "service-cidr": services})
-    said = [str(error) for error in problems(config, MACHINE, of)]
+    said = [str(error) for error in problems(Node(config, MACHINE, of))]
     try:
-        warnings = check(config, replace(MACHINE, in_cluster=in_cluster), of)
+        warnings = check(Node(config, replace(MACHINE, in_cluster=in_cluster), of))
     except ConfigurationError as error:
         assert not in_cluster
         assert [str(each) for each in error.each()] == said

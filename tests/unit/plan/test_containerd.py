@@ -11,9 +11,8 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.plan import containerd, toml
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, RELEASES, release
-from rke2_units.unit_names import CONTAINERD_UNIT, Role
-from tests.unit.configs import make_config
-from tests.unit.plan.cases import CASES, MACHINE, Case
+from rke2_units.unit_names import CONTAINERD_UNIT
+from tests.unit.plan.cases import CASES, MACHINE, Case, make_node
 
 VERSION_2 = release("v1.20.2+rke2r1")
 VERSION_3 = release(DEFAULT)
@@ -24,7 +23,7 @@ OWN_CONTAINERD = {name: case for name, case in CASES.items() if name != "server-
 def files(
     values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of: Release = VERSION_3
 ) -> dict[str, File]:
-    found = containerd.files(make_config(Role.SERVER, values or {}), facts, of)
+    found = containerd.files(make_node(values, facts, of))
     return {file.path: file for file in found}
 
 
@@ -44,9 +43,8 @@ def runtime(read: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 @pytest.mark.parametrize("case", OWN_CONTAINERD.values(), ids=OWN_CONTAINERD)
 def test_what_is_written_is_read_back_as_it_was_meant(case: Case, release: Release) -> None:
-    config = case.config()
-    wanted = containerd.settings(config, case.facts, release)
-    written = containerd.files(config, case.facts, release)[0]
+    wanted = containerd.settings(case.node(release))
+    written = containerd.files(case.node(release))[0]
     assert tomllib.loads(written.content) == wanted
     assert (written.mode, written.restarts) == (0o600, (CONTAINERD_UNIT,))
 
@@ -172,12 +170,11 @@ def test_the_environment_file_holds_containerds_own_variables_and_is_secret() ->
 
 
 def test_the_log_level_is_an_argument() -> None:
-    config = make_config(Role.SERVER, {})
-    debug = make_config(Role.SERVER, {"debug": True})
+    debug: dict[str, object] = {"debug": True}
     trace = replace(MACHINE, environment={"CONTAINERD_LOG_LEVEL": "trace"})
-    assert "--log-level" not in containerd.arguments(config, MACHINE, VERSION_3)
-    assert containerd.arguments(debug, MACHINE, VERSION_3)[-2:] == ["--log-level", "debug"]
-    assert containerd.arguments(debug, trace, VERSION_3)[-2:] == ["--log-level", "trace"]
+    assert "--log-level" not in containerd.arguments(make_node())
+    assert containerd.arguments(make_node(debug))[-2:] == ["--log-level", "debug"]
+    assert containerd.arguments(make_node(debug, trace))[-2:] == ["--log-level", "trace"]
 
 
 def test_crictl_finds_the_socket() -> None:

@@ -6,16 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rke2_units.plan import environment
-from rke2_units.unit_names import Role
-from tests.unit.configs import make_config
-from tests.unit.plan.cases import MACHINE
+from tests.unit.plan.cases import MACHINE, make_node
 
 INSIDE = "10.42.0.0/16,10.43.0.0/16,.svc,.cluster.local"
 
 
 def proxies(**variables: str) -> dict[str, str]:
     facts = replace(MACHINE, environment=variables)
-    return environment.proxies(make_config(Role.SERVER, {}), facts)
+    return environment.proxies(make_node({}, facts))
 
 
 def test_without_a_proxy_nothing_is_handed_on() -> None:
@@ -72,7 +70,7 @@ def test_containerd_never_sends_the_clusters_traffic_to_a_proxy(
     given_to_us: dict[str, str], containerds: dict[str, str]
 ) -> None:
     facts = replace(MACHINE, environment=given_to_us)
-    assert environment.containerd(make_config(Role.SERVER, {}), facts) == containerds
+    assert environment.containerd(make_node({}, facts)) == containerds
 
 
 def read_by_systemd(text: str) -> dict[str, str]:

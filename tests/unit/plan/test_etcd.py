@@ -8,24 +8,25 @@ from rke2_units import unit_names
 from rke2_units.config.yaml_file import parse
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
-from rke2_units.model import NodeFacts
+from rke2_units.model import NodeFacts, ServerList
 from rke2_units.plan import etcd, make_plan
+from rke2_units.plan.node import Node
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config, of_files
-from tests.unit.plan.cases import JOINING, MACHINE
+from tests.unit.plan.cases import JOINING, MACHINE, make_node
 
 NEW = release(DEFAULT)
 
 
 def read(values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of: Release = NEW) -> Any:
-    [file] = etcd.files(make_config(Role.SERVER, values or {}), facts, of)
+    [file] = etcd.files(make_node(values, facts, of))
     return yaml.safe_load(file.content)
 
 
 def test_the_file_replaces_the_etcd_pod_and_no_one_else_reads_it() -> None:
-    [file] = etcd.files(make_config(Role.SERVER, {}), MACHINE, NEW)
+    [file] = etcd.files(make_node())
     assert file.path == Paths().etcd_config
     assert file.restarts == (unit_names.static_pod_unit(unit_names.ETCD),)
     assert (file.mode, file.user, file.group) == (0o600, 0, 0)
@@ -33,9 +34,9 @@ def test_the_file_replaces_the_etcd_pod_and_no_one_else_reads_it() -> None:
 
 def test_with_a_profile_the_file_belongs_to_etcds_user() -> None:
     facts = replace(MACHINE, etcd_user=(998, 997))
-    [file] = etcd.files(make_config(Role.SERVER, {"profile": "etcd"}), facts, NEW)
+    [file] = etcd.files(make_node({"profile": "etcd"}, facts))
     assert (file.user, file.group) == (998, 997)
-    [file] = etcd.files(make_config(Role.SERVER, {}), facts, NEW)
+    [file] = etcd.files(make_node({}, facts))
     assert (file.user, file.group) == (0, 0)
 
 
@@ -151,8 +152,8 @@ def test_etcds_data_and_name_cannot_move_away_from_what_knows_them(facts: NodeFa
 
 def test_a_refused_argument_names_its_own_line() -> None:
     text = "etcd-arg:\n- max-txn-ops=5\n- --wal-dir=/data/wal\n- snapshot-count=9\n"
-    config = of_files(Role.SERVER, [parse(text.encode(), "f")])
-    assert [str(each)[:21] for each in etcd.problems(config, MACHINE, NEW)] == ["f:3: etcd-arg wal-dir"]
+    node = Node(of_files(Role.SERVER, [parse(text.encode(), "f")]), MACHINE, NEW)
+    assert [str(each)[:21] for each in etcd.problems(node)] == ["f:3: etcd-arg wal-dir"]
 
 
 @pytest.mark.parametrize(
@@ -231,4 +232,4 @@ def test_no_mount_may_hide_etcds_data(mount: str, refused: bool) -> None:
 
 def test_who_has_no_etcd_is_not_asked_about_it() -> None:
     values: dict[str, object] = {**JOINING, "disable-etcd": True, "etcd-arg": ["data-dir=/data/etcd"]}
-    assert problems(values, replace(MACHINE, etcd_members=("192.0.2.9:2379",))) == []
+    assert problems(values, replace(MACHINE, known_servers=ServerList(members=("192.0.2.9:2379",)))) == []

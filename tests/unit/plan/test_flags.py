@@ -39,16 +39,16 @@ def flag_names(arguments: list[str]) -> set[str]:
 def test_every_flag_of_a_component_is_known_to_its_release(
     component: str, case: Case, release: Release
 ) -> None:
-    arguments = control_plane.arguments(component, case.config(), case.facts, release)
+    arguments = control_plane.arguments(component, case.node(release))
     assert flag_names(arguments) <= known(component, release)
 
 
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_every_flag_and_field_of_the_kubelet_is_known_to_its_release(case: Case, release: Release) -> None:
-    arguments = kubelet.arguments(case.config(), case.facts, release)
+    arguments = kubelet.arguments(case.node(release))
     assert flag_names(arguments) <= known("kubelet", release)
-    fields = set(kubelet.settings(case.config(), case.facts, release))
+    fields = set(kubelet.settings(case.node(release)))
     assert fields - {"apiVersion", "kind"} <= known("kubelet-config", release)
 
 

@@ -18,14 +18,14 @@ from rke2_units.errors import ConfigurationError
 from rke2_units.join_api.settings import read as read_supervisor_settings
 from rke2_units.layout import Paths
 from rke2_units.lean import settings as program_settings
-from rke2_units.model import Plan
+from rke2_units.model import Plan, ServerList
 from rke2_units.plan import api_proxy, make_plan, supervisor_settings
-from rke2_units.plan.cluster_config import cluster_config
+from rke2_units.plan.cluster_config import describe_cluster
 from rke2_units.plan.templates import render
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
-from tests.unit.plan.cases import CASES, MACHINE
+from tests.unit.plan.cases import CASES, MACHINE, make_node
 
 RELEASE = release(DEFAULT)
 PATHS = Paths()
@@ -133,11 +133,11 @@ def test_the_supervisor_listens_on_the_bind_address(address: str, listened_on: s
 
 
 def test_the_supervisor_gets_every_file_of_the_bootstrap_data_but_keys_that_are_elsewhere() -> None:
-    found = supervisor_settings.credentials(PATHS, MACHINE)
+    found = supervisor_settings.credentials(make_node())
     assert {f"{PATHS.server}/{path}" for path in bootstrap.FILES.values()} <= set(found.values())
     here = replace(MACHINE, digests={f"{PATHS.tls}/server-ca.crt": "1", f"{PATHS.tls}/client-ca.crt": "2"})
     here = replace(here, digests={**here.digests, f"{PATHS.tls}/client-ca.key": "3"})
-    assert found.keys() - supervisor_settings.credentials(PATHS, here).keys() == {"server-ca.key"}
+    assert found.keys() - supervisor_settings.credentials(make_node(facts=here)).keys() == {"server-ca.key"}
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_a_changed_file_changes_the_digest_of_who_reads_it_once(case: str, name:
 def test_another_list_of_servers_is_no_reason_to_restart_the_proxy() -> None:
     node = CASES["agent"]
     plans = [
-        make_plan(node.role, node.config(), replace(node.facts, apiservers=servers), RELEASE)
-        for servers in (("192.0.2.9:6443",), ("192.0.2.8:6443",))
+        make_plan(node.role, node.config(), replace(node.facts, known_servers=known), RELEASE)
+        for known in (ServerList(apiservers=("192.0.2.9:6443",)), ServerList(apiservers=("192.0.2.8:6443",)))
     ]
     assert unit(plans[0], unit_names.API_PROXY_UNIT) == unit(plans[1], unit_names.API_PROXY_UNIT)
     assert plans[0].file(PATHS.api_proxy_config) != plans[1].file(PATHS.api_proxy_config)
@@ -181,8 +181,8 @@ def test_the_proxys_ports_are_the_configured_one_and_the_one_below_it() -> None:
 
 
 def test_on_a_node_with_ipv6_the_proxy_listens_there_too() -> None:
-    facts = replace(MACHINE, node_ips=("2001:db8::10",))
-    text = api_proxy.text(CASES["agent"].config(), facts)
+    node = replace(CASES["agent"].node(), facts=replace(MACHINE, node_ips=("2001:db8::10",)))
+    text = api_proxy.text(node, ServerList())
     assert "bind [::1]:6443" in text and "bind [::1]:6444" in text
 
 
@@ -205,7 +205,7 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, case: str) -> None:
     subprocess.run(["openssl", *request, "-keyout", tmp_path / "key", "-out", authority], check=True)
     (tmp_path / "client.pem").write_text(authority.read_text() + (tmp_path / "key").read_text())
     file = tmp_path / "haproxy.cfg"
-    file.write_text(api_proxy.text(node.config(), node.facts))
+    file.write_text(api_proxy.text(node.node(), node.facts.known_servers))
     environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
     done = subprocess.run(
         ["haproxy", "-c", "-q", "-f", file], env=environment, capture_output=True, text=True
@@ -241,7 +241,7 @@ def test_what_speaks_with_other_machines_is_hardened(case: str, name: str, tmp_p
 
 
 def test_rke2s_answer_has_masks_in_base64_and_every_network() -> None:
-    answer = cluster_config(CASES["server-dual-stack"].config(), CASES["server-dual-stack"].facts)
+    answer = describe_cluster(CASES["server-dual-stack"].node())
     assert answer["ClusterIPRanges"] == [
         {"IP": "10.42.0.0", "Mask": "//8AAA=="},
         {"IP": "fd00:42::", "Mask": "/////////wAAAAAAAAAAAA=="},
@@ -322,7 +322,7 @@ def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_contro
     settings = json.loads(plan.file(PATHS.program_settings).content)
     needs = settings["static_pods"][unit_names.CLOUD_CONTROLLER_MANAGER]["needs"]
     assert needs[0] == unit_names.KUBE_APISERVER and len(needs) == 2
-    assert set(needs) <= settings["facts"].keys()
+    assert set(needs) <= settings["health_checks"].keys()
     manifest = plan.file(PATHS.staged_manifest(unit_names.CLOUD_CONTROLLER_MANAGER)).content
     for mounted in (PATHS.cloud_config, f"{PATHS.tls}/client-rke2-cloud-controller.key"):
         assert f'path: "{mounted}"' in manifest
@@ -334,10 +334,10 @@ def test_the_cloud_controller_waits_for_its_roles_and_takes_work_from_the_contro
 def test_an_agents_kube_proxy_waits_for_the_api_behind_the_nodes_proxy() -> None:
     settings = json.loads(plan_of("agent", lb_server_port=7001).file(PATHS.program_settings).content)
     assert settings["static_pods"][unit_names.KUBE_PROXY]["needs"] == [unit_names.KUBE_APISERVER]
-    fact = settings["facts"][unit_names.KUBE_APISERVER]
-    assert fact["url"] == "https://127.0.0.1:7000/readyz"
+    check = settings["health_checks"][unit_names.KUBE_APISERVER]
+    assert check["url"] == "https://127.0.0.1:7000/readyz"
     # Nothing else is on an agent.
-    assert all(fact[name].startswith(PATHS.agent) for name in ("authority", "certificate", "key"))
+    assert all(check[name].startswith(PATHS.agent) for name in ("authority", "certificate", "key"))
 
 
 def test_every_role_and_binding_is_rke2s() -> None:
@@ -363,14 +363,14 @@ def test_every_role_and_binding_is_rke2s() -> None:
 def test_a_kube_apiserver_waits_until_its_etcd_votes() -> None:
     settings = json.loads(plan_of("joined-server").file(PATHS.program_settings).content)
     health, vote = settings["static_pods"][unit_names.KUBE_APISERVER]["needs"]
-    assert settings["facts"][health]["url"] == "http://127.0.0.1:2381/health"
+    assert settings["health_checks"][health]["url"] == "http://127.0.0.1:2381/health"
     # A learner says that it is healthy.
-    fact = settings["facts"][vote]
-    assert fact["url"] == "https://127.0.0.1:2380/members"
-    assert fact["certificate"] == f"{PATHS.etcd_tls}/peer-server-client.crt"
+    check = settings["health_checks"][vote]
+    assert check["url"] == "https://127.0.0.1:2380/members"
+    assert check["certificate"] == f"{PATHS.etcd_tls}/peer-server-client.crt"
     # As etcd 3.4 and 3.5 answer.
     voter, learner = (
         f'[{{"id":1,"peerURLs":["https://a:2380"],{role}"name":"node1-1a2b3c4d"}}]'
         for role in ("", '"isLearner":true,')
     )
-    assert fact["contains"] in voter and fact["contains"] not in learner
+    assert check["contains"] in voter and check["contains"] not in learner

@@ -9,11 +9,12 @@ from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.layout import Paths
 from rke2_units.model import File, NodeFacts
 from rke2_units.plan import kubelet
+from rke2_units.plan.node import Node
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import APPLIER_UNIT, KUBELET_UNIT, Role
 from tests.unit.configs import make_config, of_files
-from tests.unit.plan.cases import MACHINE
+from tests.unit.plan.cases import MACHINE, make_node
 
 NEW = release(DEFAULT)
 OLD = release("v1.20.2+rke2r1")
@@ -23,7 +24,7 @@ PATHS = Paths()
 def files(
     values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of: Release = NEW
 ) -> dict[str, File]:
-    found = kubelet.files(make_config(Role.SERVER, values or {}), facts, of)
+    found = kubelet.files(make_node(values, facts, of))
     return {file.path: file for file in found}
 
 
@@ -34,7 +35,7 @@ def read(values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of
 def arguments(
     values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of: Release = NEW
 ) -> list[str]:
-    return kubelet.arguments(make_config(Role.SERVER, values or {}), facts, of)
+    return kubelet.arguments(make_node(values, facts, of))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +194,8 @@ def test_proxies_reach_the_kubelet_in_a_secret_file() -> None:
 
 def flags(items: list[str], values: dict[str, object] | None = None, of: Release = NEW) -> list[str]:
     """The flags among the kubelet's arguments that the user has named."""
-    config = make_config(Role.SERVER, {**(values or {}), "kubelet-arg": items})
     names_given = {item.partition("=")[0].rstrip("+-") for item in items}
-    found = kubelet.arguments(config, MACHINE, of)
+    found = arguments({**(values or {}), "kubelet-arg": items}, of=of)
     return [text for text in found if text.partition("=")[0].removeprefix("--") in names_given]
 
 
@@ -249,7 +249,7 @@ def test_taints_that_are_added_to_others_are_one_flag_in_an_old_release_too() ->
 def test_a_flag_that_is_ours_names_its_own_line() -> None:
     text = b"kubelet-arg:\n- max-pods=5\n- config=/etc/kubelet.yaml\n- v=2\n"
     with pytest.raises(ConfigurationError, match="^f:3: kubelet-arg config is set by"):
-        kubelet.arguments(of_files(Role.SERVER, [parse(text, "f")]), MACHINE, NEW)
+        kubelet.arguments(Node(of_files(Role.SERVER, [parse(text, "f")]), MACHINE, NEW))
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_a_flag_that_is_ours_names_its_own_line() -> None:
     ],
 )
 def test_flags_cannot_move_what_others_look_for(item: str, hint: str | None) -> None:
-    config = make_config(Role.SERVER, {"kubelet-arg": ["v=2", item]})
+    values: dict[str, object] = {"kubelet-arg": ["v=2", item]}
     if hint is None:
-        kubelet.arguments(config, MACHINE, NEW)
+        arguments(values)
         return
     with pytest.raises(ConfigurationError) as error:
-        kubelet.arguments(config, MACHINE, NEW)
+        arguments(values)
     assert error.value.hint == hint

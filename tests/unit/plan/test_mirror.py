@@ -21,7 +21,7 @@ def needed(role: Role = Role.SERVER, release: Release = RELEASE, **values: objec
     if role is Role.SERVER:
         values.setdefault("disable_cloud_controller", True)
     config = make_config(role, {name.replace("_", "-"): value for name, value in values.items()})
-    return mirror.needed(role, config, release)
+    return mirror.needed(config, release)
 
 
 def lists(*names: str) -> set[str]:

@@ -16,6 +16,7 @@ from rke2_units.config.registries import Auth, Host, Mirror, Registries, Tls, en
 from rke2_units.errors import ConfigurationError
 from rke2_units.layout import Paths
 from rke2_units.plan import containerd, make_plan, registries
+from rke2_units.plan.node import Node
 from rke2_units.release.table import DEFAULT, RELEASES, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
@@ -207,7 +208,7 @@ def test_credentials_are_in_containerds_configuration_which_is_a_secret_then(nam
     login = {"username": 'me"\\', "password": "geheim\u00e9$1"}
     for text, secret in ((Registries(configs={"a:1": Host(Auth(**login))}), True), ("", False)):
         of = config(text)
-        files = {file.path: file for file in containerd.files(of, MACHINE, release(name))}
+        files = {file.path: file for file in containerd.files(Node(of, MACHINE, release(name)))}
         file = files[PATHS.containerd_config]
         found = tomllib.loads(file.content)["plugins"][plugin]["registry"]
         assert found == {
@@ -377,5 +378,5 @@ def test_everything_that_is_written_is_read_back(found: Registries, name: str) -
         else:
             # containerd 1.x takes a file without a host table for damaged.
             assert "host" in tomllib.loads(file.content)
-    file = containerd.files(of, MACHINE, release(name))[0]
-    assert tomllib.loads(file.content) == containerd.settings(of, MACHINE, release(name))
+    file = containerd.files(Node(of, MACHINE, release(name)))[0]
+    assert tomllib.loads(file.content) == containerd.settings(Node(of, MACHINE, release(name)))

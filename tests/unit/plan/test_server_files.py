@@ -10,9 +10,7 @@ from rke2_units.model import File, NodeFacts
 from rke2_units.plan import server_files, sysctl
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
-from rke2_units.unit_names import Role
-from tests.unit.configs import make_config
-from tests.unit.plan.cases import MACHINE
+from tests.unit.plan.cases import MACHINE, make_node
 
 NEW = release(DEFAULT)
 OLD = release("v1.20.2+rke2r1")
@@ -21,7 +19,7 @@ OLD = release("v1.20.2+rke2r1")
 def files(
     values: dict[str, object] | None = None, facts: NodeFacts = MACHINE, of: Release = NEW
 ) -> dict[str, File]:
-    found = server_files.files(make_config(Role.SERVER, values or {}), facts, of)
+    found = server_files.files(make_node(values, facts, of))
     assert all(file.mode == 0o600 for file in found)
     return {file.path: file for file in found}
 
@@ -109,20 +107,20 @@ TIMEOUTS = {ESTABLISHED: 86400, CLOSE_WAIT: 3600}
 def test_connections_are_tracked_as_kube_proxy_and_its_arguments_have_it(
     cpus: int, given: list[str], wanted: dict[str, int]
 ) -> None:
-    config = make_config(Role.SERVER, {"kube-proxy-arg": given} if given else {})
-    found = sysctl.conntrack(config, replace(MACHINE, cpus=cpus))
+    values = {"kube-proxy-arg": given} if given else {}
+    found = sysctl.conntrack(make_node(values, replace(MACHINE, cpus=cpus)))
     assert {parameter.name: parameter.value for parameter in found} == wanted
 
 
 def test_no_file_sets_what_an_administrator_may_have_larger() -> None:
-    config = make_config(Role.SERVER, {"kube-proxy-arg": ["conntrack-min=1048576"]})
-    assert not any("conntrack_" in file.content for file in sysctl.files(config, MACHINE))
+    node = make_node({"kube-proxy-arg": ["conntrack-min=1048576"]})
+    assert not any("conntrack_" in file.content for file in sysctl.files(node))
 
 
 @pytest.mark.parametrize("cidrs", [["10.42.0.0/16"], ["10.42.0.0/16", "fd00:42::/56"]])
 def test_bridges_are_left_alone_without_kube_proxy(cidrs: list[str]) -> None:
     values = {"cni": "cilium", "disable-kube-proxy": True, "cluster-cidr": cidrs}
-    content = "".join(file.content for file in sysctl.files(make_config(Role.SERVER, values), MACHINE))
+    content = "".join(file.content for file in sysctl.files(make_node(values)))
     assert "bridge" not in content and "br_netfilter" not in content
     assert "nf_conntrack\n" in content and "net.ipv4.conf.all.forwarding = 1" in content
 
@@ -137,15 +135,14 @@ def test_bridges_are_left_alone_without_kube_proxy(cidrs: list[str]) -> None:
     ],
 )
 def test_ipv6_is_forwarded_only_where_the_cluster_has_it(cidrs: list[str], forwards: bool) -> None:
-    config = make_config(Role.SERVER, {"cluster-cidr": cidrs} if cidrs else {})
-    content = {file.path: file.content for file in sysctl.files(config, MACHINE)}
+    node = make_node({"cluster-cidr": cidrs} if cidrs else {})
+    content = {file.path: file.content for file in sysctl.files(node)}
     assert ("net.ipv6.conf.all.forwarding = 1" in content[sysctl.SYSCTL_FILE]) is forwards
     assert ("ip6table_nat" in content[sysctl.MODULES_FILE]) is forwards
 
 
 def test_every_kernel_setting_is_one_that_may_be_missing() -> None:
-    config = make_config(Role.SERVER, {})
-    content = {file.path: file.content for file in sysctl.files(config, MACHINE)}
+    content = {file.path: file.content for file in sysctl.files(make_node())}
     lines = content[sysctl.SYSCTL_FILE].splitlines()
     assert all(line.startswith("-net.") and " = " in line for line in lines)
     assert "br_netfilter" in content[sysctl.MODULES_FILE].splitlines()

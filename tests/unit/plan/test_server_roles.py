@@ -50,7 +50,7 @@ def test_its_pods_wait_for_the_api_servers_elsewhere() -> None:
     settings = json.loads(plan_of("etcd-server").file(PATHS.program_settings).content)
     assert settings["static_pods"][unit_names.ETCD]["needs"] == ["kubelet"]
     assert settings["static_pods"][unit_names.KUBE_PROXY]["needs"] == [unit_names.KUBE_APISERVER]
-    assert settings["facts"][unit_names.KUBE_APISERVER]["url"] == "https://127.0.0.1:6443/readyz"
+    assert settings["health_checks"][unit_names.KUBE_APISERVER]["url"] == "https://127.0.0.1:6443/readyz"
 
 
 def test_a_server_without_etcd_finds_its_members_where_its_own_would_be() -> None:

@@ -26,7 +26,7 @@ from rke2_units.unit_names import (
     Role,
 )
 from tests.unit.configs import make_config
-from tests.unit.plan.cases import JOINING, MACHINE
+from tests.unit.plan.cases import JOINING, MACHINE, make_node
 
 NEW = release(DEFAULT)
 OLD = release("v1.20.2+rke2r1")
@@ -34,7 +34,7 @@ PATHS = Paths()
 
 
 def make(component: str, values: dict[str, object] | None = None, facts: NodeFacts = MACHINE) -> StaticPod:
-    return static_pods.manifest(component, make_config(Role.SERVER, values or {}), facts, NEW)
+    return static_pods.manifest(component, make_node(values, facts))
 
 
 def pod(component: str, values: dict[str, object] | None = None, facts: NodeFacts = MACHINE) -> Any:
@@ -428,25 +428,24 @@ def test_an_audit_log_to_standard_output_mounts_nothing() -> None:
 def test_a_server_runs_the_control_plane_and_an_agent_kube_proxy_alone() -> None:
     server, agent = make_config(Role.SERVER, {}), make_config(Role.AGENT, dict(JOINING))
     control_plane = tuple(name for name in STATIC_PODS if name != CLOUD_CONTROLLER_MANAGER)
-    assert static_pods.components(Role.SERVER, server, OLD) == control_plane
-    assert static_pods.components(Role.AGENT, agent, NEW) == (KUBE_PROXY,)
+    assert static_pods.components(server, OLD) == control_plane
+    assert static_pods.components(agent, NEW) == (KUBE_PROXY,)
 
 
 def test_a_disabled_component_and_one_that_comes_with_a_chart_are_left_out() -> None:
     config = make_config(Role.SERVER, {"disable-scheduler": True, "disable-kube-proxy": True})
-    assert static_pods.components(Role.SERVER, config, OLD) == (
+    assert static_pods.components(config, OLD) == (
         ETCD,
         KUBE_APISERVER,
         KUBE_CONTROLLER_MANAGER,
     )
     charted = replace(NEW, kube_proxy=CHART)
-    assert KUBE_PROXY not in static_pods.components(Role.SERVER, make_config(Role.SERVER, {}), charted)
+    assert KUBE_PROXY not in static_pods.components(make_config(Role.SERVER, {}), charted)
 
 
 def test_the_scheduler_of_an_old_release_is_probed_where_it_answers() -> None:
     def paths(component: str, old: bool) -> set[str]:
-        config = make_config(Role.SERVER, {})
-        text = static_pods.manifest(component, config, MACHINE, OLD if old else NEW).text
+        text = static_pods.manifest(component, make_node(release=OLD if old else NEW)).text
         [only] = yaml.safe_load(text)["spec"]["containers"]
         return {probe["httpGet"]["path"] for name, probe in only.items() if name.endswith("Probe")}
 

@@ -1,6 +1,5 @@
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from rke2_units.lean.console import Waiting
 from rke2_units.lean.systemd import UnitState
 from rke2_units.programs import gate
 from tests.unit.health_server import HealthServer
-from tests.unit.program_values import facts, make_settings
+from tests.unit.program_values import health_checks, make_settings
 
 
 @pytest.fixture
@@ -24,21 +23,26 @@ def unit_states(monkeypatch: pytest.MonkeyPatch) -> list[UnitState]:
     return states
 
 
-def test_a_gate_opens_at_once_when_the_fact_holds(tmp_path: Path, health_server: HealthServer) -> None:
+def test_a_gate_opens_at_once_when_what_is_needed_is_healthy(
+    tmp_path: Path, health_server: HealthServer
+) -> None:
     gate.program(
-        make_settings(tmp_path, facts=facts(kubelet=health_server.url, etcd="http://[::1]:1/")), ["etcd"]
+        make_settings(
+            tmp_path, health_checks=health_checks(kubelet=health_server.url, etcd="http://[::1]:1/")
+        ),
+        ["etcd"],
     )
     assert health_server.requests == 1
 
 
-def test_a_gate_opens_within_a_fifth_of_a_second_of_the_fact(
+def test_a_gate_opens_within_a_fifth_of_a_second_of_what_is_needed(
     tmp_path: Path,
     health_server: HealthServer,
     unit_states: list[UnitState],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     health_server.code = 500
-    settings = make_settings(tmp_path, facts=facts(kubelet=health_server.url))
+    settings = make_settings(tmp_path, health_checks=health_checks(kubelet=health_server.url))
     opened: list[float] = []
 
     def wait() -> None:
@@ -73,7 +77,7 @@ def test_a_need_that_comes_up_after_all_is_waited_for(
     unit_states[:] = [down, down, UnitState("activating", "start")]
     thread = threading.Timer(1.0, lambda: setattr(health_server, "code", 200))
     thread.start()
-    gate.program(make_settings(tmp_path, facts=facts(kubelet=health_server.url)), ["etcd"])
+    gate.program(make_settings(tmp_path, health_checks=health_checks(kubelet=health_server.url)), ["etcd"])
     thread.join()
 
 
@@ -84,18 +88,14 @@ def test_a_need_that_systemd_restarts_is_waited_for(
     unit_states[:] = [UnitState("activating", "auto-restart")]
     thread = threading.Timer(1.0, lambda: setattr(health_server, "code", 200))
     thread.start()
-    gate.program(make_settings(tmp_path, facts=facts(kubelet=health_server.url)), ["etcd"])
+    gate.program(make_settings(tmp_path, health_checks=health_checks(kubelet=health_server.url)), ["etcd"])
     thread.join()
 
 
-def test_the_need_for_a_static_pod_is_that_pods_fact_and_unit(
-    tmp_path: Path, make_health_server: Callable[[], HealthServer]
-) -> None:
+def test_the_need_for_a_static_pod_is_that_pods_unit(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     assert gate.unit_of(settings, "etcd") == "rke2-static-pod@etcd.service"
     assert gate.unit_of(settings, "kubelet") == "rke2-kubelet.service"
-    assert gate.fact_name(settings, "etcd") == "etcd"
-    assert gate.fact_name(settings, "kubelet") == "kubelet"
 
 
 def test_what_comes_about_elsewhere_is_waited_for_without_a_unit(
@@ -103,7 +103,7 @@ def test_what_comes_about_elsewhere_is_waited_for_without_a_unit(
 ) -> None:
     unit_states[:] = [UnitState("inactive", "dead")]
     health_server.code = 500
-    settings = make_settings(tmp_path, facts=facts(vote=health_server.url))
+    settings = make_settings(tmp_path, health_checks=health_checks(vote=health_server.url))
     thread = threading.Timer(1.0, lambda: setattr(health_server, "code", 200))
     thread.start()
     gate.wait(settings, "vote", "kube-apiserver", Waiting())

@@ -16,7 +16,7 @@ from rke2_units.lean.systemd import UnitState
 from rke2_units.programs import static_pod
 from tests.unit.fake_pods import add_ctr, add_log, add_pod
 from tests.unit.health_server import HealthServer
-from tests.unit.program_values import UID, facts, make_settings
+from tests.unit.program_values import UID, health_checks, make_settings
 
 Make = Callable[[], HealthServer]
 
@@ -115,7 +115,8 @@ def test_the_kubelet_is_left_to_stop_the_pod_when_it_can_until_the_pod_stays_gon
 ) -> None:
     kubelet, apiserver = make_health_server(), make_health_server()
     settings = make_settings(
-        tmp_path, facts=facts(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url)
+        tmp_path,
+        health_checks=health_checks(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url),
     )
     stage(settings)
     run(settings, "place")
@@ -150,7 +151,7 @@ def test_a_kubelet_that_does_nothing_is_not_waited_for_for_ever(
     monkeypatch.setattr(static_pod, "_KUBELET_STOPS", 0.3)
     server = make_health_server()
     settings = make_settings(
-        tmp_path, facts=facts(kubelet=server.url, kube_apiserver=server.url, etcd=server.url)
+        tmp_path, health_checks=health_checks(kubelet=server.url, kube_apiserver=server.url, etcd=server.url)
     )
     add_pod(settings, "etcd", UID)
     calls = add_ctr(settings)
@@ -163,7 +164,8 @@ def test_a_kubelet_that_goes_down_before_it_has_stopped_the_pod_is_not_waited_fo
 ) -> None:
     kubelet, apiserver = make_health_server(), make_health_server()
     settings = make_settings(
-        tmp_path, facts=facts(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url)
+        tmp_path,
+        health_checks=health_checks(kubelet=kubelet.url, kube_apiserver=apiserver.url, etcd=kubelet.url),
     )
     stage(settings)
     run(settings, "place")
@@ -253,7 +255,9 @@ def test_a_lock_that_nobody_holds_does_not_keep_the_pod(settings: Settings) -> N
 
 @pytest.fixture
 def ready_settings(tmp_path: Path, health_server: HealthServer, make_health_server: Make) -> Settings:
-    return make_settings(tmp_path, facts=facts(kubelet=make_health_server().url, etcd=health_server.url))
+    return make_settings(
+        tmp_path, health_checks=health_checks(kubelet=make_health_server().url, etcd=health_server.url)
+    )
 
 
 def test_a_pod_that_runs_and_answers_is_ready(tmp_path: Path, ready_settings: Settings) -> None:
