@@ -50,24 +50,22 @@ STATIC_PODS = (
     KUBE_PROXY,
 )
 
+_STATIC_POD = "rke2-static-pod@"
+
 
 def static_pod_unit(component: str) -> str:
-    return f"rke2-static-pod@{component}.service"
+    return f"{_STATIC_POD}{component}.service"
 
 
-# Every unit that the node daemon may have started, in starting order.
-ALL_UNITS = (
-    SUPERVISOR_SOCKET,
-    SUPERVISOR_UNIT,
-    API_PROXY_UNIT,
-    CONTENT_UNIT,
-    CONTAINERD_UNIT,
-    IMAGES_UNIT,
-    ETCDCTL_UNIT,
-    ETCD_JOIN_UNIT,
-    KUBELET_UNIT,
-    *(static_pod_unit(component) for component in STATIC_PODS),
-    CONTROLLERS_UNIT,
-    HELM_UNIT,
-    APPLIER_UNIT,
-)
+# The file that the units of all static pods are made from.
+STATIC_POD_TEMPLATE = static_pod_unit("")
+
+
+def static_pod_of(unit: str) -> str:
+    """The component whose static pod this unit is, "" for another unit."""
+    return component(unit) if unit.startswith(_STATIC_POD) else ""
+
+
+def component(unit: str) -> str:
+    """The name that people use for a unit: etcd, kubelet, containerd, content, ..."""
+    return unit.rpartition(".")[0].removeprefix(_STATIC_POD).removeprefix("rke2-")

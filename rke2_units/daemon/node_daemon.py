@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rke2_units import layout
 from rke2_units.daemon import kept_state, readiness, server_questions, units
 from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import Events, StopRequested
 from rke2_units.daemon.health import Health
+from rke2_units.daemon.limits import Limits
 from rke2_units.daemon.preparation import Prepared, prepare
 from rke2_units.daemon.readiness import Failure
 from rke2_units.daemon.retries import Retries
 from rke2_units.daemon.servers import ServerWatch
+from rke2_units.daemon.units import Restarts
 from rke2_units.doors import files, journal
-from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
 from rke2_units.images import image_store
@@ -25,24 +26,24 @@ from rke2_units.lean.file_systems import name_full
 from rke2_units.model import UnitState
 from rke2_units.node import causes, foreign_containerd
 from rke2_units.unit_names import (
-    ALL_UNITS,
     API_PROXY_UNIT,
-    APPLIER_UNIT,
     CONTAINERD_UNIT,
     CONTENT_UNIT,
-    CONTROLLERS_UNIT,
     ETCD_JOIN_UNIT,
     ETCDCTL_UNIT,
-    HELM_UNIT,
     IMAGES_UNIT,
     KUBE_APISERVER,
     KUBELET_UNIT,
     STATIC_PODS,
-    SUPERVISOR_SOCKET,
-    SUPERVISOR_UNIT,
     Role,
+    component,
+    static_pod_of,
     static_pod_unit,
 )
+from rke2_units.unit_table import ALL_UNITS, STOPPING_ORDER, UNITS, Start, Unit
+
+if TYPE_CHECKING:
+    from rke2_units.doors.dbus import Systemd
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
@@ -68,6 +69,10 @@ class NodeDaemon:
         self._began = time.time()
         self._starting = "starting"
         self._attempt = Attempt()
+        self._limits = Limits()
+        self._restarts = Restarts(systemd)
+        # On a node that needs other servers, once its units are started.
+        self._servers: ServerWatch | None = None
 
     def run(self) -> None:
         """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError).
@@ -76,13 +81,13 @@ class NodeDaemon:
         """
         try:
             self._pause()
-            self._watch(self._start())
+            self._watch(*self._start())
         except StopRequested:
             self._stop()
 
     # -- starting -------------------------------------------------------------------------------------
 
-    def _start(self) -> Prepared:
+    def _start(self) -> tuple[Prepared, Health]:
         with self._attempt.remembered():
             prepared = self._prepare()
             for warning in prepared.warnings:
@@ -91,8 +96,7 @@ class NodeDaemon:
                 self._join_etcd(prepared)
                 # Now the plan is the whole one: etcd's own values are known.
                 prepared = self._prepare(taken_in=True)
-            self._bring_up(prepared)
-        return prepared
+            return prepared, self._bring_up(prepared)
 
     def _prepare(self, *, taken_in: bool = False) -> Prepared:
         self._say("preparing: certificates, manifests and units")
@@ -121,11 +125,10 @@ class NodeDaemon:
 
     def _join_etcd(self, prepared: Prepared) -> None:
         """Have etcd's other members take this server in, before its own etcd starts."""
-        wanted, before = self._start_units(prepared)
+        wanted = self._start_units(prepared)
+        needed = readiness.needed(wanted, without_api=False)
         while True:
-            states = self._systemd.states(wanted)
-            if failure := readiness.failure(states, self._restarts(before, states), wanted):
-                self._fail(failure)
+            states = self._look(wanted, needed)
             if readiness.is_up(states[ETCD_JOIN_UNIT]):
                 return
             etcdctl = states[ETCDCTL_UNIT]
@@ -138,82 +141,94 @@ class NodeDaemon:
             self._wait_for_others(f"joining: {waiting}")
             self._events.wait(1.0)
 
-    def _bring_up(self, prepared: Prepared) -> None:
-        wanted, before = self._start_units(prepared)
-        self._follow_servers(prepared)
-        self._wait_until_ready(prepared, wanted, before)
+    def _bring_up(self, prepared: Prepared) -> Health:
+        wanted = self._start_units(prepared)
+        if (servers := prepared.servers) is not None:
+            self._servers = ServerWatch(servers.source, servers.known, self._events.wake)
+        return self._wait_until_ready(prepared, wanted)
 
-    def _start_units(self, prepared: Prepared) -> tuple[list[str], dict[str, int]]:
-        """Queue what the plan wants and has not; returns its units, but for those stopped by hand, and how
-        often each process was restarted so far."""
-        systemd, paths = self._systemd, prepared.paths
+    def _look(self, wanted: Sequence[str], needed: Sequence[str]) -> dict[str, UnitState]:
+        """The states of these units. Raises StartFailed when one of them cannot start, or when one that is
+        needed has been waited for too long."""
+        states = self._systemd.states(wanted)
+        failure = readiness.failure(states, self._restarts.count(states), wanted)
+        failure = failure or self._limits.exceeded(states, needed, time.monotonic())
+        if failure:
+            self._fail(failure)
+        return states
+
+    def _start_units(self, prepared: Prepared) -> list[str]:
+        """Start what the plan wants and has not; returns its units, but for those stopped by hand."""
         stopped = kept_state.stopped_by_hand()
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
-        if SUPERVISOR_SOCKET in wanted:
-            # Before all else: the other nodes' questions do not wait for this one's etcd.
-            socket = f"{layout.UNIT_DIRECTORY}/{SUPERVISOR_SOCKET}"
-            changed = kept_state.is_news(socket)
-            units.start_socket(systemd, SUPERVISOR_SOCKET, SUPERVISOR_UNIT, changed)
-            kept_state.remember_handed_on(socket)
-        states = systemd.states(ALL_UNITS)
+        for unit in UNITS:
+            # What is done in between, on every node.
+            if unit.name == API_PROXY_UNIT:
+                self._free_ports(prepared, wanted)
+            elif unit.name == CONTAINERD_UNIT:
+                self._stop_what_left(prepared)
+                self._restarts.remember(prepared.digests)
+            elif static_pod_of(unit.name) == STATIC_PODS[0]:
+                pods = [pod for pod in prepared.static_pods if static_pod_unit(pod) in wanted]
+                units.end_outdated_starts(self._systemd, prepared.paths, pods)
+            if unit.name in wanted:
+                self._start_unit(unit, prepared)
+        return wanted
 
-        def start(unit: str) -> None:
-            if unit in wanted:
-                units.start_process(systemd, unit, prepared.digests[unit], states[unit])
-
-        start(SUPERVISOR_UNIT)
-        units.remove_unwanted_static_pods(systemd, paths, prepared.static_pods)
-        if API_PROXY_UNIT in wanted:
-            self._wait_for_ports(prepared)
-            start(API_PROXY_UNIT)
-            if kept_state.is_news(prepared.paths.api_proxy_config):
-                self._reload_proxy(prepared.paths.api_proxy_config)
-        if CONTENT_UNIT in wanted:
-            units.start_content(systemd, paths, prepared.content_directory, states[CONTENT_UNIT])
-            self._wait_until_active([CONTENT_UNIT])
-        if prepared.foreign_containerd:
-            self._wait_for_foreign_containerd(prepared)
-        for unit in readiness.unwanted(states, prepared.plan.units):
-            systemd.stop(unit)
-            if states[unit].active == "failed":
-                # Its file is gone: nobody would start it again.
-                systemd.reset_failed(unit)
-        if states[KUBELET_UNIT].active != "active":
-            units.discard_outdated_manifests(paths, prepared.static_pods)
-        before = {unit: systemd.restarts(unit) for unit in prepared.digests}
-        start(CONTAINERD_UNIT)
-        start(KUBELET_UNIT)
-        if IMAGES_UNIT in wanted:
+    def _start_unit(self, unit: Unit, prepared: Prepared) -> None:
+        systemd, name = self._systemd, unit.name
+        if name == CONTENT_UNIT:
+            units.start_content(systemd, prepared.paths, prepared.content_directory)
+            # The programs of all others come out of it.
+            self._wait_until_active(name)
+            return
+        if name == IMAGES_UNIT:
             # Static pods wait for what it finds now, not for what it found when it ran last.
             image_store.forget_present()
-            systemd.restart(IMAGES_UNIT)
-        for unit in (ETCDCTL_UNIT, ETCD_JOIN_UNIT):
-            if unit in wanted:
-                systemd.restart(unit)
-        pods = [pod for pod in prepared.static_pods if static_pod_unit(pod) in wanted]
-        units.start_static_pods(systemd, paths, pods)
-        if HELM_UNIT in wanted:
-            # Another image may be wanted than the one that it ran for.
-            systemd.restart(HELM_UNIT)
-        # After the static pods: they are ordered after the job that starts kube-apiserver.
-        start(CONTROLLERS_UNIT)
-        start(APPLIER_UNIT)
-        return wanted, before
+        match unit.start:
+            case Start.SOCKET | Start.TIMER:
+                path = f"{layout.UNIT_DIRECTORY}/{name}"
+                start = units.start_socket if unit.start is Start.SOCKET else units.start_timer
+                start(systemd, name, kept_state.is_news(path))
+                kept_state.remember_handed_on(path)
+            case Start.PROCESS:
+                units.start_process(systemd, name, prepared.digests[name])
+            case Start.RUN_AGAIN:
+                systemd.restart(name)
+            case Start.POD:
+                units.start_static_pod(systemd, prepared.paths, name)
+        if name == API_PROXY_UNIT and kept_state.is_news(prepared.paths.api_proxy_config):
+            # Another list of servers is no part of its digest.
+            self._reload_proxy(prepared.paths.api_proxy_config)
 
-    def _wait_for_ports(self, prepared: Prepared) -> None:
-        """Return when no pod that leaves this server has the port any more that the proxy is to have."""
+    def _free_ports(self, prepared: Prepared, wanted: Sequence[str]) -> None:
+        """End the pods that leave this node; the proxy is to have the port of one of them."""
+        units.remove_unwanted_static_pods(self._systemd, prepared.paths, prepared.static_pods)
+        if API_PROXY_UNIT not in wanted:
+            return
         leaving = [static_pod_unit(pod) for pod in STATIC_PODS if pod not in prepared.static_pods]
         while going := readiness.stopping(self._systemd.states(leaving)):
             self._say(f"{self._starting}: waiting for {going} to stop")
             self._events.wait(1.0)
 
-    def _follow_servers(self, prepared: Prepared) -> None:
-        if (servers := prepared.servers) is not None:
-            self._servers = ServerWatch(servers.source, servers.known, self._events.wake)
+    def _stop_what_left(self, prepared: Prepared) -> None:
+        """Before containerd and the kubelet start: stop the units that the plan has no longer."""
+        if prepared.foreign_containerd:
+            self._wait_for_foreign_containerd(prepared)
+        states = self._systemd.states(ALL_UNITS)
+        for unit in readiness.unwanted(states, prepared.plan.all_units):
+            self._systemd.stop(unit)
+            if states[unit].active == "failed":
+                # Its file is gone: nobody would start it again.
+                self._systemd.reset_failed(unit)
+        if states[KUBELET_UNIT].active != "active":
+            units.discard_outdated_manifests(prepared.paths, prepared.static_pods)
 
     def _take_servers(self, prepared: Prepared) -> None:
         """Go by the servers that there are now: the list on disk, and the proxy."""
-        if prepared.servers is None or (found := self._servers.take()) is None:
+        if prepared.servers is None or self._servers is None:
+            return
+        if (found := self._servers.take()) is None:
             return
         files.write_all(prepared.servers.files(found))
         self._reload_proxy(prepared.paths.api_proxy_config)
@@ -235,22 +250,24 @@ class NodeDaemon:
             self._say(f"{self._starting}: waiting for {lacking}")
             self._events.wait(1.0)
 
-    def _wait_until_active(self, wanted: Sequence[str]) -> None:
-        while True:
-            states = self._systemd.states(wanted)
-            if failure := readiness.failure(states, {}, wanted):
-                self._fail(failure)
-            if all(readiness.is_up(state) for state in states.values()):
-                return
-            self._say(f"{self._starting}: " + readiness.waiting_for(states, wanted))
+    def _wait_until_active(self, unit: str) -> None:
+        while not readiness.is_up((states := self._look([unit], [unit]))[unit]):
+            self._say(f"{self._starting}: " + readiness.waiting_for(states, [unit]))
             self._events.wait(5.0)
 
-    def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str], before: dict[str, int]) -> None:
+    def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str]) -> Health:
         """READY once the kubelet and every static pod answer, the node is registered, and what has left the
-        plan has stopped."""
-        health = self._ask_components(prepared)
+        plan has stopped; returns what goes on asking how they are."""
+        health = Health(
+            prepared.health_checks,
+            prepared.api,
+            prepared.node_url,
+            prepared.identity,
+            self._events.wake,
+            prepared.annotations,
+        )
         needed = readiness.needed(wanted, without_api=prepared.up_without_api)
-        others = [unit for unit in ALL_UNITS if unit not in prepared.plan.units]
+        others = [unit for unit in ALL_UNITS if unit not in prepared.plan.all_units]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
         own_apiserver = static_pod_unit(KUBE_APISERVER)
         registering = (
@@ -260,9 +277,7 @@ class NodeDaemon:
         can_register = all(unit in wanted for unit in registering) and not prepared.up_without_api
         answering_since = 0.0
         while True:
-            states = self._systemd.states(wanted)
-            if failure := readiness.failure(states, self._restarts(before, states), wanted):
-                self._fail(failure)
+            states = self._look(wanted, needed)
             going = readiness.stopping(self._systemd.states(others))
             if not going and all(readiness.is_up(states[unit]) for unit in needed):
                 # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
@@ -286,38 +301,18 @@ class NodeDaemon:
         self._status = readiness.health(states, wanted, set(), {}, {})
         journal.notify(READY=1, STATUS=self._status)
         journal.log(Level.INFO, f"{self._role.unit.removesuffix('.service')} is up and running")
+        return health
 
-    def _ask_components(self, prepared: Prepared) -> Health:
-        self._health = Health(
-            prepared.health_checks,
-            prepared.api,
-            prepared.node_url,
-            prepared.identity,
-            self._events.wake,
-            prepared.annotations,
-        )
-        return self._health
-
-    def _restarts(self, before: dict[str, int], states: Mapping[str, UnitState]) -> dict[str, int]:
-        """How often each of these processes was restarted since `before`; those that do not run at all are
-        left out, as asking for them would load their units."""
-        loaded = [unit for unit in before if unit in states and states[unit].load != "unloaded"]
-        # The counter starts anew when a job (re)starts the unit, as this daemon may just have done.
-        now = {unit: self._systemd.restarts(unit) for unit in loaded}
-        for unit, count in now.items():
-            before[unit] = min(before[unit], count)
-        return {unit: count - before[unit] for unit, count in now.items()}
-
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure) -> NoReturn:
         cause = self._explain(failure.unit, self._began)
         problem = ": ".join(text for text in (failure.reason, cause) if text)
-        reason = f"{readiness.component(failure.unit)} does not start: {problem}"
+        reason = f"{component(failure.unit)} does not start: {problem}"
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
 
     def _explain(self, unit: str, since: float) -> str:
         """Why the unit failed; the last lines of its log go into ours."""
         cause, lines = causes.explain(unit, causes.log_since(unit, since))
-        name = readiness.component(unit)
+        name = component(unit)
         for line in lines:
             prefix = "" if line.startswith(name) else f"{name}| "
             journal.log(Level.WARNING, prefix + line, COMPONENT=unit)
@@ -325,16 +320,17 @@ class NodeDaemon:
 
     # -- watching -------------------------------------------------------------------------------------
 
-    def _watch(self, prepared: Prepared) -> None:
+    def _watch(self, prepared: Prepared, health: Health) -> None:
         wanted = list(prepared.plan.units)
         stopped = kept_state.stopped_by_hand()
-        containerd = {unit: self._systemd.restarts(unit) for unit in (CONTAINERD_UNIT,) if unit in wanted}
+        containerd = Restarts(self._systemd)
+        containerd.remember(unit for unit in (CONTAINERD_UNIT,) if unit in wanted)
         retries = Retries()
         while True:
             states = self._systemd.states(wanted)
             if any(
                 count or states[unit].sub == "auto-restart"
-                for unit, count in self._restarts(containerd, states).items()
+                for unit, count in containerd.count(states).items()
             ):
                 raise UserError(
                     f"{CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",
@@ -350,7 +346,7 @@ class NodeDaemon:
             self._take_servers(prepared)
             self._retry_failed(retries, states)
             self._say(
-                readiness.health(states, wanted, stopped, self._health.silent, retries.reasons),
+                readiness.health(states, wanted, stopped, health.silent, retries.reasons),
                 level=Level.WARNING,
             )
             self._events.wait(retries.seconds_to_next(60.0))
@@ -382,7 +378,7 @@ class NodeDaemon:
             journal.notify(STOPPING=1, STATUS="restarting; the node's units keep running")
             return
         journal.notify(STOPPING=1, STATUS="stopping the node's units; pods keep running")
-        late = units.stop_all(self._systemd, ALL_UNITS, STOP_TIMEOUT)
+        late = units.stop_all(self._systemd, STOPPING_ORDER, STOP_TIMEOUT)
         if late:
             raise UserError(f"did not stop within {STOP_TIMEOUT:.0f} s: {', '.join(late)}")
         kept_state.forget_stopped_by_hand()

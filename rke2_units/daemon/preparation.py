@@ -4,10 +4,13 @@
 certificates, and `write` brings the plan onto the disk.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rke2_units import layout, ports, unit_names
 from rke2_units.certificates.ensure import ensure
@@ -15,11 +18,10 @@ from rke2_units.certificates.node_request import make_request
 from rke2_units.config import derived
 from rke2_units.config.load import load
 from rke2_units.controllers import settings as controllers_settings
-from rke2_units.daemon import joining, readiness, servers, units
+from rke2_units.daemon import joining, servers, units
 from rke2_units.daemon.joining import Ask
 from rke2_units.daemon.servers import Source
 from rke2_units.doors import http, journal
-from rke2_units.doors.dbus import Systemd
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import server_list
@@ -43,6 +45,10 @@ from rke2_units.plan import api_proxy, make_plan, programs, sysctl
 from rke2_units.plan.node import Node
 from rke2_units.plan.node_annotations import plan_annotations
 from rke2_units.unit_names import Role
+from rke2_units.unit_table import PROCESSES
+
+if TYPE_CHECKING:
+    from rke2_units.doors.dbus import Systemd
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ def write(node: Node, installed: Installation, systemd: Systemd) -> Plan:
     if node.release.name != installed.release:
         journal.log(Level.INFO, f"the node moves from {installed.release} to {node.release.name}")
     _set_kernel_parameters(plan, changes)
-    if systemd.needs_reload(plan.units):
+    if systemd.needs_reload(plan.all_units):
         systemd.reload()
     return plan
 
@@ -191,7 +197,7 @@ def _set_kernel_parameters(plan: Plan, changes: Sequence[Change]) -> None:
 def _prepared(node: Node, plan: Plan, warnings: tuple[str, ...]) -> Prepared:
     is_agent = node.role is Role.AGENT
     api_elsewhere = api_proxy.leads_to_apiservers(node.config)
-    api = readiness.component(unit_names.API_PROXY_UNIT) if api_elsewhere else unit_names.KUBE_APISERVER
+    api = unit_names.component(unit_names.API_PROXY_UNIT) if api_elsewhere else unit_names.KUBE_APISERVER
     apiserver = f"https://127.0.0.1:{ports.APISERVER_PORT}"
     if api_elsewhere:
         apiserver = api_proxy.apiserver_url(node.config)
@@ -205,7 +211,7 @@ def _prepared(node: Node, plan: Plan, warnings: tuple[str, ...]) -> Prepared:
         static_pods=tuple(c for c in unit_names.STATIC_PODS if unit_names.static_pod_unit(c) in plan.units),
         digests={
             unit: units.planned_digest(plan.file(f"{layout.UNIT_DIRECTORY}/{unit}").content)
-            for unit in units.PROCESSES
+            for unit in PROCESSES
             if unit in plan.units
         },
         health_checks=_health_checks(paths, api),

@@ -4,50 +4,13 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from rke2_units.model import UnitState
-from rke2_units.unit_names import (
-    API_PROXY_UNIT,
-    APPLIER_UNIT,
-    CONTAINERD_UNIT,
-    CONTENT_UNIT,
-    CONTROLLERS_UNIT,
-    ETCD,
-    ETCD_JOIN_UNIT,
-    ETCDCTL_UNIT,
-    HELM_UNIT,
-    IMAGES_UNIT,
-    STATIC_PODS,
-    SUPERVISOR_SOCKET,
-    SUPERVISOR_UNIT,
-    static_pod_unit,
-)
+from rke2_units.unit_names import ETCD, STATIC_PODS, component, static_pod_of, static_pod_unit
+from rke2_units.unit_table import HOLDS_NOTHING_UP, STOPPING_ORDER
 
 # Seconds to wait before the next attempt, by the number of attempts that failed in a row.
 PAUSES = (0, 5, 10, 20, 40, 60)
 # A process that systemd has restarted this often, without ever having run, does not start.
 RESTARTS_THAT_FAIL = 4
-# What a node is up without: a broken archive, or a chart that cannot be installed, must not stop it; nor
-# must what it does for the cluster. A server that joins does not get that far without etcdctl.
-HOLDS_NOTHING_UP = (
-    IMAGES_UNIT,
-    ETCDCTL_UNIT,
-    CONTROLLERS_UNIT,
-    HELM_UNIT,
-    APPLIER_UNIT,
-)
-# Those that not every plan has, in the order in which they are stopped.
-_NOT_ON_EVERY_NODE = (
-    APPLIER_UNIT,
-    HELM_UNIT,
-    CONTROLLERS_UNIT,
-    ETCD_JOIN_UNIT,
-    ETCDCTL_UNIT,
-    CONTAINERD_UNIT,
-    CONTENT_UNIT,
-    API_PROXY_UNIT,
-    SUPERVISOR_SOCKET,
-    SUPERVISOR_UNIT,
-)
-_STATIC_POD_PREFIX = static_pod_unit("")[: -len(".service")]
 
 
 @dataclass(frozen=True)
@@ -63,13 +26,6 @@ def pause_before(failed_attempts: int) -> int:
     return PAUSES[min(failed_attempts, len(PAUSES) - 1)]
 
 
-def component(unit: str) -> str:
-    """The name that people use for a unit: etcd, kubelet, containerd, content, ..."""
-    if unit.startswith(_STATIC_POD_PREFIX):
-        return unit[len(_STATIC_POD_PREFIX) : -len(".service")]
-    return unit.removeprefix("rke2-").removesuffix(".service")
-
-
 def is_up(state: UnitState) -> bool:
     """The unit runs, and no job that has just been queued is about to change that."""
     return state.active == "active" and not state.job
@@ -77,9 +33,9 @@ def is_up(state: UnitState) -> bool:
 
 def needed(units: Sequence[str], *, without_api: bool) -> list[str]:
     """The units that a start waits for; `without_api`, not for pods that need an API server elsewhere."""
-    later = set(HOLDS_NOTHING_UP)
+    later = HOLDS_NOTHING_UP
     if without_api:
-        later |= {static_pod_unit(pod) for pod in STATIC_PODS if pod != ETCD}
+        later = later | {static_pod_unit(pod) for pod in STATIC_PODS if pod != ETCD}
     return [unit for unit in units if unit not in later]
 
 
@@ -93,7 +49,7 @@ def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
         if unit in HOLDS_NOTHING_UP:
             # Static pods whose images are still being imported say so themselves.
             continue
-        if not unit.startswith(_STATIC_POD_PREFIX):
+        if not static_pod_of(unit):
             return f"waiting for {name}" + (" to restart" if state.sub == "auto-restart" else "")
         phase = {
             "start-pre": "its image and what it needs",
@@ -104,12 +60,16 @@ def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
     return "waiting for the node to register"
 
 
-def unwanted(states: Mapping[str, UnitState], wanted: Sequence[str]) -> list[str]:
+def unwanted(states: Mapping[str, UnitState], planned: Sequence[str]) -> list[str]:
     """What is to be stopped because the plan has it no longer: its file is gone, and yet it runs.
 
     Static pods are not among them: they go with their pods.
     """
-    return [unit for unit in _NOT_ON_EVERY_NODE if unit not in wanted and states[unit].active != "inactive"]
+    return [
+        unit
+        for unit in STOPPING_ORDER
+        if unit not in planned and not static_pod_of(unit) and states[unit].active != "inactive"
+    ]
 
 
 def stopping(states: Mapping[str, UnitState]) -> str:

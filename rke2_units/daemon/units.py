@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +16,6 @@ from rke2_units.model import UnitState
 if TYPE_CHECKING:
     from rke2_units.doors.dbus import Systemd
 
-# Their units carry a digest of everything that they were started with.
-PROCESSES = (
-    unit_names.SUPERVISOR_UNIT,
-    unit_names.API_PROXY_UNIT,
-    unit_names.CONTAINERD_UNIT,
-    unit_names.KUBELET_UNIT,
-    unit_names.CONTROLLERS_UNIT,
-    unit_names.APPLIER_UNIT,
-)
 _DIGEST = "RKE2_UNITS_DIGEST="
 # How long (s) a service may take to let go of its socket.
 _SERVICE_STOPS = 10.0
@@ -68,6 +59,30 @@ def planned_digest(unit_text: str) -> str:
     return ""
 
 
+class Restarts:
+    """How often systemd has restarted processes on its own, since `remember` was called for them."""
+
+    def __init__(self, systemd: Systemd) -> None:
+        self._systemd = systemd
+        self._before: dict[str, int] = {}
+
+    def remember(self, units: Iterable[str]) -> None:
+        """From now on the restarts of these units are counted."""
+        self._before = {unit: self._systemd.restarts(unit) for unit in units}
+
+    def count(self, states: Mapping[str, UnitState]) -> dict[str, int]:
+        """The restarts of each; those that do not run are left out, as asking for them would load their units."""
+        counts = {}
+        for unit, before in self._before.items():
+            if unit not in states or states[unit].load == "unloaded":
+                continue
+            now = self._systemd.restarts(unit)
+            # systemd counts from 0 again when a job (re)starts the unit, as this daemon may just have done.
+            self._before[unit] = min(before, now)
+            counts[unit] = now - self._before[unit]
+        return counts
+
+
 def content_is_staged(paths: Paths, directory: str) -> bool:
     """The wanted content is unpacked, and the bin link leads to it."""
     wanted = paths.content_directory(directory)
@@ -87,15 +102,18 @@ def manifest_is_placed(paths: Paths, component: str) -> bool:
         return False
 
 
-def start_content(systemd: Systemd, paths: Paths, directory: str, state: UnitState) -> None:
+def start_content(systemd: Systemd, paths: Paths, directory: str) -> None:
+    """Run the unit of the content, unless that is there and nothing else is left to be removed."""
     # It also removes other versions, once nothing runs from them.
     others = any(name.startswith("v") and name != directory for name in os.listdir(paths.content))
-    if state.active != "active" or others or not content_is_staged(paths, directory):
+    is_active = systemd.state(unit_names.CONTENT_UNIT).active == "active"
+    if not is_active or others or not content_is_staged(paths, directory):
         systemd.restart(unit_names.CONTENT_UNIT)
 
 
-def start_process(systemd: Systemd, unit: str, digest: str, state: UnitState) -> None:
-    """Leave containerd or the kubelet alone when it runs with what the plan says, else (re)start it."""
+def start_process(systemd: Systemd, unit: str, digest: str) -> None:
+    """Leave a process alone when it runs with what the plan says, else (re)start it."""
+    state = systemd.state(unit)
     if state.active in ("active", "activating") and state.sub != "auto-restart":
         pid = systemd.main_pid(unit)
         if pid and running_digest(pid) == digest:
@@ -103,8 +121,9 @@ def start_process(systemd: Systemd, unit: str, digest: str, state: UnitState) ->
     systemd.restart(unit)
 
 
-def start_socket(systemd: Systemd, socket: str, service: str, changed: bool) -> None:
+def start_socket(systemd: Systemd, socket: str, changed: bool) -> None:
     """Start the socket of a service; a `changed` one listens elsewhere."""
+    service = f"{socket.removesuffix('.socket')}.service"
     states = systemd.states([socket, service])
     if states[socket].active == "active" and not changed:
         return
@@ -115,8 +134,17 @@ def start_socket(systemd: Systemd, socket: str, service: str, changed: bool) -> 
     systemd.restart(socket)
 
 
-def start_static_pods(systemd: Systemd, paths: Paths, components: Sequence[str]) -> None:
-    """Start the units of these static pods; a changed manifest replaces its pod."""
+def start_timer(systemd: Systemd, timer: str, changed: bool) -> None:
+    """Start a timer; a `changed` one elapses at other times. What it has started goes on."""
+    if changed or systemd.state(timer).active != "active":
+        systemd.restart(timer)
+
+
+def end_outdated_starts(systemd: Systemd, paths: Paths, components: Sequence[str]) -> None:
+    """Stop the units of static pods that are in the middle of starting what the plan has no longer.
+
+    The pods stay until the new manifests take their place.
+    """
     states = systemd.states([unit_names.static_pod_unit(component) for component in components])
     outdated = [
         unit
@@ -124,17 +152,18 @@ def start_static_pods(systemd: Systemd, paths: Paths, components: Sequence[str])
         if _is_starting_outdated(paths, component, states[unit := unit_names.static_pod_unit(component)])
     ]
     if outdated:
-        # The pods stay until the new manifests take their place.
         with pods_stay():
             for unit in outdated:
                 systemd.stop(unit)
             systemd.wait_until(outdated, "stopped", _START_STOPS)
-    for component in components:
-        unit = unit_names.static_pod_unit(component)
-        if states[unit].active != "active":
-            systemd.start(unit)
-        elif not manifest_is_placed(paths, component):
-            systemd.restart(unit)
+
+
+def start_static_pod(systemd: Systemd, paths: Paths, unit: str) -> None:
+    """Start the unit of a static pod; a changed manifest replaces its pod."""
+    if systemd.state(unit).active != "active":
+        systemd.start(unit)
+    elif not manifest_is_placed(paths, unit_names.static_pod_of(unit)):
+        systemd.restart(unit)
 
 
 def _is_starting_outdated(paths: Paths, component: str, state: UnitState) -> bool:
@@ -172,10 +201,10 @@ def discard_outdated_manifests(paths: Paths, components: Sequence[str]) -> None:
 
 
 def stop_all(systemd: Systemd, units: Sequence[str], timeout: float) -> list[str]:
-    """Stop these units and leave every pod running; returns the units that did not stop in time."""
+    """Stop these units, in this order, and leave every pod running; returns those that did not stop in time."""
     with pods_stay():
         states = systemd.states(units)
-        for unit in reversed(units):
+        for unit in units:
             if states[unit].load == "loaded" and states[unit].active != "inactive":
                 systemd.stop(unit)
         late = systemd.wait_until(units, "stopped", timeout)

@@ -22,6 +22,7 @@ from rke2_units.node import installation, pods
 from rke2_units.node.installation import Installation
 from rke2_units.node.own_processes import read_ours
 from rke2_units.unit_names import Role
+from rke2_units.unit_table import ALL_UNITS, STOPPING_ORDER
 
 _PATIENCE = 20.0
 # The daemon stops its units within 20 s (contract L4), what is left is stopped one by one.
@@ -77,8 +78,8 @@ def _stop_units() -> Iterator[str]:
         run(["systemctl", "stop", role.unit], check=False, timeout=_STOP_TIMEOUT)
     with _pods_are_not_removed_one_by_one():
         # Those of a daemon that was killed before, and those that it would not stop.
-        run(["systemctl", "stop", *unit_names.ALL_UNITS], check=False, timeout=_STOP_TIMEOUT)
-        everything = (*unit_names.ALL_UNITS, *(role.unit for role in Role))
+        run(["systemctl", "stop", *STOPPING_ORDER], check=False, timeout=_STOP_TIMEOUT)
+        everything = (*ALL_UNITS, *(role.unit for role in Role))
         run(["systemctl", "reset-failed", *everything], check=False)
     yield "units stopped"
 

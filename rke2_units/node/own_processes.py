@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from rke2_units.layout import CONTAINERD_STATE, Paths
 from rke2_units.machine.processes import Process, ancestors, descendants
 from rke2_units.node import pods
-from rke2_units.unit_names import ALL_UNITS, Role
+from rke2_units.unit_names import Role
+from rke2_units.unit_table import ALL_UNITS
 
 _UNITS = frozenset((*ALL_UNITS, *(role.unit for role in Role)))
 _TASKS = f"{CONTAINERD_STATE}/io.containerd.runtime.v2.task/k8s.io"

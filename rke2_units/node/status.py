@@ -20,6 +20,7 @@ from rke2_units.lean.pod_logs import PodLog, most_telling
 from rke2_units.lean.probe import Probe
 from rke2_units.lean.settings import Settings
 from rke2_units.node import causes, installation, pods, remarks
+from rke2_units.unit_table import UNITS, Start
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,MemoryCurrent,StatusText,NRestarts,"
@@ -29,8 +30,8 @@ _PROPERTIES = (
 _PATIENCE = 2.0
 # systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
 _UNKNOWN = 2**64 - 1
-# Units that static pods come before.
-_LAST = (unit_names.CONTROLLERS_UNIT, unit_names.HELM_UNIT, unit_names.APPLIER_UNIT)
+# What a timer or a socket starts when there is work: that it rests is no problem, nor that it works.
+_MAY_REST = frozenset(unit.name for unit in UNITS if unit.start is Start.NOT_BY_DAEMON)
 _Answer = TypeVar("_Answer")
 
 
@@ -116,26 +117,20 @@ def gather() -> Status:
             hint="sudo rke2-units status; systemctl status",
         )
     paths = Paths(installed.data_directory)
-    planned = _planned_units()
-    has_charts = unit_names.APPLIER_UNIT in planned
     cluster = _meanwhile(
         lambda: cluster_status.ask(paths, _PATIENCE),
         lambda silent: Cluster(problem=silent),
     )
-    chart_states = _charts_meanwhile(paths, charts(), cluster) if has_charts else lambda: ((), Workloads())
     settings = pods.planned_settings(paths)
-    components = tuple(settings.static_pods) if settings else ()
-    wanted = (
-        installed.role.unit,
-        *(unit for unit in planned if unit not in _LAST),
-        *(unit_names.static_pod_unit(component) for component in components),
-        *(unit for unit in planned if unit in _LAST),
-    )
+    planned = _planned_units(settings)
+    has_charts = unit_names.APPLIER_UNIT in planned
+    chart_states = _charts_meanwhile(paths, charts(), cluster) if has_charts else lambda: ((), Workloads())
+    wanted = (installed.role.unit, *planned)
     shown = parse_show(_show(wanted))
     units = [unit_from(name, shown.get(name, {})) for name in wanted]
     if settings is not None:
         units = _with_readiness(units, settings)
-        units = [_with_pod(unit, settings, component_of(unit.name)) for unit in units]
+        units = [_with_pod(unit, settings, unit_names.static_pod_of(unit.name)) for unit in units]
     units = [replace(unit, problem=_problem(unit, settings)) for unit in units]
     if units[0].active != "active":
         # What is not started then waits for it, and one reason is enough.
@@ -232,13 +227,15 @@ def _node_problem(role: Unit, settings: Settings | None, cluster: Cluster | None
     return f"{own.problem}; {lacking}" if lacking else own.problem
 
 
-def _planned_units() -> tuple[str, ...]:
-    """This node's units but for static pods: with a containerd that was there already, say, it has none."""
+def _planned_units(settings: Settings | None) -> tuple[str, ...]:
+    """This node's units, in starting order: with a containerd that was there already, say, it has none."""
     written = installation.written_files()
+    components = settings.static_pods if settings else {}
     return tuple(
-        unit
-        for unit in unit_names.ALL_UNITS
-        if f"{layout.UNIT_DIRECTORY}/{unit}" in written and not component_of(unit)
+        unit.name
+        for unit in UNITS
+        if unit_names.static_pod_of(unit.name) in components
+        or f"{layout.UNIT_DIRECTORY}/{unit.name}" in written
     )
 
 
@@ -284,16 +281,6 @@ def _figure(text: str) -> int:
     return 0 if value == _UNKNOWN else value
 
 
-def component_of(unit: str) -> str:
-    """The component of a static pod's unit, "" for another unit."""
-    prefix, _, rest = unit.partition("@")
-    return rest.removesuffix(".service") if prefix == "rke2-static-pod" else ""
-
-
-def _health_check_of(unit: str) -> str:
-    return "kubelet" if unit == unit_names.KUBELET_UNIT else component_of(unit)
-
-
 def _with_readiness(units: list[Unit], settings: Settings) -> list[Unit]:
     """Makes the health checks of all units at the same time."""
     answers: dict[str, str] = {}
@@ -308,7 +295,7 @@ def _with_readiness(units: list[Unit], settings: Settings) -> list[Unit]:
     threads = [
         threading.Thread(target=ask, args=(unit.name, check), daemon=True)
         for unit in units
-        if unit.active != "inactive" and (check := _health_check_of(unit.name)) in settings.health_checks
+        if unit.active != "inactive" and (check := unit_names.component(unit.name)) in settings.health_checks
     ]
     for thread in threads:
         thread.start()
@@ -374,6 +361,8 @@ def _problem(unit: Unit, settings: Settings | None) -> str:
         return "it is masked: systemctl unmask " + unit.name
     if unit.load != "loaded":
         return f"systemd has no such unit ({unit.load}): rke2-units install"
+    if unit.name in _MAY_REST and unit.active != "failed":
+        return ""
     if unit.active == "inactive":
         return f"it is stopped: systemctl start {unit.name}"
     if unit.active == "active":
@@ -390,10 +379,10 @@ def _problem(unit: Unit, settings: Settings | None) -> str:
 
 def _from_pod(unit: Unit, settings: Settings | None, told: str) -> str:
     """What the log of the unit's pod says beyond what is told, when its container does not stay up."""
-    component = component_of(unit.name)
-    if settings is None or component not in settings.static_pods:
+    name = unit_names.static_pod_of(unit.name)
+    if settings is None or name not in settings.static_pods:
         return ""
-    log = PodLog(component, settings.node_name, settings.static_pods[component].uid)
+    log = PodLog(name, settings.node_name, settings.static_pods[name].uid)
     down = unit.active == "failed" and unit.pod is None
     said = most_telling(log.lines()) if _starts(log) > 1 or down else ""
     return f"; its container says: {said}" if said and said not in told else ""

@@ -27,10 +27,10 @@ from rke2_units.plan import (
 from rke2_units.plan.directories import plan_directories
 from rke2_units.plan.image_programs import ImageProgram
 from rke2_units.plan.node import Node
-from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
 from rke2_units.release.model import Release
 from rke2_units.unit_names import Role
+from rke2_units.unit_table import UNITS, Traits
 
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
@@ -45,7 +45,17 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     # Whoever has an apiserver applies manifests and charts to it.
     applies = unit_names.KUBE_APISERVER in components
     helm = image_programs.helm(node) if applies else ImageProgram(image_programs.HELM, "")
-    wanted = _units(node, own_programs, components, helm)
+    traits = Traits(
+        is_server=role is Role.SERVER,
+        joins_etcd=facts.etcd_join,
+        components=components,
+        needs_proxy=api_proxy.is_needed(config),
+        has_own_content=not derived.uses_host_content(config),
+        has_own_containerd=bool(own_programs.containerd),
+        takes_helm_from_image=bool(helm.image),
+    )
+    own_units = [unit for unit in UNITS if unit.has(traits)]
+    all_units = tuple(unit.name for unit in own_units)
     hardened = config.text("profile") in ("cis", "etcd")
 
     files: list[File] = [
@@ -61,7 +71,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     if applies:
         restarts = (unit_names.APPLIER_UNIT,)
         files.append(File(paths.applier_settings, applier_settings.text(node), 0o600, restarts=restarts))
-    files += _joining_files(wanted, node)
+    files += _joining_files(all_units, node)
     if unit_names.ETCD in components:
         files += etcd.files(node)
     files += [
@@ -73,61 +83,37 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         )
         for pod in pods
     ]
-    from_images = [helm] if unit_names.HELM_UNIT in wanted else []
-    if unit_names.ETCDCTL_UNIT in wanted:
+    from_images = [helm] if unit_names.HELM_UNIT in all_units else []
+    if unit_names.ETCDCTL_UNIT in all_units:
         from_images.append(image_programs.etcdctl(node))
     settings = program_settings.text(node, own_programs, from_images, pods)
     files.append(File(paths.program_settings, settings))
-    files += units.files(node, wanted, own_programs, helm, files)
+    files += units.files(node, own_units, own_programs, helm, files)
     etcd_owner = (facts.etcd_user or (0, 0)) if hardened else (0, 0)
     return Plan(
         role=role,
         directories=(*plan_directories(node, etcd_owner), *registries.directories(config)),
         files=tuple(files),
-        units=wanted,
+        units=tuple(unit.name for unit in own_units if unit.is_started(traits)),
         enabled=role.unit,
         warnings=warnings,
         kernel_parameters=sysctl.conntrack(node),
+        all_units=all_units,
     )
 
 
-def _units(
-    node: Node, own_programs: Programs, components: Sequence[str], helm: ImageProgram
-) -> tuple[str, ...]:
-    """The units that the node daemon starts, in starting order."""
-    applies = unit_names.KUBE_APISERVER in components
-    serves = node.role is Role.SERVER
-    wanted = {
-        unit_names.SUPERVISOR_SOCKET: serves,
-        unit_names.SUPERVISOR_UNIT: serves,
-        unit_names.API_PROXY_UNIT: api_proxy.is_needed(node.config),
-        unit_names.CONTENT_UNIT: not derived.uses_host_content(node.config),
-        unit_names.CONTAINERD_UNIT: bool(own_programs.containerd),
-        unit_names.IMAGES_UNIT: True,
-        unit_names.ETCDCTL_UNIT: serves,
-        unit_names.ETCD_JOIN_UNIT: node.facts.etcd_join,
-        unit_names.KUBELET_UNIT: not node.facts.etcd_join,
-        **{unit_names.static_pod_unit(component): True for component in components},
-        # One without an apiserver sees to its own node; it finds the others' through the proxy.
-        unit_names.CONTROLLERS_UNIT: serves and not node.facts.etcd_join,
-        unit_names.HELM_UNIT: bool(helm.image),
-        unit_names.APPLIER_UNIT: applies,
-    }
-    return tuple(unit for unit, is_wanted in wanted.items() if is_wanted)
-
-
-def _joining_files(wanted: Sequence[str], node: Node) -> list[File]:
+def _joining_files(own_units: Sequence[str], node: Node) -> list[File]:
     """What the units by which nodes join each other have to know."""
     paths = node.paths
     files: list[File] = []
-    if unit_names.SUPERVISOR_UNIT in wanted:
+    if unit_names.SUPERVISOR_UNIT in own_units:
         text = supervisor_settings.text(node)
         files.append(File(paths.supervisor_settings, text, 0o600, restarts=(unit_names.SUPERVISOR_UNIT,)))
-    if unit_names.CONTROLLERS_UNIT in wanted:
+    if unit_names.CONTROLLERS_UNIT in own_units:
         restarts = (unit_names.CONTROLLERS_UNIT,)
         text = controllers_settings.text(node)
         files.append(File(paths.controllers_settings, text, 0o600, restarts=restarts))
         files.append(File(paths.rbac, render("rbac.yaml"), 0o600, restarts=restarts))
-    if unit_names.API_PROXY_UNIT in wanted:
+    if unit_names.API_PROXY_UNIT in own_units:
         files.append(api_proxy.file(node, node.facts.known_servers))
     return files

@@ -1,9 +1,11 @@
 """The units of a node, from unit_templates/, written for the systemd in front of them."""
 
 import hmac
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rke2_units import layout, unit_names
+from rke2_units.config import derived
 from rke2_units.layout import Paths
 from rke2_units.model import File
 from rke2_units.plan import (
@@ -20,10 +22,11 @@ from rke2_units.plan.image_programs import ImageProgram
 from rke2_units.plan.node import Node
 from rke2_units.plan.programs import Programs
 from rke2_units.plan.templates import render
+from rke2_units.unit_table import UNITS, Start, Unit
 
 # -I: neither the environment nor the working directory decides what is imported.
 PYTHON = "/usr/bin/python3 -Im"
-_STATIC_PODS = unit_names.static_pod_unit("")
+_ANY_STATIC_POD = next(unit for unit in UNITS if unit.start is Start.POD)
 CONTAINER_SCOPES = "cri-containerd-.scope.d/50-rke2-units.conf"
 # The kubelet notifies systemd's watchdog since 1.32 (beta, on by default).
 KUBELET_WATCHDOG_SINCE = (1, 32)
@@ -45,123 +48,117 @@ def digest_of(files: Iterable[File], unit: str, more: Mapping[str, str], key: st
 
 
 def files(
-    node: Node, wanted: Container[str], programs: Programs, helm: ImageProgram, others: Sequence[File]
+    node: Node, units: Sequence[Unit], programs: Programs, helm: ImageProgram, others: Sequence[File]
 ) -> list[File]:
-    """All units and drop-ins but the role's own, which the package ships.
+    """The files of these units and the drop-ins, but not the role's own unit, which the package ships.
 
-    Of units that not every node has, those that are `wanted`. `helm` is the applier's, `others` are the
-    plan's other files: those that name a unit in `restarts` are part of its digest.
+    `helm` is the applier's, `others` are the plan's other files: those that name a unit in `restarts` are part
+    of its digest.
     """
-    paths, facts = node.paths, node.facts
-    kubelet_arguments = kubelet.arguments(node)
-    supervisor_files = supervisor_settings.credentials(node)
-    api_proxy_files = api_proxy.credentials(paths)
-    common = {
-        "python": PYTHON,
-        "settings": systemd_options.quote(paths.program_settings),
-        "content_unit": unit_names.CONTENT_UNIT,
-        "containerd_unit": unit_names.CONTAINERD_UNIT,
-        "kubelet_unit": unit_names.KUBELET_UNIT,
-        "etcdctl_unit": unit_names.ETCDCTL_UNIT,
-        "supervisor_socket": unit_names.SUPERVISOR_SOCKET,
-        "own_content": unit_names.CONTENT_UNIT in wanted,
-        "own_containerd": bool(programs.containerd),
-        "search_path": programs.search_path,
-        "release": node.release.name,
-        "apiserver_unit": unit_names.static_pod_unit(unit_names.KUBE_APISERVER),
-        "applier_settings": systemd_options.quote(paths.applier_settings),
-        "controllers_settings": systemd_options.quote(paths.controllers_settings),
-        "supervisor_settings": paths.supervisor_settings,
-        "supervisor_credentials": sorted(supervisor_files.items()),
-        "listen": supervisor_settings.listen(node.config),
-        "server": paths.server,
-        "static": paths.static,
-        "etcd_data": paths.etcd_data,
-        "api_proxy_config": systemd_options.quote(paths.api_proxy_config),
-        "api_proxy_credentials": sorted(api_proxy_files.items()),
-        "api_proxy_runtime": layout.API_PROXY_WORK.removeprefix("/run/"),
-        # systemd drops a folder below another one of the list before it looks whether it is a link.
-        "data_folders": [paths.data, *facts.linked_folders],
-        # What those who pull images do not get to see.
-        "pullers_hidden": registries.hidden(node.config),
-        "state_directory": layout.STATE_DIRECTORY,
-        "shared_runtime_directory": layout.RUNTIME_DIRECTORY.removeprefix("/run/"),
-        "manifests": paths.manifests,
-        "applier_reads": applier_settings.reads(paths),
-        "applier_hidden": applier_settings.hidden(paths, helm.path),
-        "runtime_directory": layout.APPLIER_WORK.removeprefix("/run/"),
-        # Who pulls goes through the proxies of the node, and those of containerd before these.
-        "pull_environment": (paths.kubelet_environment, paths.containerd_environment),
-    }
+    # A unit of a static pod is needed as long as there is a pod for it to remove, whatever the plan has.
+    rendered = {unit.template: unit for unit in (*units, _ANY_STATIC_POD)}.values()
+    values, material = _values(node, programs, helm), _material(node, others)
 
-    def unit(name: str, **values: object) -> File:
-        text = render(name, **common, **values)
-        return File(
-            f"{layout.UNIT_DIRECTORY}/{name}", systemd_options.for_version(text, facts.systemd_version)
-        )
+    def file(unit: Unit) -> File:
+        told = {name: values[name]() for name in unit.values}
 
-    def process(name: str, material: Iterable[str], **values: object) -> File:
-        """A unit with a digest; `material` are the files outside the plan that it reads when it starts."""
-        draft = unit(name, digest="", **values)
-        inputs = [*others, File(draft.path, draft.content, restarts=(name,))]
-        more = {path: facts.digests.get(path, "") for path in material}
-        return unit(name, digest=digest_of(inputs, name, more, facts.digest_key), **values)
+        def with_digest(**digest: str) -> File:
+            text = systemd_options.for_version(
+                render(unit.template, **told, **digest), node.facts.systemd_version
+            )
+            return File(f"{layout.UNIT_DIRECTORY}/{unit.template}", text)
 
-    def drop_ins(*folders: str) -> list[str]:
-        """The administrator's files in these folders."""
-        ours = {file.path for file in others}
-        return [path for path in facts.digests if path.rpartition("/")[0] in folders and path not in ours]
+        if unit.start is not Start.PROCESS:
+            return with_digest()
+        draft = replace(with_digest(digest=""), restarts=(unit.name,))
+        more = {path: node.facts.digests.get(path, "") for path in material[unit.name]()}
+        digest = digest_of([*others, draft], unit.name, more, node.facts.digest_key)
+        return with_digest(digest=digest)
 
-    def containerd_unit() -> File:
-        command = systemd_options.command_line([programs.containerd, *containerd.arguments(node)])
-        return process(
-            unit_names.CONTAINERD_UNIT,
-            drop_ins(*paths.containerd_drop_ins.values()),
-            command=command,
-            environment_file=paths.containerd_environment,
-        )
-
-    kubelet_unit = process(
-        unit_names.KUBELET_UNIT,
-        {*_kubelet_material(paths), *drop_ins(paths.kubelet_etc), *_named_by(kubelet_arguments, others)},
-        command=systemd_options.command_line([programs.kubelet, *kubelet_arguments]),
-        environment_file=paths.kubelet_environment,
-        watchdog=node.release.kubernetes >= KUBELET_WATCHDOG_SINCE,
-    )
-    on_some_nodes: dict[str, Callable[[], File]] = {
-        unit_names.SUPERVISOR_SOCKET: lambda: unit(unit_names.SUPERVISOR_SOCKET),
-        unit_names.SUPERVISOR_UNIT: lambda: process(unit_names.SUPERVISOR_UNIT, supervisor_files.values()),
-        unit_names.API_PROXY_UNIT: lambda: process(unit_names.API_PROXY_UNIT, api_proxy_files.values()),
-        unit_names.CONTENT_UNIT: lambda: unit(unit_names.CONTENT_UNIT),
-        unit_names.CONTAINERD_UNIT: containerd_unit,
-        unit_names.ETCDCTL_UNIT: lambda: unit(unit_names.ETCDCTL_UNIT),
-        unit_names.ETCD_JOIN_UNIT: lambda: unit(unit_names.ETCD_JOIN_UNIT),
-        unit_names.CONTROLLERS_UNIT: lambda: process(
-            unit_names.CONTROLLERS_UNIT, controllers_settings.material(paths)
-        ),
-        unit_names.HELM_UNIT: lambda: unit(unit_names.HELM_UNIT),
-        unit_names.APPLIER_UNIT: lambda: process(
-            unit_names.APPLIER_UNIT,
-            applier_settings.material(paths),
-            environment_file=paths.kubelet_environment,
-        ),
-    }
     return [
-        *(make() for name, make in on_some_nodes.items() if name in wanted),
-        unit(unit_names.IMAGES_UNIT),
-        kubelet_unit,
-        unit(_STATIC_PODS),
+        *(file(unit) for unit in rendered),
         File(
             f"{layout.UNIT_DIRECTORY}/{CONTAINER_SCOPES}",
-            render("cri-containerd-scope.conf", **common),
+            render("cri-containerd-scope.conf", kubelet_unit=unit_names.KUBELET_UNIT),
         ),
     ]
 
 
-def _named_by(arguments: Sequence[str], others: Sequence[File]) -> set[str]:
-    """The files that arguments name, but for those of the plan."""
+def _values(node: Node, programs: Programs, helm: ImageProgram) -> dict[str, Callable[[], object]]:
+    """What templates are told, by the names that the table of units has for it."""
+    paths, quote, command_line = node.paths, systemd_options.quote, systemd_options.command_line
+    return {
+        "python": lambda: PYTHON,
+        "settings": lambda: quote(paths.program_settings),
+        "content_unit": lambda: unit_names.CONTENT_UNIT,
+        "containerd_unit": lambda: unit_names.CONTAINERD_UNIT,
+        "kubelet_unit": lambda: unit_names.KUBELET_UNIT,
+        "etcdctl_unit": lambda: unit_names.ETCDCTL_UNIT,
+        "apiserver_unit": lambda: unit_names.static_pod_unit(unit_names.KUBE_APISERVER),
+        "supervisor_socket": lambda: unit_names.SUPERVISOR_SOCKET,
+        "own_content": lambda: not derived.uses_host_content(node.config),
+        "own_containerd": lambda: bool(programs.containerd),
+        "release": lambda: node.release.name,
+        "search_path": lambda: programs.search_path,
+        "containerd_command": lambda: command_line([programs.containerd, *containerd.arguments(node)]),
+        "containerd_environment": lambda: paths.containerd_environment,
+        "kubelet_command": lambda: command_line([programs.kubelet, *kubelet.arguments(node)]),
+        "kubelet_environment": lambda: paths.kubelet_environment,
+        "watchdog": lambda: node.release.kubernetes >= KUBELET_WATCHDOG_SINCE,
+        # Who pulls goes through the proxies of the node, and those of containerd before these.
+        "pull_environment": lambda: (paths.kubelet_environment, paths.containerd_environment),
+        "pullers_hidden": lambda: registries.hidden(node.config),
+        # systemd drops a folder below another one of the list before it looks whether it is a link.
+        "data_folders": lambda: [paths.data, *node.facts.linked_folders],
+        "state_directory": lambda: layout.STATE_DIRECTORY,
+        "shared_runtime_directory": lambda: layout.RUNTIME_DIRECTORY.removeprefix("/run/"),
+        "server": lambda: paths.server,
+        "static": lambda: paths.static,
+        "manifests": lambda: paths.manifests,
+        "etcd_data": lambda: paths.etcd_data,
+        "listen": lambda: supervisor_settings.listen(node.config),
+        "supervisor_settings": lambda: paths.supervisor_settings,
+        "supervisor_credentials": lambda: sorted(supervisor_settings.credentials(node).items()),
+        "api_proxy_config": lambda: quote(paths.api_proxy_config),
+        "api_proxy_credentials": lambda: sorted(api_proxy.credentials(paths).items()),
+        "api_proxy_runtime": lambda: layout.API_PROXY_WORK.removeprefix("/run/"),
+        "controllers_settings": lambda: quote(paths.controllers_settings),
+        "applier_settings": lambda: quote(paths.applier_settings),
+        "applier_reads": lambda: applier_settings.reads(paths),
+        "applier_hidden": lambda: applier_settings.hidden(paths, helm.path),
+        "applier_runtime": lambda: layout.APPLIER_WORK.removeprefix("/run/"),
+    }
+
+
+def _material(node: Node, others: Sequence[File]) -> dict[str, Callable[[], Iterable[str]]]:
+    """The files outside the plan that each process reads when it starts."""
+    paths = node.paths
+    planned = {file.path for file in others}
+
+    def drop_ins(*folders: str) -> list[str]:
+        """The administrator's files in these folders."""
+        return [
+            path for path in node.facts.digests if path.rpartition("/")[0] in folders and path not in planned
+        ]
+
+    def kubelets() -> set[str]:
+        named = _named_by(kubelet.arguments(node)) - planned
+        return {*_kubelet_material(paths), *drop_ins(paths.kubelet_etc), *named}
+
+    return {
+        unit_names.SUPERVISOR_UNIT: lambda: supervisor_settings.credentials(node).values(),
+        unit_names.API_PROXY_UNIT: lambda: api_proxy.credentials(paths).values(),
+        unit_names.CONTAINERD_UNIT: lambda: drop_ins(*paths.containerd_drop_ins.values()),
+        unit_names.KUBELET_UNIT: kubelets,
+        unit_names.CONTROLLERS_UNIT: lambda: controllers_settings.material(paths),
+        unit_names.APPLIER_UNIT: lambda: applier_settings.material(paths),
+    }
+
+
+def _named_by(arguments: Sequence[str]) -> set[str]:
+    """The files that arguments name."""
     named = {argument.partition("=")[2] for argument in arguments}
-    return {path for path in named if path.startswith("/")} - {file.path for file in others}
+    return {path for path in named if path.startswith("/")}
 
 
 def _kubelet_material(paths: Paths) -> tuple[str, ...]:

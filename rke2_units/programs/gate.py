@@ -53,7 +53,7 @@ def wait(settings: Settings, need: str, component: str, waiting: console.Waiting
 
 def unit_of(settings: Settings, need: str) -> str:
     """The unit that has to run for it, "" for what comes about elsewhere."""
-    if need == "kubelet":
+    if need == unit_names.component(unit_names.KUBELET_UNIT):
         return unit_names.KUBELET_UNIT
     return unit_names.static_pod_unit(need) if need in settings.static_pods else ""
 

@@ -7,7 +7,8 @@ import pytest
 
 from rke2_units.layout import UNIT_DIRECTORY, Paths
 from rke2_units.release.table import DEFAULT, RELEASES
-from rke2_units.unit_names import Role
+from rke2_units.unit_names import CONTAINERD_UNIT, CONTENT_UNIT, Role
+from tests import plain_nodes
 from tests.nodes.content import content
 from tests.nodes.machine import Node
 from tests.package import build_deb
@@ -16,11 +17,10 @@ CONFIG = {
     Role.SERVER: "cni: none\n",
     Role.AGENT: "server: https://10.199.0.1:9345\ntoken: verified\n",
 }
-_EVERY_NODE = frozenset({"content", "containerd", "images", "kubelet", "static-pod@"})
 # So that none is left out unseen.
 UNITS = {
-    Role.SERVER: _EVERY_NODE | {"supervisor", "etcdctl", "controllers", "helm", "helm-applier"},
-    Role.AGENT: _EVERY_NODE | {"api-proxy"},
+    Role.SERVER: plain_nodes.unit_files(plain_nodes.SERVER),
+    Role.AGENT: plain_nodes.unit_files(plain_nodes.AGENT),
 }
 
 
@@ -53,8 +53,8 @@ def render(node: Node, role: Role, release: str, more: str = "") -> str:
 def verify(node: Node, role: Role, units: str, missing: frozenset[str] = frozenset()) -> str:
     """What systemd-analyze says about all units of the folder, those of the role but for the missing ones,
     and the role's own."""
-    files = node.sh(f"ls {units}/*.service").stdout.split()
-    assert {Path(file).stem.removeprefix("rke2-") for file in files} == UNITS[role] - missing
+    files = node.sh(f"find {units} -maxdepth 1 -type f").stdout.split()
+    assert {Path(file).name for file in files} == UNITS[role] - missing
     said = node.run(
         *("systemd-analyze", "verify", "--man=no", role.unit),
         *(file.replace("@.service", "@etcd.service") for file in files),
@@ -84,11 +84,11 @@ def with_programs(packaged: Node) -> Iterator[Node]:
 @pytest.mark.parametrize(
     ("more", "missing"),
     [
-        ("content: host\n", {"content"}),
-        ("container-runtime-endpoint: /run/containerd/containerd.sock\n", {"containerd"}),
+        ("content: host\n", {CONTENT_UNIT}),
+        ("container-runtime-endpoint: /run/containerd/containerd.sock\n", {CONTAINERD_UNIT}),
         (
             "content: host\ncontainer-runtime-endpoint: /run/containerd/containerd.sock\n",
-            {"content", "containerd"},
+            {CONTENT_UNIT, CONTAINERD_UNIT},
         ),
     ],
     ids=["content", "containerd", "both"],

@@ -33,7 +33,7 @@ LAYERS = (
     ("config", "release"),
     ("coordination",),
     ("doors",),
-    ("model",),
+    ("model", "unit_table"),
     ("layout", "ports", "unit_names", "cluster_names", "errors", "printable"),
     ("",),  # rke2_units itself: the version
 )
@@ -43,7 +43,8 @@ NAMES = {"", "layout", "ports", "unit_names", "cluster_names", "errors"}
 ONLY = {
     "release": {*NAMES, "model", "config"},
     "config": {*NAMES, "model"},
-    "plan": {*NAMES, "model", "config", "release"},
+    "plan": {*NAMES, "model", "unit_table", "config", "release"},
+    "unit_table": {"unit_names"},
     "lean": {*NAMES, "printable"},
     "images": {*NAMES, "printable", "lean"},
     "programs": {*NAMES, "printable", "lean", "images"},
@@ -397,8 +398,9 @@ def test_modules_that_documents_name_exist(name: str) -> None:
 def test_every_unit_template_is_in_the_documentation() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
     architecture = (ROOT / "docs" / "architecture.md").read_text()
-    for template in sorted((ROOT / "unit_templates").glob("*.service")):
-        assert template.stem in pages, template.name
+    for template in sorted((ROOT / "unit_templates").glob("rke2-*")):
+        name = template.stem if template.suffix == ".service" else template.name
+        assert name in pages, template.name
         for module in re.findall(r"^Exec\w+=.* (rke2_units[\w.]+) ", template.read_text(), re.MULTILINE):
             assert f"`{module}`" in architecture, f"{template.name}: {module}"
 
@@ -407,3 +409,11 @@ def test_the_layers_are_in_the_architecture_in_this_order() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text().split("| Layer | What it does |\n|---|---|\n")[1]
     rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in text.split("\n\n")[0].splitlines()]
     assert rows == [list(layer) for layer in LAYERS if layer[0] not in ("__main__", "")]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs").glob("how-to-*.md")))
+def test_what_a_how_to_names_is_there(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text()
+    places = {place for place in re.findall(r"`([\w./-]+)`", text) if "/" in place and "NAME" not in place}
+    assert places, f"{name} names no file"
+    assert not [place for place in places if not (ROOT / place).exists()]

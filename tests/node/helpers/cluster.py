@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tests import plain_nodes
 from tests.node.helpers import product, writes
 from tests.node.helpers.product import BASIC_CONFIG, pod_unit
 from tests.node.helpers.writes import Write
@@ -23,14 +24,7 @@ SUPERVISOR = "rke2-supervisor.service"
 SUPERVISOR_PORT = 9345
 # What the cluster is given before there is one, so that all its servers can start at the same moment.
 TOKEN = "correct-horse-battery-staple"
-AGENT_UNITS = (
-    PROXY,
-    "rke2-content.service",
-    product.CONTAINERD,
-    "rke2-images.service",
-    product.KUBELET,
-    pod_unit("kube-proxy"),
-)
+AGENT_UNITS = plain_nodes.started_units(plain_nodes.AGENT)
 TLS = "/var/lib/rancher/rke2/server/tls"
 _TOKEN_FILE = "/root/token"
 _ETCDCTL = "/root/etcdctl"

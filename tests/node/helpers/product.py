@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests import plain_nodes
 from tests.nodes.errors import NodeError
 from tests.nodes.machine import Node
 from tests.package import build_deb
@@ -12,7 +13,7 @@ from tests.package import build_deb
 SERVER = "rke2-server.service"
 CONTAINERD = "rke2-containerd.service"
 KUBELET = "rke2-kubelet.service"
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+COMPONENTS = plain_nodes.SERVER.components
 CONFIG = "/etc/rancher/rke2/config.yaml"
 # The harness gives the node its network, until there are charts.
 BASIC_CONFIG = "cni: none\n"
@@ -21,25 +22,11 @@ BASIC_CONFIG = "cni: none\n"
 PATIENCE = 300.0
 # Higher than that of the package that a node was installed with.
 NEXT_VERSION = "99.1"
+UNITS = plain_nodes.started_units(plain_nodes.SERVER)
 
 
 def pod_unit(component: str) -> str:
     return f"rke2-static-pod@{component}.service"
-
-
-UNITS = (
-    "rke2-supervisor.socket",
-    "rke2-supervisor.service",
-    "rke2-content.service",
-    CONTAINERD,
-    "rke2-images.service",
-    KUBELET,
-    "rke2-etcdctl.service",
-    *(pod_unit(component) for component in COMPONENTS),
-    "rke2-helm.service",
-    "rke2-helm-applier.service",
-    "rke2-controllers.service",
-)
 
 
 def install(

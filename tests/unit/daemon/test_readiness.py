@@ -3,7 +3,6 @@ import pytest
 from rke2_units.daemon import readiness
 from rke2_units.model import UnitState
 from rke2_units.unit_names import (
-    ALL_UNITS,
     API_PROXY_UNIT,
     APPLIER_UNIT,
     CONTAINERD_UNIT,
@@ -12,51 +11,30 @@ from rke2_units.unit_names import (
     ETCD,
     ETCD_JOIN_UNIT,
     ETCDCTL_UNIT,
-    HELM_UNIT,
-    IMAGES_UNIT,
     KUBE_APISERVER,
     KUBE_PROXY,
     KUBE_SCHEDULER,
     KUBELET_UNIT,
     SUPERVISOR_SOCKET,
     SUPERVISOR_UNIT,
+    component,
     static_pod_unit,
 )
+from rke2_units.unit_table import ALL_UNITS
+from tests import plain_nodes
 
 ETCD = static_pod_unit(ETCD)
 APISERVER = static_pod_unit(KUBE_APISERVER)
-UNITS = (
-    CONTENT_UNIT,
-    CONTAINERD_UNIT,
-    IMAGES_UNIT,
-    KUBELET_UNIT,
-    ETCD,
-    APISERVER,
-    HELM_UNIT,
-    APPLIER_UNIT,
-)
+UNITS = plain_nodes.started_units(plain_nodes.SERVER)
 
 
 def states(**changes: tuple[str, str]) -> dict[str, UnitState]:
     """All units active, but for those named by their component (with _ for -): (active, sub)."""
     result = {unit: UnitState(unit, "loaded", "active", "running", "") for unit in UNITS}
     for name, (active, sub) in changes.items():
-        unit = next(u for u in UNITS if readiness.component(u) == name.replace("_", "-"))
+        unit = next(u for u in UNITS if component(u) == name.replace("_", "-"))
         result[unit] = UnitState(unit, "loaded", active, sub, "")
     return result
-
-
-@pytest.mark.parametrize(
-    ("unit", "name"),
-    [
-        ("rke2-static-pod@kube-apiserver.service", "kube-apiserver"),
-        ("rke2-kubelet.service", "kubelet"),
-        ("rke2-content.service", "content"),
-        ("rke2-helm-applier.service", "helm-applier"),
-    ],
-)
-def test_a_unit_is_called_by_its_component(unit: str, name: str) -> None:
-    assert readiness.component(unit) == name
 
 
 @pytest.mark.parametrize(
@@ -222,9 +200,9 @@ def test_a_unit_that_is_on_its_way_out_is_named() -> None:
 
 def test_what_only_joining_nodes_have_is_stopped_when_they_have_it_no_longer() -> None:
     every = {unit: UnitState(unit, "loaded", "active", "running", "") for unit in ALL_UNITS}
-    stopped = readiness.unwanted(every, UNITS)
-    assert {SUPERVISOR_SOCKET, SUPERVISOR_UNIT, API_PROXY_UNIT} <= set(stopped)
-    assert {CONTROLLERS_UNIT, ETCDCTL_UNIT, ETCD_JOIN_UNIT} <= set(stopped)
+    left = {SUPERVISOR_SOCKET, SUPERVISOR_UNIT, API_PROXY_UNIT, CONTROLLERS_UNIT, ETCDCTL_UNIT, ETCD_JOIN_UNIT}
+    stopped = readiness.unwanted(every, [unit for unit in ALL_UNITS if unit not in left])
+    assert set(stopped) == left
     # A socket that is left would start its service again.
     assert stopped.index(SUPERVISOR_SOCKET) < stopped.index(SUPERVISOR_UNIT)
     assert readiness.unwanted(every, ALL_UNITS) == []

@@ -5,32 +5,11 @@ import pytest
 
 from rke2_units import layout, unit_names
 from rke2_units.daemon import units
-from rke2_units.model import UnitState
 from rke2_units.programs import static_pod
+from tests.unit.daemon.fake_systemd import FakeSystemd
 
 SOCKET, SERVICE = unit_names.SUPERVISOR_SOCKET, unit_names.SUPERVISOR_UNIT
-
-
-class Systemd:
-    def __init__(self, socket: str, service: str) -> None:
-        self.active = {SOCKET: socket, SERVICE: service}
-        self.did: list[tuple[str, ...]] = []
-
-    def states(self, wanted: list[str]) -> dict[str, UnitState]:
-        return {unit: UnitState(unit, "loaded", self.active[unit], "", "") for unit in wanted}
-
-    def stop(self, unit: str) -> None:
-        self.did.append(("stop", unit))
-
-    def restart(self, unit: str) -> None:
-        self.did.append(("restart", unit))
-
-    def wait_until(self, wanted: list[str], settled: str, timeout: float) -> list[str]:
-        self.did.append((settled, *wanted))
-        return []
-
-
-FREE = [("stop", SERVICE), ("stopped", SERVICE), ("restart", SOCKET)]
+FREE = [("stop", SERVICE), ("wait", SERVICE), ("restart", SOCKET)]
 
 
 @pytest.mark.parametrize(
@@ -45,42 +24,29 @@ FREE = [("stop", SERVICE), ("stopped", SERVICE), ("restart", SOCKET)]
     ],
 )
 def test_a_socket_is_started_while_its_service_does_not_run(
-    socket: str, service: str, changed: bool, does: list[tuple[str, ...]]
+    socket: str, service: str, changed: bool, does: list[tuple[str, str]]
 ) -> None:
-    systemd = Systemd(socket, service)
-    units.start_socket(cast(Any, systemd), SOCKET, SERVICE, changed)
+    systemd = FakeSystemd()
+    systemd[SOCKET].active, systemd[SERVICE].active = socket, service
+    units.start_socket(cast(Any, systemd), SOCKET, changed)
     assert systemd.did == does
 
 
-class Pods:
-    """systemd with the units of static pods; states are (ActiveState, SubState)."""
-
-    def __init__(self, **states: tuple[str, str]) -> None:
-        self.now = {unit_names.static_pod_unit(pod): state for pod, state in states.items()}
-        self.did: list[tuple[str, str]] = []
-        self.pods_stay: list[bool] = []
-
-    def states(self, wanted: list[str]) -> dict[str, UnitState]:
-        return {unit: UnitState(unit, "loaded", *self.now[unit], "") for unit in wanted}
-
-    def stop(self, unit: str) -> None:
-        self.did.append(("stop", unit))
-        self.pods_stay.append(static_pod._daemon_stops())
-
-    def start(self, unit: str) -> None:
-        self.did.append(("start", unit))
-
-    def restart(self, unit: str) -> None:
-        self.did.append(("restart", unit))
-
-    def wait_until(self, wanted: list[str], settled: str, timeout: float) -> list[str]:
-        self.did += [(settled, unit) for unit in wanted]
-        self.pods_stay.append(static_pod._daemon_stops())
-        return []
+@pytest.mark.parametrize(
+    ("active", "changed", "restarted"),
+    [("active", False, False), ("active", True, True), ("inactive", False, True), ("failed", False, True)],
+)
+def test_a_timer_that_waits_is_left_alone_until_its_unit_changes(
+    active: str, changed: bool, restarted: bool
+) -> None:
+    systemd = FakeSystemd()
+    systemd["x.timer"].active = active
+    units.start_timer(cast(Any, systemd), "x.timer", changed)
+    assert systemd.did == ([("restart", "x.timer")] if restarted else [])
 
 
 ETCD = unit_names.static_pod_unit("etcd")
-ANEW = [("stop", ETCD), ("stopped", ETCD), ("start", ETCD)]
+ANEW = [("stop", ETCD), ("wait", ETCD), ("start", ETCD)]
 
 
 @pytest.mark.parametrize(
@@ -103,21 +69,37 @@ ANEW = [("stop", ETCD), ("stopped", ETCD), ("start", ETCD)]
     ],
 )
 def test_a_static_pods_unit_that_is_starting_what_is_outdated_begins_anew_and_its_pod_stays(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    state: tuple[str, str],
-    manifest: str,
-    does: list[tuple[str, str]],
+    run_folder: Path, state: tuple[str, str], manifest: str, does: list[tuple[str, str]]
 ) -> None:
-    monkeypatch.setattr(layout, "RUNTIME_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(layout, "STOPPING_LOCK", str(tmp_path / "stopping.lock"))
-    paths = layout.Paths(str(tmp_path))
+    paths = layout.Paths(str(run_folder))
     for path, text in ((paths.staged_manifest("etcd"), "wanted"), (paths.manifest("etcd"), manifest)):
         if text:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text)
-    systemd = Pods(etcd=state)
-    units.start_static_pods(cast(Any, systemd), paths, ["etcd"])
+    systemd = FakeSystemd()
+    systemd[ETCD].be(state)
+    stays: list[bool] = []
+    systemd.on_stop = lambda unit: stays.append(static_pod._daemon_stops())
+    units.end_outdated_starts(cast(Any, systemd), paths, ["etcd"])
+    units.start_static_pod(cast(Any, systemd), paths, ETCD)
     assert systemd.did == does
-    assert all(systemd.pods_stay)
+    assert stays == ([True] if does == ANEW else [])
     assert not static_pod._daemon_stops()
+
+
+def test_restarts_are_counted_from_the_moment_that_they_are_remembered() -> None:
+    systemd = FakeSystemd()
+    systemd.run("a.service")
+    systemd["a.service"].restarts = 3
+    restarts = units.Restarts(cast(Any, systemd))
+    restarts.remember(["a.service", "b.service"])
+    systemd.end("a.service")
+    # systemd has forgotten the other one.
+    assert restarts.count(systemd.states(["a.service", "b.service"])) == {"a.service": 1}
+    systemd.restart("a.service")
+    systemd.step()
+    systemd.end("a.service")
+    # A job began it anew, and its counter.
+    assert restarts.count(systemd.states(["a.service"])) == {"a.service": 0}
+    systemd.end("a.service")
+    assert restarts.count(systemd.states(["a.service"])) == {"a.service": 1}

@@ -26,7 +26,7 @@ from rke2_units.lean.pod_logs import PodLog
 from rke2_units.node import causes, installation, status
 from rke2_units.node.installation import Installation
 from rke2_units.node.remarks import of_configuration
-from rke2_units.node.status import Pod, Status, Unit, component_of, gather, parse_show, unit_from
+from rke2_units.node.status import Pod, Status, Unit, gather, parse_show, unit_from
 from rke2_units.unit_names import Role
 
 SHOWN = """\
@@ -66,14 +66,6 @@ def test_systemctl_is_read_block_by_block() -> None:
     assert (kubelet.active, kubelet.since, kubelet.restarts, kubelet.memory) == ("failed", 2000, 3, 0)
     assert kubelet.text == "a=b"
     assert unit_from("x.service", {}).load == "not-found"
-
-
-@pytest.mark.parametrize(
-    ("unit", "component"),
-    [("rke2-static-pod@kube-apiserver.service", "kube-apiserver"), ("rke2-kubelet.service", "")],
-)
-def test_a_static_pods_unit_tells_its_component(unit: str, component: str) -> None:
-    assert component_of(unit) == component
 
 
 HEALTH = {"/healthy": (200, b'{"health":"true"}'), "/sick": (500, b"[-]etcd failed: reason withheld\n")}
@@ -146,8 +138,8 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
             "rke2-server.service",
             "rke2-content.service",
             "rke2-containerd.service",
-            "rke2-images.service",
             "rke2-kubelet.service",
+            "rke2-images.service",
             ETCD,
             APISERVER,
         )
@@ -261,6 +253,20 @@ def test_what_is_not_fine_is_told_with_its_reason(
     found = gather()
     assert problems(found) == {unit: problem}
     assert not found.well
+
+
+@pytest.mark.parametrize(
+    ("active", "problem"),
+    [("inactive", ""), ("activating", ""), ("active", ""), ("failed", "it is failed: result exit-code: ")],
+)
+def test_what_a_timer_starts_may_rest_or_work_but_not_fail(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch, active: str, problem: str
+) -> None:
+    name = "rke2-images.service"
+    monkeypatch.setattr(status, "_MAY_REST", {name})
+    node[name].update({"ActiveState": active, "Result": "exit-code"})
+    assert problems(gather()).get(name, "").startswith(problem)
+    assert (name in problems(gather())) is (problem != "")
 
 
 def test_a_node_that_is_stopped_has_one_reason(node: dict[str, dict[str, str]]) -> None:
