@@ -125,9 +125,9 @@ class KernelParameter:
 class Plan:
     """Everything that this node is to have, in the order in which it is made.
 
-    `units` are those that the node daemon starts, in starting order; `all_units` those and the ones that a
-    timer or a socket starts, or that start later. `enabled` is the role's unit. `kernel_parameters` are those
-    that no file has.
+    `units` are those that the node daemon starts, in starting order; `all_units` has also those that a timer
+    or a socket starts, or that start later. `enabled` is the role's unit. `kernel_parameters` are those that
+    no file has.
     """
 
     role: Role

@@ -1,7 +1,7 @@
 """Every unit that a node may have: one row each, in the order in which the node daemon starts them.
 
-What the plan renders, what the daemon starts, waits for and stops, and what `rke2-units status` shows are views
-of this table. It imports next to nothing: `status` stands on it.
+What the plan renders, what the daemon starts, waits for and stops, and what `rke2-units status` shows are
+views of this table. It imports next to nothing, for the sake of `status`.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Traits:
     """What the plan knows of a node that decides which units it has."""
 
     is_server: bool
-    # As long as this server is no member of the cluster's etcd. Its kubelet and static pods start after that.
+    # Not yet a member of the cluster's etcd: its kubelet and static pods start after that.
     joins_etcd: bool
     # What it runs as static pods.
     components: tuple[str, ...]
@@ -209,9 +209,9 @@ UNITS = (
         waits=None,
         values=_PULLS,
     ),
-    # After the static pods: these two are ordered after the job that starts kube-apiserver. A chart that cannot
-    # be installed must not stop the node, nor must what it does for the cluster. A server without an apiserver
-    # sees to its own node; it finds the others' through the proxy.
+    # These two come after the static pods, as they are ordered after the job that starts kube-apiserver.
+    # Neither a chart that cannot be installed nor what a node does for its cluster may stop it. A server
+    # without an apiserver sees to its own node; it finds the others' through the proxy.
     Unit(
         unit_names.CONTROLLERS_UNIT,
         Start.PROCESS,

@@ -71,7 +71,7 @@ class Restarts:
         self._before = {unit: self._systemd.restarts(unit) for unit in units}
 
     def count(self, states: Mapping[str, UnitState]) -> dict[str, int]:
-        """The restarts of each; those that do not run are left out, as asking for them would load their units."""
+        """The restarts of each; what does not run is left out, as asking for it would load its unit."""
         counts = {}
         for unit, before in self._before.items():
             if unit not in states or states[unit].load == "unloaded":
@@ -201,7 +201,7 @@ def discard_outdated_manifests(paths: Paths, components: Sequence[str]) -> None:
 
 
 def stop_all(systemd: Systemd, units: Sequence[str], timeout: float) -> list[str]:
-    """Stop these units, in this order, and leave every pod running; returns those that did not stop in time."""
+    """Stop these units, in this order, and leave every pod running; returns those that are late."""
     with pods_stay():
         states = systemd.states(units)
         for unit in units:

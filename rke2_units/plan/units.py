@@ -52,8 +52,8 @@ def files(
 ) -> list[File]:
     """The files of these units and the drop-ins, but not the role's own unit, which the package ships.
 
-    `helm` is the applier's, `others` are the plan's other files: those that name a unit in `restarts` are part
-    of its digest.
+    `helm` is the applier's, `others` are the plan's other files: those that name a unit in `restarts` are
+    part of its digest.
     """
     # A unit of a static pod is needed as long as there is a pod for it to remove, whatever the plan has.
     rendered = {unit.template: unit for unit in (*units, _ANY_STATIC_POD)}.values()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import plain_nodes
 from tests.node.helpers import product, writes
-from tests.node.helpers.product import BASIC_CONFIG, pod_unit
+from tests.node.helpers.product import BASIC_CONFIG
 from tests.node.helpers.writes import Write
 from tests.nodes.content import Content, content
 from tests.nodes.machine import Node

@@ -1,4 +1,4 @@
-"""systemd as the node daemon sees it, without processes: units have states, and jobs run when time passes."""
+"""systemd as the daemon sees it, without processes: units have states, and jobs run when time passes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ ENDED: State = ("activating", "auto-restart")
 
 @dataclass
 class FakeUnit:
-    """A unit; `starts` are the states that a start of it goes through, one a step, the last of which stays."""
+    """A unit; `starts` are the states that a start of it goes through, one a step; the last one stays."""
 
     active: str = "inactive"
     sub: str = "dead"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rke2_units import layout
 from rke2_units.daemon import inputs, kept_state
 from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import StopRequested
@@ -16,14 +15,8 @@ from rke2_units.errors import ConfigurationError, UserError
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(layout, "CONFIG_FILE", str(tmp_path / "config.yaml"))
-    monkeypatch.setattr(layout, "REGISTRIES_FILE", str(tmp_path / "registries.yaml"))
-    monkeypatch.setattr(layout, "TOKEN_FILE", str(tmp_path / "token"))
-    monkeypatch.setattr(layout, "RUNTIME_DIRECTORY", str(tmp_path))
-    for memo in ("_FAILED_ATTEMPTS", "_STOPPED_BY_HAND", "_HANDED_ON"):
-        monkeypatch.setattr(kept_state, memo, str(tmp_path / memo))
-    path = tmp_path / "config.yaml"
+def config(run_folder: Path) -> Path:
+    path = run_folder / "config.yaml"
     path.write_text("kube-apiserver-arg: [audit-log-maxage=xyz]\n")
     return path
 

@@ -11,16 +11,21 @@ import pytest
 
 from rke2_units import layout
 from rke2_units.daemon import kept_state, limits, node_daemon, readiness, units
-from rke2_units.daemon.node_daemon import FOREIGN_CONTAINERD_TIMEOUT, REGISTRATION_TIMEOUT, NodeDaemon, StartFailed
+from rke2_units.daemon.node_daemon import (
+    FOREIGN_CONTAINERD_TIMEOUT,
+    REGISTRATION_TIMEOUT,
+    NodeDaemon,
+    StartFailed,
+)
 from rke2_units.daemon.preparation import Prepared, Servers
 from rke2_units.daemon.retries import PAUSES
 from rke2_units.doors import http, journal
 from rke2_units.errors import UserError
 from rke2_units.images import image_store
-from rke2_units.join.server_list import ServerList
 from rke2_units.layout import Paths
-from rke2_units.model import File, Plan
+from rke2_units.model import File, Plan, ServerList
 from rke2_units.node import causes, foreign_containerd
+from rke2_units.programs import static_pod
 from rke2_units.unit_names import (
     API_PROXY_UNIT,
     APPLIER_UNIT,
@@ -56,15 +61,23 @@ POD_STARTS: Sequence[State] = (
 )
 RUNS_ONCE: Sequence[State] = (("activating", "start"), ("active", "exited"))
 ON_A_SERVER = tuple(unit for unit in ALL_UNITS if unit not in (API_PROXY_UNIT, ETCD_JOIN_UNIT))
-JOINING = (SUPERVISOR_SOCKET, SUPERVISOR_UNIT, CONTENT_UNIT, CONTAINERD_UNIT, IMAGES_UNIT, ETCDCTL_UNIT, ETCD_JOIN_UNIT)
+JOINING = (
+    SUPERVISOR_SOCKET,
+    SUPERVISOR_UNIT,
+    CONTENT_UNIT,
+    CONTAINERD_UNIT,
+    IMAGES_UNIT,
+    ETCDCTL_UNIT,
+    ETCD_JOIN_UNIT,
+)
 TIMER = Unit("rke2-etcd-snapshot.timer", Start.TIMER, has=lambda node: True, waits=None, values=())
 SNAPSHOT = Unit(
     "rke2-etcd-snapshot.service", Start.NOT_BY_DAEMON, has=lambda node: True, waits=None, values=()
 )
 
 
-class FakeProbes:
-    """Instead of rke2_units.daemon.health.Probes: the node is registered as soon as it is asked for."""
+class FakeHealth:
+    """Instead of rke2_units.daemon.health.Health: the node is registered as soon as it is asked for."""
 
     registers = True
     api_is_ready = True
@@ -115,7 +128,9 @@ class NodeUnderTest:
         Path(self.paths.bin).unlink(missing_ok=True)
         Path(self.paths.bin).symlink_to(folder / "bin")
 
-    def plan(self, wanted: Sequence[str] = ON_A_SERVER, *, more: Sequence[str] = (), **changes: Any) -> Prepared:
+    def plan(
+        self, wanted: Sequence[str] = ON_A_SERVER, *, more: Sequence[str] = (), **changes: Any
+    ) -> Prepared:
         """What a preparation gives; `more` are units that the daemon does not start."""
         role = Role.SERVER
         prepared = Prepared(
@@ -126,7 +141,7 @@ class NodeUnderTest:
             warnings=(),
             static_pods=tuple(pod for pod in STATIC_PODS if static_pod_unit(pod) in wanted),
             digests={unit: f"digest of {unit}" for unit in PROCESSES if unit in wanted},
-            facts={},
+            health_checks={},
             api=KUBE_APISERVER,
             node_url="",
             identity=http.Identity("", "", ""),
@@ -144,7 +159,7 @@ class NodeUnderTest:
         return NodeDaemon(Role.SERVER, cast(Any, self.systemd))
 
     def live(self, *then: Callable[[], None], lasts: float = 0.0) -> None:
-        """Have a daemon live: each of `then` is done when nothing happens any more, and SIGTERM comes last."""
+        """Have a daemon live: each of `then` is done when nothing happens any more; SIGTERM comes last."""
         self.events.then = list(then)
         self.events.lasts = lasts
         self.systemd.did.clear()
@@ -170,7 +185,7 @@ def node(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> NodeUnderTest:
 
     monkeypatch.setattr(node_daemon, "prepare", prepare)
     monkeypatch.setattr(node_daemon, "Events", lambda systemd: node.events)
-    monkeypatch.setattr(node_daemon, "Probes", FakeProbes)
+    monkeypatch.setattr(node_daemon, "Health", FakeHealth)
     monkeypatch.setattr(units, "running_digest", lambda pid: node.digests.get(pid, ""))
     monkeypatch.setattr(causes, "log_since", lambda unit, since=0: [f"the last words of {unit}"])
     monkeypatch.setattr(image_store, "forget_present", lambda: None)
@@ -197,7 +212,9 @@ def test_every_row_of_the_table_is_started_by_the_daemon_or_by_another_unit(node
 
 
 @pytest.mark.parametrize("wanted", [ON_A_SERVER, JOINING])
-def test_a_unit_that_nobody_starts_fails_the_start_in_time(node: NodeUnderTest, wanted: Sequence[str]) -> None:
+def test_a_unit_that_nobody_starts_fails_the_start_in_time(
+    node: NodeUnderTest, wanted: Sequence[str]
+) -> None:
     node.plans = [node.plan((*wanted, "rke2-forgotten.service"))]
     # etcd's other members take their time.
     node.systemd[ETCD_JOIN_UNIT].starts = (("activating", "start"),)
@@ -333,7 +350,9 @@ def test_a_proxy_that_runs_is_given_another_list_of_servers_by_a_reload(node: No
     assert node.systemd.asked("reload") == []
 
 
-def test_a_node_follows_the_servers_that_there_are(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_follows_the_servers_that_there_are(
+    node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     news = [ServerList(servers=("192.0.2.8:9345",)), None]
     watch = SimpleNamespace(take=lambda: news.pop(0) if news else None)
     monkeypatch.setattr(node_daemon, "ServerWatch", lambda *arguments: watch)
@@ -383,7 +402,9 @@ def test_a_containerd_of_somebody_elses_is_waited_for_but_not_for_ever(
     node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node_daemon.program_settings, "read", lambda path: None)
-    monkeypatch.setattr(foreign_containerd, "waiting_for", lambda settings: "the containerd behind /run/c.sock")
+    monkeypatch.setattr(
+        foreign_containerd, "waiting_for", lambda settings: "the containerd behind /run/c.sock"
+    )
     wanted = [unit for unit in ON_A_SERVER if unit != CONTAINERD_UNIT]
     node.plans = [node.plan(wanted, foreign_containerd="/run/c.sock")]
     with pytest.raises(StartFailed, match="the containerd behind /run/c.sock"):
@@ -395,7 +416,7 @@ def test_a_containerd_of_somebody_elses_is_waited_for_but_not_for_ever(
 def test_a_node_that_is_never_registered_fails_its_start(
     node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FakeProbes, "registers", False)
+    monkeypatch.setattr(FakeHealth, "registers", False)
     with pytest.raises(StartFailed, match="kubelet does not start: it has not registered this node"):
         node.live(lasts=REGISTRATION_TIMEOUT + 10)
     assert "starting: waiting for the node to register" in node.status
@@ -404,7 +425,7 @@ def test_a_node_that_is_never_registered_fails_its_start(
 def test_a_server_with_etcd_alone_is_up_before_there_is_an_api(
     node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FakeProbes, "registers", False)
+    monkeypatch.setattr(FakeHealth, "registers", False)
     proxy = static_pod_unit(KUBE_PROXY)
     node.systemd[proxy].starts = POD_STARTS[:1]
     wanted = (API_PROXY_UNIT, CONTAINERD_UNIT, KUBELET_UNIT, ETCD_UNIT, proxy)
@@ -461,20 +482,23 @@ def test_a_unit_that_is_stopped_by_hand_stays_stopped_until_the_node_is_started_
 
 
 def test_a_stop_stops_all_units_in_the_reverse_order_and_leaves_the_pods(node: NodeUnderTest) -> None:
-    from rke2_units.programs import static_pod
-
     stays: list[bool] = []
     node.systemd.on_stop = lambda unit: stays.append(static_pod._daemon_stops())
     node.live()
     stopped = node.systemd.asked("stop")
-    assert stopped == [SUPERVISOR_SOCKET, *(unit for unit in reversed(ON_A_SERVER) if unit != SUPERVISOR_SOCKET)]
+    assert stopped == [
+        SUPERVISOR_SOCKET,
+        *(unit for unit in reversed(ON_A_SERVER) if unit != SUPERVISOR_SOCKET),
+    ]
     assert stays == [True] * len(stopped)
     assert not static_pod._daemon_stops()
     assert {unit.active for unit in node.systemd.units.values()} == {"inactive"}
     assert node.status[-1] == "stopping the node's units; pods keep running"
 
 
-def test_a_unit_that_does_not_stop_in_time_is_named(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_that_does_not_stop_in_time_is_named(
+    node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(node.systemd, "wait_until", lambda units, settled, timeout: [KUBELET_UNIT])
     with pytest.raises(UserError, match="did not stop within 18 s: rke2-kubelet.service"):
         node.live()
@@ -534,5 +558,7 @@ def test_a_timer_that_leaves_the_plan_is_stopped_with_what_it_started(with_timer
     with_timer.systemd.run(SNAPSHOT.name, TIMER.name)
     with_timer.plans = []
     active: list[str] = []
-    with_timer.live(lambda: active.extend(with_timer.systemd[name].active for name in (TIMER.name, SNAPSHOT.name)))
+    with_timer.live(
+        lambda: active.extend(with_timer.systemd[name].active for name in (TIMER.name, SNAPSHOT.name))
+    )
     assert active == ["inactive", "inactive"]

@@ -200,7 +200,14 @@ def test_a_unit_that_is_on_its_way_out_is_named() -> None:
 
 def test_what_only_joining_nodes_have_is_stopped_when_they_have_it_no_longer() -> None:
     every = {unit: UnitState(unit, "loaded", "active", "running", "") for unit in ALL_UNITS}
-    left = {SUPERVISOR_SOCKET, SUPERVISOR_UNIT, API_PROXY_UNIT, CONTROLLERS_UNIT, ETCDCTL_UNIT, ETCD_JOIN_UNIT}
+    left = {
+        SUPERVISOR_SOCKET,
+        SUPERVISOR_UNIT,
+        API_PROXY_UNIT,
+        CONTROLLERS_UNIT,
+        ETCDCTL_UNIT,
+        ETCD_JOIN_UNIT,
+    }
     stopped = readiness.unwanted(every, [unit for unit in ALL_UNITS if unit not in left])
     assert set(stopped) == left
     # A socket that is left would start its service again.
