@@ -60,7 +60,7 @@ class FakeSystemd:
         unit = self[name]
         unit.be(ENDED)
         unit.restarts += 1
-        unit.pid = 0
+        unit.job, unit.pid = "", 0
         unit.to_come = list(unit.starts)
 
     def step(self) -> bool:
@@ -176,13 +176,15 @@ class FakeEvents:
         self.now = 1000.0
         self.then: list[Callable[[], None]] = []
         self.lasts = 0.0
+        self._woken = False
         systemd.watch()
 
     def wake(self) -> None:
-        pass
+        self._woken = True
 
     def wait(self, timeout: float) -> None:
-        if self._systemd.step():
+        if self._systemd.step() or self._woken:
+            self._woken = False
             self.now += 0.01
         elif self.then:
             self.now += 0.01

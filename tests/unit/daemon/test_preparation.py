@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from rke2_units import layout
+from rke2_units.config.config import Config
 from rke2_units.config.load import make_config
 from rke2_units.controllers import settings as controllers_settings
 from rke2_units.daemon import joining, preparation, units
@@ -161,17 +162,16 @@ def test_an_agent_is_planned_with_the_values_of_its_cluster(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.role, machine.values = Role.AGENT, dict(JOINING)
-    values = {**JOINING, "cluster-domain": "cluster.example"}
 
-    def join(node: Node, ask: object) -> tuple[object, str]:
+    def join(node: Node, ask: object) -> tuple[Config, str]:
         machine.did.append("join")
-        return make_config(Role.AGENT, values), "its token has no hash"
+        joined = node.config.with_cluster({"cluster-domain": ("cluster.example",)}, "its servers")
+        return joined, "its token has no hash"
 
     monkeypatch.setattr(joining, "join_agent", join)
     prepared = machine.prepare()
     assert machine.did == ["look", "join", "make certificates", "make the key", "look", "write"]
-    kubelet = prepared.plan.file(prepared.paths.kubelet_config).content
-    assert "cluster.example" in kubelet
+    assert "cluster.example" in prepared.plan.file(prepared.paths.kubelet_config).content
     assert "its token has no hash" in prepared.warnings
     # It has the API on other machines alone, and says of itself what a server's controllers would.
     assert prepared.api_elsewhere and not prepared.up_without_api

@@ -21,6 +21,7 @@ from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
+from rke2_units.unit_table import UNITS
 from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE, make_node
 
 OLD = release("v1.20.2+rke2r1")
@@ -155,7 +156,8 @@ BOTH = (unit_names.HELM_UNIT, unit_names.APPLIER_UNIT)
 def rendered(facts: NodeFacts = MACHINE, wanted: tuple[str, ...] = BOTH) -> dict[str, str]:
     node = make_node(facts=facts)
     own_helm = ImageProgram("helm", "/usr/bin/helm")
-    made = units.files(node, wanted, programs.choose_programs(node), own_helm, others=[])
+    rows = [unit for unit in UNITS if unit.name in wanted]
+    made = units.files(node, rows, programs.choose_programs(node), own_helm, others=[])
     return {Path(file.path).name: file.content for file in made}
 
 

@@ -54,7 +54,7 @@ def units_of_programs(plan: Plan) -> tuple[str, ...]:
 
 def test_the_contents_programs_run_unless_told_otherwise() -> None:
     made = plan({}, HOST_MACHINE)
-    assert units_of_programs(made)[:4] == (CONTENT_UNIT, CONTAINERD_UNIT, IMAGES_UNIT, KUBELET_UNIT)
+    assert units_of_programs(made)[:4] == (CONTENT_UNIT, CONTAINERD_UNIT, KUBELET_UNIT, IMAGES_UNIT)
     for name in ("containerd", "kubelet"):
         assert f"ExecStart={PATHS.content}/v1.36.4-rke2r1-" in unit(made, f"rke2-{name}.service")
     assert json.loads(made.file(PATHS.program_settings).content)["ctr"] == f"{PATHS.bin}/ctr"
@@ -62,7 +62,7 @@ def test_the_contents_programs_run_unless_told_otherwise() -> None:
 
 def test_with_host_content_the_machines_own_programs_run_and_nothing_is_unpacked() -> None:
     made = plan(HOST, HOST_MACHINE)
-    assert units_of_programs(made)[:3] == (CONTAINERD_UNIT, IMAGES_UNIT, KUBELET_UNIT)
+    assert units_of_programs(made)[:3] == (CONTAINERD_UNIT, KUBELET_UNIT, IMAGES_UNIT)
     assert f"{UNIT_DIRECTORY}/{CONTENT_UNIT}" not in paths_of(made)
     for name in units_of_programs(made)[:3]:
         assert CONTENT_UNIT not in unit(made, name) and PATHS.content not in unit(made, name)
@@ -138,7 +138,7 @@ def test_a_kubelet_that_is_not_there_is_refused(named: str, where: str) -> None:
 @pytest.mark.parametrize("of", ["v1.20.2+rke2r1", DEFAULT])
 def test_with_a_containerd_that_is_there_already_none_of_ours_is_planned(of: str) -> None:
     made = plan(FOREIGN, of=of)
-    assert units_of_programs(made)[:3] == (CONTENT_UNIT, IMAGES_UNIT, KUBELET_UNIT)
+    assert units_of_programs(made)[:3] == (CONTENT_UNIT, KUBELET_UNIT, IMAGES_UNIT)
     assert PATHS.containerd_config not in paths_of(made)
     for name in (*units_of_programs(made)[:3], "rke2-static-pod@.service"):
         assert CONTAINERD_UNIT not in unit(made, name)
@@ -158,6 +158,6 @@ def test_the_kubelet_of_each_release_finds_that_containerd() -> None:
 def test_of_a_containerd_that_is_there_already_only_the_client_is_needed() -> None:
     facts = without(replace(HOST_MACHINE, containerd_version=None), "containerd", "runc")
     made = plan({**FOREIGN, **HOST}, facts)
-    assert units_of_programs(made)[:2] == (IMAGES_UNIT, KUBELET_UNIT)
+    assert units_of_programs(made)[:2] == (KUBELET_UNIT, IMAGES_UNIT)
     with pytest.raises(ConfigurationError, match="lacks ctr"):
         plan({**FOREIGN, **HOST}, without(facts, "ctr"))
