@@ -9,7 +9,6 @@ import pytest
 
 from rke2_units import layout
 from rke2_units.config.config import Config
-from rke2_units.config.load import make_config
 from rke2_units.controllers import settings as controllers_settings
 from rke2_units.daemon import joining, preparation, units
 from rke2_units.daemon.preparation import Prepared, prepare
@@ -34,6 +33,7 @@ from rke2_units.unit_names import (
     component,
 )
 from rke2_units.unit_table import PROCESSES
+from tests.unit.configs import make_config
 from tests.unit.daemon.fake_systemd import FakeSystemd
 from tests.unit.plan.cases import CASES, JOINING, MACHINE
 

@@ -20,8 +20,8 @@ from rke2_units.plan.image_programs import ImageProgram, helm
 from rke2_units.release.model import CHART
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
-from tests.unit.configs import make_config
 from rke2_units.unit_table import UNITS
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import CASES, HOST_MACHINE, MACHINE, make_node
 
 OLD = release("v1.20.2+rke2r1")
