@@ -11,13 +11,14 @@ from rke2_units.certificates import credentials, encryption, kubeconfig, table
 from rke2_units.certificates.request import Request
 from rke2_units.doors import files
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.model import Directory, File
+from rke2_units.model import File
+from rke2_units.plan.directories import of_server
 from rke2_units.unit_names import Role
 
 if TYPE_CHECKING:
     from rke2_units.certificates.authority import Authority
 
-__all__ = ["Request", "ensure"]
+__all__ = ["Request", "ensure", "make_directories"]
 
 # Kubeconfig below server/cred, and its certificate below server/tls.
 _SERVER_KUBECONFIGS = {
@@ -39,7 +40,7 @@ def ensure(request: Request, now: datetime) -> list[str]:
     node_password = credentials.node_password(request.node_directory)
     if request.role is Role.AGENT:
         # All else of an agent comes from its servers.
-        return _write((), [node_password], ())
+        return _write([node_password], ())
     authorities = _authorities(request, now)
     server_ca = authorities[table.SERVER_CA]
     tokens = credentials.token_files(request, server_ca.bundle, server_ca.existed)
@@ -51,27 +52,14 @@ def ensure(request: Request, now: datetime) -> list[str]:
     made += tokens.files
     made += _single_files(request)
     made.append(node_password)
-    written = _write(_directories(request), made, tokens.links)
-    return written + _hand_over(request)
+    make_directories(request)
+    return _write(made, tokens.links) + _hand_over(request)
 
 
-def _directories(request: Request) -> list[Directory]:
-    paths = request.paths
-    private = [
-        paths.server,
-        paths.tls,
-        paths.etcd_tls,
-        f"{paths.tls}/kube-scheduler",
-        f"{paths.tls}/kube-controller-manager",
-        # The apiserver's --cert-dir.
-        f"{paths.tls}/temporary-certs",
-        paths.credentials,
-        os.path.dirname(paths.etcd_data),
-    ]
-    found = [Directory(path, 0o700) for path in private]
-    if request.etcd:
-        found.append(Directory(paths.etcd_data, 0o700, *request.etcd_owner))
-    return found
+def make_directories(request: Request) -> None:
+    """Makes a server's folders, before anything is written into them."""
+    for directory in of_server(request.paths, request.etcd_owner):
+        files.make_directory(directory.path, directory.mode, directory.user, directory.group)
 
 
 def _server_leaves(request: Request) -> list[table.Leaf]:
@@ -175,11 +163,7 @@ def _single_files(request: Request) -> list[File]:
     return made
 
 
-def _write(
-    directories: Sequence[Directory], made: Sequence[File], links: Sequence[tuple[str, str]]
-) -> list[str]:
-    for directory in directories:
-        files.make_directory(directory.path, directory.mode, directory.user, directory.group)
+def _write(made: Sequence[File], links: Sequence[tuple[str, str]]) -> list[str]:
     # What a killed start left half written can be a secret.
     for path in sorted({os.path.dirname(file.path) for file in made}):
         files.clean(path)

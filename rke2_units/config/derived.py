@@ -179,6 +179,11 @@ def protect_kernel_defaults(config: Config) -> bool:
     return config.text("profile") == "cis" or config.boolean("protect-kernel-defaults")
 
 
+def has_profile(config: Config) -> bool:
+    """Whether etcd runs as its own user, and only root may read the manifests of static pods."""
+    return bool(config.text("profile"))
+
+
 def resource_requests(config: Config) -> dict[str, dict[str, str]]:
     """What each static pod asks for, the user's over RKE2's: component → `cpu` or `memory` → quantity."""
     given = _resources(config, "control-plane-resource-requests")

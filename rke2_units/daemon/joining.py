@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from rke2_units import cluster_names
 from rke2_units.certificates import token as tokens
-from rke2_units.certificates.ensure import ensure
+from rke2_units.certificates.ensure import ensure, make_directories
 from rke2_units.certificates.node_request import make_request
+from rke2_units.cluster_names import ETCD_REMOVE_ANNOTATION
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.doors import files, journal
@@ -80,7 +80,7 @@ def join_server(node: Node, ask: Ask) -> str | None:
         raise config.error(
             "disable-etcd",
             f"cannot be true while this server is a member of etcd ({paths.etcd_data})",
-            hint=f"kubectl annotate node {node.name} {cluster_names.ETCD_REMOVE_ANNOTATION}=true, "
+            hint=f"kubectl annotate node {node.name} {ETCD_REMOVE_ANNOTATION}=true, "
             "and when its member is gone, remove that folder",
         )
     if not has_etcd and server_list.read(paths.server_list).members:
@@ -105,9 +105,7 @@ def join_server(node: Node, ask: Ask) -> str | None:
         )
         # Last: where it is, all else is.
         made = (*made, server_list.file(paths.server_list, known))
-    for folder in (paths.server, paths.tls, paths.etcd_tls, paths.credentials):
-        files.make_directory(folder, 0o700)
-    files.make_directory(paths.agent_etc, 0o755)
+    make_directories(request)
     _write(made)
     return validate.unverified(token, source)
 

@@ -56,7 +56,6 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     )
     own_units = [unit for unit in UNITS if unit.has(traits)]
     all_units = tuple(unit.name for unit in own_units)
-    hardened = config.text("profile") in ("cis", "etcd")
 
     files: list[File] = [
         *sysctl.files(node),
@@ -78,7 +77,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         File(
             paths.staged_manifest(pod.component),
             pod.text,
-            0o600 if hardened else 0o644,
+            0o600 if derived.has_profile(config) else 0o644,
             restarts=(unit_names.static_pod_unit(pod.component),),
         )
         for pod in pods
@@ -89,10 +88,9 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     settings = program_settings.text(node, own_programs, from_images, pods)
     files.append(File(paths.program_settings, settings))
     files += units.files(node, own_units, own_programs, helm, files)
-    etcd_owner = (facts.etcd_user or (0, 0)) if hardened else (0, 0)
     return Plan(
         role=role,
-        directories=(*plan_directories(node, etcd_owner), *registries.directories(config)),
+        directories=(*plan_directories(node, etcd.owner(node)), *registries.directories(config)),
         files=tuple(files),
         units=tuple(unit.name for unit in own_units if unit.is_started(traits)),
         enabled=role.unit,

@@ -104,7 +104,7 @@ def files(node: Node) -> list[File]:
 
 def owner(node: Node) -> tuple[int, int]:
     """User and group that etcd runs as: its own with a profile, else root."""
-    return (node.facts.etcd_user or (0, 0)) if node.config.text("profile") else (0, 0)
+    return (node.facts.etcd_user or (0, 0)) if derived.has_profile(node.config) else (0, 0)
 
 
 def member_name(node: Node) -> str:

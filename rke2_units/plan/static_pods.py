@@ -118,17 +118,16 @@ def _resources(component: str, config: Config) -> dict[str, dict[str, str]]:
 
 
 def _user(component: str, node: Node) -> tuple[int | None, int | None]:
-    profile = node.config.text("profile")
-    if component != unit_names.ETCD or not profile:
+    if component != unit_names.ETCD or not derived.has_profile(node.config):
         return None, None
     if node.facts.etcd_user is None:
         raise node.config.error(
             "profile",
-            f"{profile} runs etcd as its own user, but there is none",
+            f"{node.config.text('profile')} runs etcd as its own user, but there is none",
             hint='make it: useradd --system --user-group --no-create-home --comment "etcd user" '
             "--shell /usr/sbin/nologin etcd",
         )
-    return node.facts.etcd_user
+    return etcd.owner(node)
 
 
 def _file_hash(mounted: Iterable[mounts.Mount], node: Node) -> str:
