@@ -156,6 +156,7 @@ UNITS = (
         values=(
             "containerd_command",
             "containerd_environment",
+            "modules",
             "search_path",
             "own_content",
             "content_unit",

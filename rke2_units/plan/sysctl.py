@@ -67,13 +67,17 @@ def modules(config: Config) -> tuple[str, ...]:
     return (*_MODULES, *(_BRIDGE_MODULES if _has_kube_proxy(config) else ()))
 
 
+def all_modules(node: Node) -> tuple[str, ...]:
+    """The modules that this node needs."""
+    return (*modules(node.config), *(_IPV6_MODULES if _has_ipv6(node) else ()))
+
+
 def files(node: Node) -> list[File]:
     """Files for systemd-modules-load(8) and sysctl.d(5)."""
     # A leading "-": on a machine without IPv6, or in a container, some are not there or not ours to set.
     lines = [f"-{name} = {value}\n" for name, value in settings(node).items()]
-    wanted = (*modules(node.config), *(_IPV6_MODULES if _has_ipv6(node) else ()))
     return [
-        File(MODULES_FILE, "".join(f"{module}\n" for module in wanted)),
+        File(MODULES_FILE, "".join(f"{module}\n" for module in all_modules(node))),
         File(SYSCTL_FILE, "".join(lines)),
     ]
 

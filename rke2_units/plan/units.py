@@ -16,6 +16,7 @@ from rke2_units.plan import (
     kubelet,
     registries,
     supervisor_settings,
+    sysctl,
     systemd_options,
 )
 from rke2_units.plan.image_programs import ImageProgram
@@ -102,6 +103,7 @@ def _values(node: Node, programs: Programs, helm: ImageProgram) -> dict[str, Cal
         "search_path": lambda: programs.search_path,
         "containerd_command": lambda: command_line([programs.containerd, *containerd.arguments(node)]),
         "containerd_environment": lambda: paths.containerd_environment,
+        "modules": lambda: sysctl.all_modules(node),
         "kubelet_command": lambda: command_line([programs.kubelet, *kubelet.arguments(node)]),
         "kubelet_environment": lambda: paths.kubelet_environment,
         "watchdog": lambda: node.release.kubernetes >= KUBELET_WATCHDOG_SINCE,

@@ -9,7 +9,7 @@ import pytest
 
 from rke2_units.certificates import keys
 from rke2_units.certificates.ensure import ensure
-from rke2_units.certificates.node_request import certificate_request
+from rke2_units.certificates.node_request import make_request
 from rke2_units.doors import files
 from rke2_units.layout import Paths
 from rke2_units.node.apply import apply
@@ -44,7 +44,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(node: Case, root: str) -> None:
     """What a start does with folders and files, in its order, below `root`."""
     config = node.config()
-    request = certificate_request(node.role, config, node.facts)
+    request = make_request(node.role, config, node.facts)
     ensure(
         replace(
             request,

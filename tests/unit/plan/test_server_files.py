@@ -5,11 +5,13 @@ import pytest
 import yaml
 
 from rke2_units import layout
-from rke2_units.layout import Paths
+from rke2_units.config.load import make_config
+from rke2_units.layout import UNIT_DIRECTORY, Paths
 from rke2_units.model import File, NodeFacts
-from rke2_units.plan import server_files, sysctl
+from rke2_units.plan import make_plan, server_files, sysctl
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.unit_names import CONTAINERD_UNIT, Role
 from tests.unit.plan.cases import MACHINE, make_node
 
 NEW = release(DEFAULT)
@@ -146,3 +148,19 @@ def test_every_kernel_setting_is_one_that_may_be_missing() -> None:
     lines = content[sysctl.SYSCTL_FILE].splitlines()
     assert all(line.startswith("-net.") and " = " in line for line in lines)
     assert "br_netfilter" in content[sysctl.MODULES_FILE].splitlines()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"cni": "cilium", "disable-kube-proxy": True},
+        {"cluster-cidr": "10.42.0.0/16,fd00:42::/56", "service-cidr": "10.43.0.0/16,fd00:43::/112"},
+    ],
+)
+def test_containerd_starts_with_the_modules_that_are_loaded_at_boot(values: dict[str, object]) -> None:
+    machine = replace(MACHINE, node_ips=("192.0.2.10", "2001:db8::10"))
+    plan = make_plan(Role.SERVER, make_config(Role.SERVER, values), machine, NEW)
+    modules = " ".join(plan.file(sysctl.MODULES_FILE).content.split())
+    unit = plan.file(f"{UNIT_DIRECTORY}/{CONTAINERD_UNIT}").content
+    assert f"\nExecStartPre=-/sbin/modprobe --quiet --all {modules}\n" in unit
