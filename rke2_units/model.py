@@ -26,7 +26,6 @@ class NodeFacts:
     hostname: str
     # Addresses of the interface that carries the default route, IPv4 first.
     node_ips: tuple[str, ...]
-    architecture: str = "amd64"  # Go's names: amd64, arm64
     systemd_version: int = 252
     kernel: tuple[int, int] = (6, 1)
     cgroup_version: int = 2

@@ -1,9 +1,10 @@
-"""The ports of a node, RKE2's. Those with LOOPBACK in their comment listen on 127.0.0.1 only."""
+"""The ports of a node, RKE2's. Those with LOOPBACK in their comment listen on 127.0.0.1 only.
+
+An agent's two proxies have their ports from `lb-server-port`.
+"""
 
 APISERVER_PORT = 6443
 SUPERVISOR_PORT = 9345
-# LOOPBACK, on agents: the way to every server's supervisor; the one to every apiserver is the port below it.
-SUPERVISOR_PROXY_PORT = 6444
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 ETCD_METRICS_PORT = 2381  # LOOPBACK, unless etcd-expose-metrics

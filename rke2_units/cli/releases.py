@@ -7,8 +7,8 @@ import click
 from rke2_units.cli.planning import Chosen, choose, take_proxies
 from rke2_units.config import grammar
 from rke2_units.errors import UserError
+from rke2_units.lean import architectures
 from rke2_units.node import installation, releases
-from rke2_units.node.facts import architecture
 from rke2_units.node.releases import Fetched
 from rke2_units.release.model import STATIC_POD, Release
 from rke2_units.release.table import DEFAULT, RELEASES
@@ -59,7 +59,8 @@ def fetch_release(chosen: Chosen) -> Fetched:
     """The chosen release, from where config.yaml says; not kept yet."""
     take_proxies(chosen.environment)
     url = grammar.artifact_url(chosen.config.text("release-artifact-url"))
-    return releases.fetch(chosen.release, url, architecture(), lambda line: click.echo(line, err=True))
+    machine = architectures.own()
+    return releases.fetch(chosen.release, url, machine, lambda line: click.echo(line, err=True))
 
 
 def _source(name: str) -> str:

@@ -2,10 +2,10 @@
 
 import os
 
-_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def own() -> str:
     """This machine's."""
     machine = os.uname().machine
-    return _NAMES.get(machine, machine)
+    return NAMES.get(machine, machine)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rke2_units import layout, ports, printable, unit_names
+from rke2_units.config import derived
 from rke2_units.doors import files
 from rke2_units.doors.run import PACKAGES, find, run
 from rke2_units.errors import UserError
+from rke2_units.lean import architectures
 from rke2_units.machine import kernel_parameters, listening, processes
 from rke2_units.node import conflicts, facts, own_processes
-from rke2_units.plan import sysctl
+from rke2_units.plan import static_pods, sysctl
 from rke2_units.plan.node import Node
 from rke2_units.unit_names import Role
 
@@ -34,24 +36,10 @@ _MEMORY_MINIMUM = 0.45 * _GIB
 # A clock before this has not been set, and every certificate would be wrong.
 _CLOCK_MINIMUM_YEAR = 2024
 
-AGENT_PORTS = (
-    ports.KUBELET_PORT,
-    ports.KUBELET_HEALTH_PORT,
-    ports.KUBE_PROXY_HEALTH_PORT,
-    ports.CONTAINERD_STREAM_PORT,
-)
-SERVER_PORTS = (
-    ports.APISERVER_PORT,
-    ports.SUPERVISOR_PORT,
-    ports.ETCD_CLIENT_PORT,
-    ports.ETCD_PEER_PORT,
-    ports.ETCD_METRICS_PORT,
-    ports.ETCD_HTTP_PORT,
-    ports.CONTROLLER_MANAGER_PORT,
-    ports.CLOUD_CONTROLLER_MANAGER_PORT,
-    ports.SCHEDULER_PORT,
-    *AGENT_PORTS,
-)
+# What a node listens on beside its static pods (plan.static_pods.PORTS).
+_AGENT_PORTS = (ports.KUBELET_PORT, ports.KUBELET_HEALTH_PORT, ports.CONTAINERD_STREAM_PORT)
+# etcd's port for HTTP is in no manifest, RKE2's neither.
+_SERVER_PORTS = (*_AGENT_PORTS, ports.SUPERVISOR_PORT, ports.ETCD_HTTP_PORT)
 
 
 class Severity(StrEnum):
@@ -64,7 +52,6 @@ class Check:
     """`run` yields the problems, one line each, none when all is well; `advice` is what to do about them."""
 
     name: str
-    what: str
     run: Callable[[Node], Iterator[str]]
     advice: str
     severity: Severity = Severity.ERROR
@@ -122,7 +109,7 @@ def _systemd(node: Node) -> Iterator[str]:
 
 def _architecture(node: Node) -> Iterator[str]:
     machine = os.uname().machine
-    if machine not in facts.ARCHITECTURES:
+    if machine not in architectures.NAMES:
         yield f"this machine is {machine}"
 
 
@@ -172,9 +159,20 @@ def _modules(node: Node) -> Iterator[str]:
         yield f"{module} is neither loaded nor to be had for kernel {release}"
 
 
+def ports_of(node: Node) -> set[int]:
+    """All that the node may listen on."""
+    if node.role is Role.SERVER:
+        return {*_SERVER_PORTS, *(port for pod in static_pods.PORTS.values() for port in pod.values())}
+    return {
+        *_AGENT_PORTS,
+        *static_pods.PORTS[unit_names.KUBE_PROXY].values(),
+        derived.apiserver_proxy_port(node.config),
+        derived.supervisor_proxy_port(node.config),
+    }
+
+
 def _ports(node: Node) -> Iterator[str]:
-    wanted = SERVER_PORTS if node.role is Role.SERVER else AGENT_PORTS
-    used = listening.read_listening(wanted)
+    used = listening.read_listening(ports_of(node))
     if not used:
         return
     running = processes.read_processes()
@@ -257,128 +255,108 @@ def _clock(node: Node) -> Iterator[str]:
 _CONFLICTS = "docs/administration.md, Known conflicts"
 
 CHECKS = (
-    Check("root", "Units and network can be changed", _root, "run it as root: sudo rke2-units install ..."),
+    Check("root", _root, "run it as root: sudo rke2-units install ..."),
     Check(
         "systemd",
-        "systemd runs, and is new enough",
         _systemd,
         "use Debian 12, Ubuntu 24.04 or later, booted",
     ),
-    Check("architecture", "There are images for it", _architecture, "use an amd64 or arm64 machine"),
-    Check(
-        "other-role", "The node is not running as the other role", _other_role, "stop it: rke2-units killall"
-    ),
+    Check("architecture", _architecture, "use an amd64 or arm64 machine"),
+    Check("other-role", _other_role, "stop it: rke2-units killall"),
     Check(
         "units",
-        "systemd finds this package's units of the roles, and not RKE2's own",
         _units,
         "stop that RKE2 and remove its units, or run its rke2-uninstall.sh if its data may go",
     ),
     Check(
         "cgroups",
-        "The cgroup controllers that the kubelet needs are there",
         _cgroups,
         "boot without cgroup_disable=; on a Raspberry Pi add cgroup_enable=memory cgroup_memory=1",
     ),
     Check(
         "cgroup-version",
-        "cgroup v2 is in use",
         _cgroup_version,
         "boot with systemd.unified_cgroup_hierarchy=1; Kubernetes 1.35 and later need failCgroupV1: false",
         Severity.WARNING,
     ),
     Check(
         "kernel-modules",
-        "The kernel modules for containers and their network are there",
         _modules,
         "install the kernel's module package (linux-image-..., on Ubuntu linux-modules-extra-...)",
         in_container=Severity.WARNING,
     ),
     Check(
         "kernel-parameters",
-        "The kernel is as the kubelet asks it to be (profile cis, protect-kernel-defaults)",
         lambda node: iter(kernel_parameters.wrong(node.config)),
         kernel_parameters.ADVICE,
     ),
     Check(
         "firewall",
-        "No firewall drops the traffic of pods and between nodes",
         lambda node: conflicts.firewalls(),
         f"disable it, or have it trust pods, services and nodes ({_CONFLICTS})",
         Severity.WARNING,
     ),
     Check(
         "network-manager",
-        "NetworkManager leaves the interfaces of pods alone",
         lambda node: conflicts.network_manager(),
         f"name them in /etc/NetworkManager/conf.d/rke2-canal.conf ({_CONFLICTS})",
         Severity.WARNING,
     ),
     Check(
         "nm-cloud-setup",
-        "Nothing removes the routes and rules of the network plugin",
         lambda node: conflicts.cloud_setup(),
         "systemctl disable --now nm-cloud-setup.service nm-cloud-setup.timer, and reboot",
         Severity.WARNING,
     ),
-    Check("ports", "The node's ports are free", _ports, "stop what uses it, or have it use another port"),
+    Check("ports", _ports, "stop what uses it, or have it use another port"),
     Check(
         "disk",
-        "The data directory has room",
         lambda node: _disk(node, _DISK_MINIMUM),
         "free some space, or set data-dir to a larger disk",
     ),
     Check(
         "disk-room",
-        "The data directory has room for images",
         lambda node: _disk(node, _DISK_WANTED, _DISK_MINIMUM),
         "a disk that fills up stops etcd and gets pods evicted: make room, or set data-dir to a larger disk",
         Severity.WARNING,
     ),
     Check(
         "memory",
-        "There is memory enough to start at all",
         lambda node: _memory(node, _MEMORY_MINIMUM),
         "give the machine more memory",
     ),
     Check(
         "memory-room",
-        "There is as much memory as this role needs",
         lambda node: _memory(node, _MEMORY_WANTED[node.role], _MEMORY_MINIMUM),
         "give the machine more memory",
         Severity.WARNING,
     ),
     Check(
         "swap",
-        "Swap is off",
         _swap,
         "swapoff -a, and remove it from /etc/fstab; pods are meant to stay in memory",
         Severity.WARNING,
     ),
     Check(
         "capabilities",
-        "Nothing that containers need is forbidden",
         _capabilities,
         "give it back to the container or service that this runs in",
     ),
     Check(
         "cap-sys-resource",
-        "Pods can be ranked for the OOM killer",
         _resources_capability,
         "nothing has to be done: containerd is told to do without",
         Severity.WARNING,
     ),
     Check(
         "name",
-        "The machine knows its own name",
         _name,
         "add it to /etc/hosts; each look-up that fails delays the start by seconds",
         Severity.WARNING,
     ),
-    Check("programs", "The programs that the node's parts call are there", _programs, "install its package"),
+    Check("programs", _programs, "install its package"),
     Check(
         "clock",
-        "The clock has been set",
         _clock,
         "set it (timedatectl), or wait for NTP: certificates carry dates",
     ),

@@ -39,7 +39,6 @@ SSL_DIRECTORIES = (
     "/usr/share/ca-certificates",
 )
 RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 CAP_SYS_RESOURCE = 24
 # Where containerd looks for shims, and where NVIDIA's operator puts its toolkit.
 RUNTIME_PATH = f"{SYSTEM_PATH}:/usr/local/nvidia/toolkit"
@@ -74,7 +73,6 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
     return NodeFacts(
         hostname=_hostname(config),
         node_ips=addresses,
-        architecture=architecture(),
         systemd_version=systemd_version() or NodeFacts.systemd_version,
         kernel=kernel_version(os.uname().release),
         cgroup_version=cgroup_version(),
@@ -217,12 +215,6 @@ def known_servers(config: Config, paths: Paths) -> ServerList:
     known = server_list.read(paths.server_list)
     url = config.text("server")
     return server_list.of_url(url) if url and known == ServerList() else known
-
-
-def architecture() -> str:
-    """This machine's, by Go's name for it: amd64, arm64."""
-    machine = os.uname().machine
-    return ARCHITECTURES.get(machine, machine)
 
 
 def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:

@@ -26,7 +26,8 @@ from rke2_units.unit_names import Role
 
 INITIAL_ANNOTATION = "etcd.k3s.io/initial"
 
-_PORTS = {
+# What each listens on, by the names that its manifest gives them.
+PORTS = {
     unit_names.ETCD: {
         "client": ports.ETCD_CLIENT_PORT,
         "peer": ports.ETCD_PEER_PORT,
@@ -88,7 +89,7 @@ def manifest(component: str, node: Node) -> StaticPod:
             *((name, value.replace("$", "$$")) for name, value in proxies.items()),
             *extra,
         ],
-        "ports": _PORTS[component],
+        "ports": PORTS[component],
         "probes": probes.plan_probes(component, node),
         "resources": _resources(component, node.config),
         "privileged": component == unit_names.KUBE_PROXY,

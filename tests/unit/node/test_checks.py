@@ -10,13 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from rke2_units import layout, ports
+from rke2_units import layout, ports, unit_names
 from rke2_units.doors import files
 from rke2_units.doors.run import Completed
 from rke2_units.machine import listening, processes
 from rke2_units.machine.processes import Process
 from rke2_units.node import checks, facts, own_processes
 from rke2_units.node.checks import CHECKS, Check, Severity
+from rke2_units.plan import static_pods
 from rke2_units.plan.node import Node
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
@@ -47,7 +48,7 @@ def files_say(monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
 
 def test_each_check_has_a_name_of_its_own_and_something_to_do() -> None:
     assert len({check.name for check in CHECKS}) == len(CHECKS)
-    assert all(check.what and check.advice and "\n" not in check.advice for check in CHECKS)
+    assert all(check.advice and "\n" not in check.advice for check in CHECKS)
 
 
 def test_another_user_than_root_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +165,21 @@ def test_the_supervisors_port_is_its_own_while_systemd_holds_it(
 
 
 def test_an_agent_does_not_need_a_servers_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_listeners(monkeypatch, {ports.ETCD_CLIENT_PORT: None, ports.APISERVER_PORT: None}, ours=set())
+    with_listeners(monkeypatch, {ports.ETCD_CLIENT_PORT: None, ports.SUPERVISOR_PORT: None}, ours=set())
     assert problems("ports", make_node(Role.AGENT)) == []
+
+
+def test_the_ports_of_an_agents_proxies_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_listeners(monkeypatch, {port: None for port in (6442, 6443, 6444, 7000)}, ours=set())
+    assert problems("ports", make_node(Role.AGENT)) == ["port 6443 is in use", "port 6444 is in use"]
+    assert problems("ports", make_node(Role.AGENT, lb_server_port=7000)) == ["port 7000 is in use"]
+
+
+def test_every_port_of_a_component_is_checked() -> None:
+    every = {number for name, number in vars(ports).items() if name.endswith("_PORT")}
+    assert checks.ports_of(SERVER) == every
+    assert static_pods.PORTS.keys() == set(unit_names.STATIC_PODS)
+    assert {port for pod in static_pods.PORTS.values() for port in pod.values()} <= every
 
 
 def test_a_real_listener_is_found_with_its_process() -> None:
@@ -268,10 +282,10 @@ def test_errors_come_first_and_each_with_what_to_do(monkeypatch: pytest.MonkeyPa
         checks,
         "CHECKS",
         (
-            Check("small", "", finds("may be better"), "improve it", Severity.WARNING),
-            Check("great", "", finds("is broken"), "mend it"),
-            Check("fine", "", lambda node: iter(()), "nothing"),
-            Check("shared", "", finds("is the host's"), "ask the host", in_container=Severity.WARNING),
+            Check("small", finds("may be better"), "improve it", Severity.WARNING),
+            Check("great", finds("is broken"), "mend it"),
+            Check("fine", lambda node: iter(()), "nothing"),
+            Check("shared", finds("is the host's"), "ask the host", in_container=Severity.WARNING),
         ),
     )
     monkeypatch.setattr(checks, "in_container", lambda: True)

@@ -15,6 +15,7 @@ from rke2_units.layout import Paths
 from rke2_units.node.apply import apply
 from rke2_units.node.installation import Installation
 from rke2_units.plan import make_plan
+from rke2_units.plan.node import Node
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.unit.plan.cases import CASES, JOINING, MACHINE, Case
@@ -44,7 +45,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(node: Case, root: str) -> None:
     """What a start does with folders and files, in its order, below `root`."""
     config = node.config()
-    request = make_request(node.role, config, node.facts)
+    request = make_request(Node(config, node.facts, release(DEFAULT)))
     ensure(
         replace(
             request,

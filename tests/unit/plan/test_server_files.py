@@ -5,13 +5,13 @@ import pytest
 import yaml
 
 from rke2_units import layout
-from rke2_units.config.load import make_config
 from rke2_units.layout import UNIT_DIRECTORY, Paths
 from rke2_units.model import File, NodeFacts
 from rke2_units.plan import make_plan, server_files, sysctl
 from rke2_units.release.model import Release
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import CONTAINERD_UNIT, Role
+from tests.unit.configs import make_config
 from tests.unit.plan.cases import MACHINE, make_node
 
 NEW = release(DEFAULT)
