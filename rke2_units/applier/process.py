@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 
-from rke2_units.applier.charts import states
 from rke2_units.applier.charts.controller import Controller
 from rke2_units.applier.manifests.loop import Manifests
 from rke2_units.applier.settings import Settings
@@ -15,9 +14,8 @@ from rke2_units.coordination import process
 from rke2_units.coordination.events import Events
 from rke2_units.coordination.lease import Lease
 from rke2_units.doors.kubernetes import Client, Discovery
-from rke2_units.unit_names import (
-    APPLIER_UNIT,
-)
+from rke2_units.lean import chart_states
+from rke2_units.unit_names import APPLIER_UNIT
 
 # The lease's name, the source of events.
 _NAME = APPLIER_UNIT.removesuffix(".service")
@@ -43,18 +41,19 @@ def run(settings: Settings) -> int:
         folder=settings.manifests,
         disable=settings.disabled,
     )
-    workers: dict[str, Callable[[threading.Event], None]] = {"manifests": lambda stop: manifests.run()}
-    if settings.charts:
-        controller = Controller(
-            client,
-            events,
-            lease.held,
-            helm=settings.helm,
-            kubeconfig=settings.kubeconfig,
-            work=settings.work,
-            api_address=settings.url.removeprefix("https://"),
-        )
-        workers["charts"] = controller.run
+    controller = Controller(
+        client,
+        events,
+        lease.held,
+        helm=settings.helm,
+        kubeconfig=settings.kubeconfig,
+        work=settings.work,
+        api_address=settings.url.removeprefix("https://"),
+    )
+    workers: dict[str, Callable[[threading.Event], None]] = {
+        "manifests": lambda stop: manifests.run(),
+        "charts": controller.run,
+    }
 
     def now() -> str:
         return status(lease.held.is_set(), [*manifests.problems(), *chart_problems(settings.work)])
@@ -72,12 +71,12 @@ def status(holds_lease: bool, problems: list[str]) -> str:
 def chart_problems(work: str) -> list[str]:
     """What is wrong with charts, a line each."""
     try:
-        with open(f"{work}/{states.FILE_NAME}", encoding="utf-8") as file:
+        with open(f"{work}/{chart_states.FILE_NAME}", encoding="utf-8") as file:
             found = json.load(file)
     except (FileNotFoundError, ValueError):
         return []
     return [
-        f"chart {chart['namespace']}/{chart['name']}: {chart['words']}"
+        f"chart {chart['namespace']}/{chart['name']}: {problem}"
         for chart in found
-        if chart["state"] in (states.FAILED, states.GIVEN_UP, states.INVALID)
+        if (problem := chart_states.problem(chart["state"], chart["words"]))
     ]

@@ -1,10 +1,6 @@
-"""The settings file that the plan writes for the applier (JSON, `names.Paths.applier_settings`).
+"""The settings file that plan.applier_settings writes for the applier (JSON, Paths.applier_settings).
 
-{"node_name": "node1", "kubernetes": {"url": "https://127.0.0.1:6443", "authority": PEM, "certificate": PEM,
- "key": PEM}, "kubeconfig": PATH, "manifests": FOLDER, "disabled": ["rke2-calico", ...], "helm": PATH,
- "charts": true, "work": FOLDER}
-
-What programs.charts reads stands in it as well.
+What stages its charts reads the same file (rke2_units.lean.chart_staging).
 """
 
 from rke2_units.doors.http import Identity
@@ -27,8 +23,6 @@ class Settings:
         self.manifests = table.text("manifests")
         self.disabled = table.texts("disabled")
         self.helm = table.text("helm")
-        # Whether HelmCharts are this server's business.
-        self.charts = table.boolean("charts")
         self.work = table.text("work")
 
 

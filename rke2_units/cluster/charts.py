@@ -8,11 +8,10 @@ from typing import Any
 from rke2_units import cluster_names, layout
 from rke2_units.cluster.workloads import Release, WorkloadState
 from rke2_units.doors import files
+from rke2_units.lean import chart_states
 from rke2_units.printable import line
 
-_FILE = f"{layout.APPLIER_WORK}/charts.json"
-# rke2_units.applier.charts.states; the others are steps of helm's that are under way.
-_NOT_FINE = ("failed", "given up", "invalid", "waiting")
+_FILE = f"{layout.APPLIER_WORK}/{chart_states.FILE_NAME}"
 # Of a chart's own words, such as its version; helm's are not longer.
 _LONGEST = 1000
 # The state of one that another server sees to: more of it is not in the cluster.
@@ -76,7 +75,7 @@ def of_object(obj: Mapping[str, Any]) -> Chart | None:
         wanted=line(spec.get("version") or ""),
         deployed="",
         revision=0,
-        state="failed" if is_failed else IN_CLUSTER,
+        state=chart_states.FAILED if is_failed else IN_CLUSTER,
         since=0,
         problem=line(failed.get("message") or failed.get("reason") or "it has failed") if is_failed else "",
         release_namespace=str(spec.get("targetNamespace") or ""),
@@ -100,6 +99,6 @@ def _chart(values: dict[str, object]) -> Chart:
         state=said("state"),
         since=figure("since"),
         remarks=said("remarks"),
-        problem=said("words") if said("state") in _NOT_FINE else "",
+        problem=chart_states.problem(said("state"), said("words")),
         release_namespace=said("release_namespace"),
     )

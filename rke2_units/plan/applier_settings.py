@@ -70,9 +70,7 @@ def text(node: Node) -> str:
         "manifests": paths.manifests,
         "disabled": charts.disabled(config, node.release),
         "helm": image_programs.helm(node).path,
-        "charts": True,
         "work": layout.APPLIER_WORK,
-        "system_default_registry": derived.default_registry(config),
         "staging": {
             "charts": f"{content}/charts" if has_content else "",
             "values": charts.cluster_values(node),

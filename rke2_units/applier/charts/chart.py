@@ -125,7 +125,7 @@ def release(
     secrets: Mapping[str, Data],
     config_maps: Mapping[str, Data],
     *,
-    api_address: str = "127.0.0.1:6443",
+    api_address: str,
 ) -> Release:
     """What the chart comes to, with the Secrets and ConfigMaps of references() that are there.
 

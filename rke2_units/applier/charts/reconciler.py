@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from rke2_units.applier.charts import archive, chart, command, decision, states, status
+from rke2_units.applier.charts import archive, chart, command, decision, status
 from rke2_units.applier.charts.chart import Missing, References, Release
 from rke2_units.applier.charts.decision import Step
 from rke2_units.applier.charts.helm import Ended, Helm
@@ -23,6 +23,7 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, path_to
 from rke2_units.errors import UserError
+from rke2_units.lean import chart_states
 
 GROUP = "/apis/helm.cattle.io/v1"
 _NAMESPACED_CHARTS = f"{GROUP}/namespaces"
@@ -140,7 +141,7 @@ class Reconciler:
             self._done(key, found, release, what, record)
             return None
         if (found["metadata"].get("annotations") or {}).get(status.GIVEN_UP) == release.hash:
-            self._states.set(key, state=states.GIVEN_UP, next_attempt=0.0)
+            self._states.set(key, state=chart_states.GIVEN_UP)
             return None
         if steps != (Step.ABORT,):
             if self._failures.get(key, ("", 0))[0] != release.hash:
@@ -184,7 +185,7 @@ class Reconciler:
         for step in steps:
             if stop.is_set():
                 raise Interrupted
-            self._states.set(key, state=step.value, words="", next_attempt=0.0)
+            self._states.set(key, state=step.value, words="")
             ended = self._releases.take(key, release, record, step, stop)
             if ended.interrupted:
                 raise Interrupted
@@ -205,7 +206,7 @@ class Reconciler:
         if decision.removal(record):
             if stop.is_set():
                 raise Interrupted
-            self._states.set(key, state=Step.UNINSTALL.value, words="", next_attempt=0.0)
+            self._states.set(key, state=Step.UNINSTALL.value, words="")
             self._events.record(found, "RemoveJob", "Uninstalling HelmChart")
             try:
                 self._releases.version()
@@ -226,9 +227,7 @@ class Reconciler:
         failures = self._count(key, "deleted")
         pause = decision.pause(failures)
         self._events.record(found, "JobFailed", f"Uninstalling failed: {words}", warning=True)
-        self._states.set(
-            key, state=states.FAILED, words=words, failures=failures, next_attempt=time.time() + pause
-        )
+        self._states.set(key, state=chart_states.FAILED, words=words, failures=failures)
         return pause
 
     def _end_job(self, key: Key, found: dict[str, Any]) -> None:
@@ -279,13 +278,12 @@ class Reconciler:
         )
         self._states.set(
             key,
-            state=states.DEPLOYED,
+            state=chart_states.DEPLOYED,
             since=_seconds(details.since),
             deployed=details.version,
             revision=record.revision if record else 0,
             words="",
             failures=0,
-            next_attempt=0.0,
         )
 
     def _failed(
@@ -302,10 +300,9 @@ class Reconciler:
         pause = decision.pause(failures)
         self._states.set(
             key,
-            state=states.GIVEN_UP if given_up else states.FAILED,
+            state=chart_states.GIVEN_UP if given_up else chart_states.FAILED,
             words=words,
             failures=failures,
-            next_attempt=0.0 if given_up else time.time() + pause,
         )
         if given_up:
             self._patch(key, {"metadata": {"annotations": {status.GIVEN_UP: release.hash}}})
@@ -319,7 +316,7 @@ class Reconciler:
         self._conditions(key, found, status.not_begun(str(error)))
         failures = self._count(key, _WAITED[0])
         pause = decision.pause(failures)
-        self._states.set(key, state=states.WAITING, words=str(error), next_attempt=time.time() + pause)
+        self._states.set(key, state=chart_states.WAITING, words=str(error))
         return pause
 
     def _invalid(
@@ -329,7 +326,7 @@ class Reconciler:
             journal.log(Level.ERROR, f"chart {key[0]}/{key[1]}: {words}", HELM_CHART=f"{key[0]}/{key[1]}")
         self._failures[key] = ("invalid", 0)
         self._conditions(key, found, conditions)
-        self._states.set(key, state=states.INVALID, words=words, failures=0, next_attempt=0.0)
+        self._states.set(key, state=chart_states.INVALID, words=words, failures=0)
 
     def _conditions(self, key: Key, found: dict[str, Any], conditions: list[dict[str, str]]) -> None:
         """Writes the conditions where they differ."""

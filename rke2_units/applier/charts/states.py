@@ -14,21 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from rke2_units.doors import files, journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
-
-FILE_NAME = "charts.json"
-# Values of State.state; a step of decision.Step is one too, while it runs.
-DEPLOYED = "deployed"
-WAITING = "waiting"  # for something that the chart names and that is not there
-FAILED = "failed"  # and tried again
-GIVEN_UP = "given up"  # after backOffLimit
-INVALID = "invalid"  # until the chart or its configuration changes
+from rke2_units.lean.chart_states import FILE_NAME, WAITING
 
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class State:
-    """One HelmChart. `words`: helm's or ours about what is wrong. "" and 0: not known, or not so."""
+    """One HelmChart. `words`: helm's or ours about what is wrong. "" and 0: not known, or not so.
+
+    `state` is one of chart_states, or the step of decision.Step that is under way.
+    """
 
     namespace: str
     name: str
@@ -42,7 +38,6 @@ class State:
     words: str = ""
     remarks: str = ""  # what this helm cannot do of what is asked for
     failures: int = 0
-    next_attempt: float = 0.0
 
 
 class States:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rke2_units.applier import process, settings
-from rke2_units.applier.charts.states import DEPLOYED, FAILED, FILE_NAME, INVALID
 from rke2_units.errors import ConfigurationError, ExitCode
+from rke2_units.lean.chart_states import DEPLOYED, FAILED, FILE_NAME, INVALID, WAITING
 from rke2_units.plan import applier_settings
 from tests.unit.plan.cases import make_node
 from tests.unit.service import ended, statuses
@@ -25,10 +25,9 @@ def test_the_applier_reads_what_the_plan_writes(tmp_path: Path) -> None:
     assert found.url == "https://127.0.0.1:6443"
     assert found.identity.key == "/var/lib/rancher/rke2/server/tls/client-supervisor.key"
     assert "rke2-calico" in found.disabled
-    assert found.charts
 
 
-@pytest.mark.parametrize("change", [{"disabled": "a"}, {"kubernetes": {}}, {"charts": 1}, {"work": None}])
+@pytest.mark.parametrize("change", [{"disabled": "a"}, {"kubernetes": {}}, {"helm": 1}, {"work": None}])
 def test_settings_that_are_none_say_who_writes_them(tmp_path: Path, change: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="rke2-server"):
         settings.read(write(tmp_path / "a.json", **change))
@@ -50,14 +49,18 @@ def test_without_the_lease_nothing_is_wrong() -> None:
     assert process.status(False, ["old"]).startswith("waiting for the lease")
 
 
-def test_only_charts_that_failed_are_problems(tmp_path: Path) -> None:
+def test_charts_that_failed_or_lack_something_are_problems(tmp_path: Path) -> None:
     assert process.chart_problems(str(tmp_path)) == []
+    states = {"a": DEPLOYED, "b": FAILED, "c": "install", "d": INVALID, "e": WAITING}
     charts = [
-        {"namespace": "n", "name": name, "state": state, "words": "why"}
-        for name, state in (("a", DEPLOYED), ("b", FAILED), ("c", "install"), ("d", INVALID))
+        {"namespace": "n", "name": name, "state": state, "words": "why"} for name, state in states.items()
     ]
     (tmp_path / FILE_NAME).write_text(json.dumps(charts))
-    assert process.chart_problems(str(tmp_path)) == ["chart n/b: why", "chart n/d: why"]
+    assert process.chart_problems(str(tmp_path)) == [
+        "chart n/b: why",
+        "chart n/d: why",
+        "chart n/e: why",
+    ]
 
 
 def test_it_is_ready_without_an_apiserver_and_ends_when_it_is_told_to(tmp_path: Path) -> None:

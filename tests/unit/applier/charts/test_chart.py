@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rke2_units.applier.charts.chart import Missing, Release, duration, references, release
 from rke2_units.errors import UserError
 
+API = "127.0.0.1:6443"
 REPOSITORY = {"chart": "demo", "repo": "https://charts.example/"}
 
 
@@ -31,7 +32,8 @@ def of(
 ) -> Release:
     if not {"chart", "chartContent"} & spec.keys():
         spec = REPOSITORY | spec
-    return release(chart(spec), config(over) if over is not None else None, secrets or {}, config_maps or {})
+    overridden = config(over) if over is not None else None
+    return release(chart(spec), overridden, secrets or {}, config_maps or {}, api_address=API)
 
 
 def test_values_are_ordered_as_documented_from_weak_to_strong() -> None:
@@ -180,9 +182,9 @@ def test_what_helm_could_not_take_is_refused_with_the_field(spec: dict[str, Any]
 
 
 def test_passwords_are_read_without_their_line_end_and_never_shown() -> None:
-    found = of({"authSecret": {"name": "s"}}, secrets={"s": {"username": b"u", "password": b"geheim\n"}})
-    assert (found.credentials.username, found.credentials.password) == ("u", "geheim")
-    assert "geheim" not in repr(found)
+    found = of({"authSecret": {"name": "s"}}, secrets={"s": {"username": b"u", "password": b"sesame\n"}})
+    assert (found.credentials.username, found.credentials.password) == ("u", "sesame")
+    assert "sesame" not in repr(found)
 
 
 def test_a_certificate_takes_the_place_of_a_password() -> None:
@@ -293,7 +295,10 @@ def test_the_source_is_told_as_helm_controller_tells_it(spec: dict[str, str], so
 
 def test_the_address_of_packaged_content_is_told() -> None:
     packaged = chart({"chartContent": "dGd6"}, **{"helm.cattle.io/chart-url": "https://r/a-1.tgz"})
-    assert release(packaged, None, {}, {}).source == "inline spec.chartContent from https://r/a-1.tgz"
+    assert (
+        release(packaged, None, {}, {}, api_address=API).source
+        == "inline spec.chartContent from https://r/a-1.tgz"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from rke2_units.applier.charts import states
 from rke2_units.applier.charts.helm import Ended
 from rke2_units.applier.charts.reconciler import Interrupted, chart_path, config_path
 from rke2_units.doors.kubernetes import ApiUnavailable
+from rke2_units.lean import chart_states
 from tests.unit.applier.charts.cluster import KEY, Bench, bench
 from tests.unit.kubernetes_api import Reply, Request, refused
 
@@ -45,7 +45,7 @@ def test_a_new_chart_is_claimed_and_installed_and_then_left_alone(here: Bench) -
         ("ApplyJob", "Applying HelmChart from inline spec.chartContent with helm 3.17.0")
     ]
     state = here.states.get(KEY)
-    assert (state.state, state.deployed, state.revision) == (states.DEPLOYED, "1.0.0", 1)
+    assert (state.state, state.deployed, state.revision) == (chart_states.DEPLOYED, "1.0.0", 1)
     assert here.reconcile() is None
     assert here.helm.verbs == ["install"]
 
@@ -94,12 +94,12 @@ def test_a_failure_is_told_and_tried_again_by_the_failure_policy(here: Bench) ->
     failed = here.cluster.conditions()["Failed"]
     assert (failed["status"], failed["message"]) == ("True", "INSTALLATION FAILED: no")
     state = here.states.get(KEY)
-    assert (state.state, state.words, state.failures) == (states.FAILED, "INSTALLATION FAILED: no", 1)
+    assert (state.state, state.words, state.failures) == (chart_states.FAILED, "INSTALLATION FAILED: no", 1)
     assert here.reconcile() == 20
     assert here.helm.verbs == ["install", "uninstall", "install"]
     assert here.reconcile() is None
     assert here.cluster.conditions()["Failed"]["status"] == "False"
-    assert here.states.get(KEY).state == states.DEPLOYED
+    assert here.states.get(KEY).state == chart_states.DEPLOYED
     assert ("JobFailed", "INSTALLATION FAILED: no") in here.events()
 
 
@@ -127,7 +127,7 @@ def test_after_back_off_limit_it_is_given_up_until_something_changes(here: Bench
     assert here.reconcile() == 10
     assert here.reconcile() is None
     assert here.cluster.conditions()["Failed"]["reason"] == "Job failed"
-    assert here.states.get(KEY).state == states.GIVEN_UP
+    assert here.states.get(KEY).state == chart_states.GIVEN_UP
     for _ in range(2):
         here.restart()
         assert here.reconcile() is None
@@ -170,7 +170,7 @@ def test_a_missing_secret_is_waited_for_and_watched(here: Bench) -> None:
     here.cluster.chart({"valuesSecrets": [{"name": "s", "keys": ["k"]}]})
     assert here.reconcile() == 10
     assert here.referenced == {"s"}
-    assert here.states.get(KEY).state == states.WAITING
+    assert here.states.get(KEY).state == chart_states.WAITING
     assert here.cluster.conditions()["JobCreated"]["status"] == "False"
     assert "there is no Secret s" in here.cluster.conditions()["Failed"]["message"]
     here.cluster.add("/api/v1/namespaces/kube-system/secrets/s", {"data": {"k": "YTogMQ=="}})
@@ -182,7 +182,7 @@ def test_a_missing_secret_is_waited_for_and_watched(here: Bench) -> None:
 def test_what_helm_could_not_take_waits_for_a_change(here: Bench) -> None:
     here.cluster.chart({"chartContent": "", "chart": "/etc"})
     assert here.reconcile() is None
-    assert here.states.get(KEY).state == states.INVALID
+    assert here.states.get(KEY).state == chart_states.INVALID
     assert "names a file" in here.cluster.conditions()["Failed"]["message"]
     assert here.helm.commands == []
 
@@ -326,7 +326,7 @@ def test_an_api_that_is_away_is_the_callers(here: Bench) -> None:
 
 
 def test_a_chart_that_is_gone_is_forgotten(here: Bench) -> None:
-    here.states.set(KEY, state=states.DEPLOYED)
+    here.states.set(KEY, state=chart_states.DEPLOYED)
     assert here.reconcile() is None
     assert json.loads((Path(here.work) / "charts.json").read_text()) == []
 
@@ -344,7 +344,7 @@ def test_a_name_that_would_be_another_path_is_told_and_not_asked_for(
     here.cluster.chart(spec)
     assert here.reconcile() is None
     state = here.states.get(KEY)
-    assert state.state == states.INVALID and "name" in state.words
+    assert state.state == chart_states.INVALID and "name" in state.words
     assert here.helm.commands == []
     assert not [request for request in here.server.requests if "watch" in request.query]
     asked = {request.path.removesuffix("/status") for request in here.server.requests}
@@ -370,7 +370,7 @@ def test_a_record_that_cannot_be_read_is_read_once(here: Bench) -> None:
         assert here.reconcile() is None
     assert [request.path for request in here.server.requests[before:]].count(path) == 1
     state = here.states.get(KEY)
-    assert (state.state, state.deployed, state.revision) == (states.DEPLOYED, "", 1)
+    assert (state.state, state.deployed, state.revision) == (chart_states.DEPLOYED, "", 1)
 
 
 def test_a_record_that_the_api_does_not_give_is_asked_for_again(here: Bench) -> None:

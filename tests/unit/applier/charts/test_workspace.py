@@ -12,6 +12,7 @@ from rke2_units.applier.charts import chart
 from rke2_units.applier.charts.workspace import sweep, workspace
 from rke2_units.errors import UserError
 
+API = "127.0.0.1:6443"
 RELEASE = chart.release(
     {
         "metadata": {"name": "a", "namespace": "n"},
@@ -19,7 +20,7 @@ RELEASE = chart.release(
             "chart": "demo",
             "repo": "https://r/",
             "valuesContent": "a: 1\n",
-            "set": {"b.c": "geheim", "l[0]": "auch,geheim"},
+            "set": {"b.c": "sesame", "l[0]": "also,sesame"},
             "repoCA": "PEM",
             "authSecret": {"name": "auth"},
             "dockerRegistrySecret": {"name": "docker"},
@@ -31,6 +32,7 @@ RELEASE = chart.release(
         "docker": {".dockerconfigjson": b'{"auths": {"r": {"auth": "dTpw"}}}'},
     },
     {},
+    api_address=API,
 )
 
 
@@ -44,9 +46,9 @@ def test_every_file_is_private_and_has_its_content(tmp_path: Path) -> None:
             "values-0-000-HelmChart-ValuesContent.yaml",
             "values-2-000-HelmChart-Set.yaml",
         ]
-        assert json.loads(Path(paths.values[1]).read_text()) == {"b": {"c": "geheim"}}
+        assert json.loads(Path(paths.values[1]).read_text()) == {"b": {"c": "sesame"}}
         ((key, path),) = paths.set_files
-        assert (key, Path(path).read_text()) == ("l[0]", "auch,geheim")
+        assert (key, Path(path).read_text()) == ("l[0]", "also,sesame")
         assert paths.authority is not None
         assert Path(paths.authority).read_text() == "PEM"
         repositories = json.loads((directory / "repositories.yaml").read_text())["repositories"]
@@ -75,7 +77,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     (tmp_path / "helm-x").mkdir()
-    (tmp_path / "helm-x" / "values").write_text("geheim")
+    (tmp_path / "helm-x" / "values").write_text("sesame")
     (tmp_path / "charts.json").write_text("[]")
     sweep(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["charts.json"]
