@@ -1,12 +1,4 @@
-"""The settings file that the plan writes for the controllers (JSON, `names.Paths.controllers_settings`).
-
-{"node_name": "node1", "kubernetes": {"url": "https://127.0.0.1:6443", "authority": PEM, "certificate": PEM,
- "key": PEM}, "etcd": {"etcdctl": PATH, "endpoints": ["https://127.0.0.1:2379"], "authority": PEM,
- "certificate": PEM, "key": PEM}, "token_file": PATH, "node_password_file": PATH, "rbac": PATH,
- "control_plane": true, "member_name": "node1-01234567", "member_address": "192.0.2.1",
- "is_hardened": false, "lets_flannel_in": false, "node_annotations": {"rke2.io/...": TEXT},
- "bootstrap_files": {"ServerCA": PATH, ...}}
-"""
+"""The settings file that plan.controllers_settings writes for the controllers (JSON)."""
 
 from rke2_units.doors.http import Identity
 from rke2_units.lean import json_table

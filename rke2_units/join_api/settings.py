@@ -1,12 +1,4 @@
-"""What the supervisor is told: the settings file that the plan writes, and systemd's credentials.
-
-{"node_name": "node1", "node_ips": ["192.0.2.5"], "kubernetes": {"url": "https://127.0.0.1:6443"},
- "config": {...}, "min_tls_version": "VersionTLS12", "cipher_suites": ["TLS_ECDHE_..."], "etcdctl": PATH,
- "etcd_url": "https://127.0.0.1:2379", "static": FOLDER, "apiservers_fallback": ["192.0.2.5:6443"],
- "connections": 256}
-
-`config` is the answer to /v1-rke2/config as it is; `etcdctl` is "" where no etcd runs.
-"""
+"""What the join API is told: the settings file that plan.supervisor_settings writes, and credentials."""
 
 import os
 from dataclasses import dataclass
@@ -57,11 +49,13 @@ class Settings:
     node_name: str
     node_ips: tuple[str, ...]
     kubernetes_url: str
+    # The answer to /v1-rke2/config, as it is.
     config: dict[str, Any]
     min_tls_version: str
     cipher_suites: tuple[str, ...]
     etcdctl: str
     etcd_url: str
+    # The folder of what anyone may fetch.
     static: str
     apiservers_fallback: tuple[str, ...]
     connections: int

@@ -1,13 +1,6 @@
-"""Which packaged charts are staged from where to where, and with which values: what the plan writes for it.
+"""Which packaged charts are staged from where to where, and with which values.
 
-It stands in the applier's own settings file:
-
-{"manifests": "DATA/server/manifests", "disabled": ["rke2-calico", ...], "kubernetes": {"url": ..., ...},
- "staging": {"charts": "DATA/data/VERSION/charts",     ("" where there is no content)
-             "network": ["rke2-canal"],                (what `cni` asks for)
-             "values": {"global.clusterDNS": "10.43.0.10", ...},
-             "ingress": ["traefik"],                   (empty: that of a chart that is installed already,
-             "default_ingress": "traefik"}}             else the default one)
+It stands in the settings file that plan.applier_settings writes for the applier (JSON).
 """
 
 import os
@@ -31,10 +24,13 @@ class Staging:
         self.certificate = kubernetes.text("certificate")
         self.key = kubernetes.text("key")
         staging = table.table("staging")
+        # "" where there is no content.
         self.charts = staging.text("charts")
         values = staging.table("values")
         self.values = {name: values.text(name) for name in values.values}
+        # The charts that `cni` asks for.
         self.network = staging.texts("network")
+        # Of ingress controllers; none: that of a chart that is installed already, else the default one.
         self.ingress = staging.texts("ingress")
         self.default_ingress = staging.text("default_ingress")
 

@@ -1,32 +1,4 @@
-"""The settings file that the plan writes for the programs (JSON, `layout.Paths.program_settings`).
-
-{"data_directory": "/var/lib/rancher/rke2", "node_name": "node1",
- "lacks_backups": true,                                            (optional; nothing saves this node's etcd)
- "containerd_socket": "/run/k3s/containerd/containerd.sock", "namespace": "k8s.io",
- "ctr": "/var/lib/rancher/rke2/bin/ctr",                           (optional)
- "snapshotter": "overlayfs",                                       (optional)
- "registries": "/var/lib/rancher/rke2/agent/etc/rke2-units-registries.json",    (optional)
- "content": {"image": "rancher/rke2-runtime:v1...", "directory": "v1...-0123456789ab",
-             "pull": "index.docker.io/rancher/rke2-runtime:v1...",              ("image" if left out)
-             "archives": "/var/lib/rancher/rke2/agent/images"},
- "helm": {"image": "rancher/klipper-helm:v0...", "pull": "index.docker.io/...",          (optional)
-          "directory": "helm-0123456789ab"},
- "etcdctl": {"image": "rancher/hardened-etcd:v3...", "pull": "index.docker.io/...",      (optional)
-             "directory": "etcdctl-0123456789ab"},
- "etcd_join": {"server": "https://first.example.com:9345",                               (optional)
-               "server_authority": "...", "token_file": "/var/lib/rancher/rke2/server/token",
-               "member_name": "node1-01234567", "peer_url": "https://192.0.2.1:2380",
-               "initial": "/var/lib/rancher/rke2/server/db/etcd/initial.json",
-               "etcdctl": PATH, "authority": "...", "certificate": "...", "key": "..."},
- "images": {"archives": "...", "first": ["rancher/mirrored-pause:3.2"],             (optional)
-            "extra_registries": ["registry.example.com"]},                          (optional)
- "static_pods": {"etcd": {"image": "...", "staged": "...", "manifest": "...", "uid": "...",
-                          "needs": ["kubelet"]}},
- "health_checks": {"etcd": {"url": "http://127.0.0.1:2381/health", "contains": "true"},
-                   "kube-apiserver": {"url": "https://127.0.0.1:6443/readyz", "authority": "...",
-                                      "certificate": "...", "key": "..."},
-                   "kube-scheduler": {"url": "https://127.0.0.1:10259/healthz", "insecure": true}}}
-"""
+"""The settings file that plan.program_settings writes for the programs (JSON, Paths.program_settings)."""
 
 import os
 import re
@@ -100,6 +72,7 @@ class Settings:
         self.file = table.where
         self.data_directory = table.text("data_directory")
         self.node_name = table.text("node_name")
+        # Nothing saves this node's etcd.
         self.lacks_backups = table.boolean("lacks_backups")
         self.containerd_socket = table.text("containerd_socket", CONTAINERD_SOCKET)
         self.ctr = table.text("ctr", f"{self.data_directory}/bin/ctr")
