@@ -41,7 +41,7 @@ from rke2_units.node import (
 )
 from rke2_units.node.apply import Change
 from rke2_units.node.installation import Installation
-from rke2_units.plan import api_proxy, make_plan, programs, sysctl
+from rke2_units.plan import addresses, api_proxy, make_plan, programs, sysctl
 from rke2_units.plan.node import Node
 from rke2_units.plan.node_annotations import plan_annotations
 from rke2_units.unit_names import Role
@@ -198,7 +198,7 @@ def _prepared(node: Node, plan: Plan, warnings: tuple[str, ...]) -> Prepared:
     is_agent = node.role is Role.AGENT
     api_elsewhere = api_proxy.leads_to_apiservers(node.config)
     api = unit_names.component(unit_names.API_PROXY_UNIT) if api_elsewhere else unit_names.KUBE_APISERVER
-    apiserver = f"https://127.0.0.1:{ports.APISERVER_PORT}"
+    apiserver = addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT)
     if api_elsewhere:
         apiserver = api_proxy.apiserver_url(node.config)
     paths = node.paths

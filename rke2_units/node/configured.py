@@ -5,7 +5,7 @@ from rke2_units.config.config import Config
 from rke2_units.node import installation, remarks
 from rke2_units.node.environment import ignored_lines
 from rke2_units.node.installation import Installation
-from rke2_units.plan import kubelet
+from rke2_units.plan import addresses, kubelet
 from rke2_units.plan.node import Node
 
 
@@ -23,5 +23,9 @@ def warnings(config: Config) -> tuple[str, ...]:
 def to_record(node: Node) -> Installation:
     """The node's installation as it is to be recorded when its plan is applied."""
     return installation.planned(
-        node.role, node.release.name, node.paths.data, kubelet.root_directory(node.config)
+        node.role,
+        node.release.name,
+        node.paths.data,
+        kubelet.root_directory(node.config),
+        addresses.first_family(node),
     )

@@ -22,6 +22,7 @@ from rke2_units.join import server_list
 from rke2_units.layout import AUDIT_POLICY_FILE, DIGEST_KEY_FILE, NODE_ID_FILE, SYSTEM_PATH, Paths
 from rke2_units.machine import network
 from rke2_units.model import NodeFacts, ServerList
+from rke2_units.node import installation
 from rke2_units.node.environment import for_pods_and_containerd
 from rke2_units.plan import api_proxy
 from rke2_units.plan.containerd import RUNTIME_PROGRAMS
@@ -115,17 +116,26 @@ def _refuse_other_family(config: Config, paths: Paths, found: Sequence[str]) -> 
     it began with, also where the address of the other family is the first to be there after a boot."""
     if any(config.is_set(name) for name in ("node-ip", "cluster-cidr", "service-cidr")):
         return
-    try:
-        before = json.loads(files.read_text(paths.supervisor_settings) or "")["node_ips"][0]
-        family = ipaddress.ip_address(before).version
-    except (ValueError, KeyError, IndexError, TypeError):
-        return
-    if os.path.exists(paths.etcd_wal) and ipaddress.ip_address(found[0]).version != family:
+    family = _family_before(paths)
+    if family and os.path.exists(paths.etcd_wal) and ipaddress.ip_address(found[0]).version != family:
         raise UserError(
             f"this server's cluster has IPv{family}, and the machine has no IPv{family} address with a "
             "default route",
             hint="set node-ip, or give the machine that route",
         )
+
+
+def _family_before(paths: Paths) -> int:
+    """4 or 6: the family of this server's first address at its last start, 0 when that is not known."""
+    installed = installation.read()
+    if installed and installed.first_family:
+        return installed.first_family
+    try:
+        # A record of an earlier version lacks it: this is where that version found it.
+        address = json.loads(files.read_text(paths.supervisor_settings) or "")["node_ips"][0]
+        return ipaddress.ip_address(address).version
+    except (ValueError, KeyError, IndexError, TypeError):
+        return 0
 
 
 def has_to_join_etcd(config: Config, paths: Paths) -> bool:

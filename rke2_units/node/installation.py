@@ -35,6 +35,8 @@ class Installation:
     data_directory: str
     # The kubelet's, those that it had before included: what it has mounted there may be left.
     kubelet_directories: tuple[str, ...] = (KUBELET_DIRECTORY,)
+    # 4 or 6: the family of the node's first address, which a cluster's default ranges follow; 0: not known.
+    first_family: int = 0
 
     def file(self) -> File:
         return File(INSTALLATION_FILE, json.dumps(asdict(self), indent=2) + "\n")
@@ -49,9 +51,10 @@ def read(root: str = "/") -> Installation | None:
     try:
         content = json.loads(text)
         role, release, data = Role(content["role"]), str(content["release"]), str(content["data_directory"])
-        # A record of an earlier version has none of the kubelet's.
+        # A record of an earlier version lacks these.
         kubelets = content.get("kubelet_directories", [KUBELET_DIRECTORY])
-        return Installation(role, release, data, tuple(str(directory) for directory in kubelets))
+        family = int(content.get("first_family", 0))
+        return Installation(role, release, data, tuple(str(directory) for directory in kubelets), family)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"{path} is damaged: {type(error).__name__}: {error}",
@@ -75,12 +78,14 @@ def of_role(role: Role, root: str = "/") -> Installation:
     return found
 
 
-def planned(role: Role, release: str, data_directory: str, kubelet_directory: str) -> Installation:
+def planned(
+    role: Role, release: str, data_directory: str, kubelet_directory: str, first_family: int
+) -> Installation:
     """The installation as it is to be recorded: the kubelet's earlier directories stay in it."""
     before = read()
     earlier = before.kubelet_directories if before else ()
     directories = dict.fromkeys((kubelet_directory, *earlier))
-    return Installation(role, release, data_directory, tuple(directories))
+    return Installation(role, release, data_directory, tuple(directories), first_family)
 
 
 def written_files(root: str = "/") -> tuple[str, ...]:

@@ -28,9 +28,14 @@ def node_ips(node: Node) -> list[str]:
     return [text for text in found if text is not None]
 
 
+def first_family(node: Node) -> int:
+    """4 or 6: the family of the node's first address."""
+    return grammar.address(node_ips(node)[0]).version
+
+
 def any_address(node: Node) -> str:
     """What to listen on for all addresses of the node's families."""
-    return "::" if grammar.address(node_ips(node)[0]).version == 6 else "0.0.0.0"
+    return "::" if first_family(node) == 6 else "0.0.0.0"
 
 
 def host_port(address: str, port: int) -> str:

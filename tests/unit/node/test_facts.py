@@ -9,7 +9,8 @@ import pytest
 
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.layout import Paths
-from rke2_units.node import facts
+from rke2_units.node import facts, installation
+from rke2_units.node.installation import Installation
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
 
@@ -250,10 +251,12 @@ def test_without_a_default_route_the_address_has_to_be_configured(monkeypatch: p
         (("2001:db8::5",), {"cluster-cidr": ["fd00:42::/56"], "service-cidr": ["fd00:43::/112"]}, False),
     ],
 )
+@pytest.mark.parametrize("is_recorded", [True, False])
 def test_a_server_keeps_the_family_that_its_cluster_began_with(
     found: tuple[str, ...],
     settings: dict[str, object],
     refused: bool,
+    is_recorded: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -264,7 +267,12 @@ def test_a_server_keeps_the_family_that_its_cluster_began_with(
     assert facts.gather(Role.SERVER, config, environment={}).node_ips == found
     for path in (paths.etcd_wal, os.path.dirname(paths.supervisor_settings)):
         os.makedirs(path)
-    Path(paths.supervisor_settings).write_text('{"node_ips": ["192.0.2.1"]}')
+    if is_recorded:
+        installed = Installation(Role.SERVER, "v1.36.4+rke2r1", paths.data, first_family=4)
+        monkeypatch.setattr(installation, "read", lambda: installed)
+    else:
+        # As an earlier version has left it.
+        Path(paths.supervisor_settings).write_text('{"node_ips": ["192.0.2.1"]}')
     if refused:
         with pytest.raises(UserError, match="this server's cluster has IPv4"):
             facts.gather(Role.SERVER, config, environment={})

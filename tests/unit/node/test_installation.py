@@ -21,7 +21,7 @@ def test_a_machine_without_an_installation_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_an_installation_is_read_as_it_was_written(tmp_path: Path, role: Role) -> None:
-    made = Installation(role, "v1.36.4+rke2r1", "/srv/rke2")
+    made = Installation(role, "v1.36.4+rke2r1", "/srv/rke2", first_family=6)
     files.write_all([made.file()], str(tmp_path))
     assert read(str(tmp_path)) == made
 
@@ -41,12 +41,13 @@ def test_the_other_role_is_not_told_to_install_what_would_be_refused(tmp_path: P
     assert "run rke2-units uninstall before" in hint and "install --role" not in hint
 
 
-def test_a_record_of_an_earlier_version_has_the_kubelets_usual_folder(tmp_path: Path) -> None:
+def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     text = '{"role": "agent", "release": "v1.36.4+rke2r1", "data_directory": "/srv/rke2"}'
     files.write_atomic(files.below(str(tmp_path), INSTALLATION_FILE), text, 0o644)
     found = read(str(tmp_path))
     assert found is not None
     assert found.kubelet_directories == ("/var/lib/kubelet",)
+    assert found.first_family == 0
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_folders_that_the_kubelet_once_had_are_not_forgotten(
 ) -> None:
     found = Installation(Role.AGENT, "v1.35.0+rke2r1", "/srv/rke2", before) if before else None
     monkeypatch.setattr(installation, "read", lambda root="/": found)
-    planned = installation.planned(Role.AGENT, "v1.36.4+rke2r1", "/srv/rke2", now)
-    assert planned == Installation(Role.AGENT, "v1.36.4+rke2r1", "/srv/rke2", recorded)
+    planned = installation.planned(Role.AGENT, "v1.36.4+rke2r1", "/srv/rke2", now, 6)
+    assert planned == Installation(Role.AGENT, "v1.36.4+rke2r1", "/srv/rke2", recorded, 6)
 
 
 @pytest.mark.parametrize(
