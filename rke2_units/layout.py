@@ -126,7 +126,6 @@ class Paths:
         self.kubelet_kubeconfig = f"{self.agent}/kubelet.kubeconfig"
         self.kube_proxy_kubeconfig = f"{self.agent}/kubeproxy.kubeconfig"
         self.controller_kubeconfig = f"{self.agent}/rke2controller.kubeconfig"
-        self.kubelet_log = f"{self.agent}/logs/kubelet.log"
         # The servers that an agent knows of, and what they told it of the cluster (/v1-rke2/config).
         self.server_list = f"{self.agent_etc}/rke2-agent-load-balancer.json"
         self.cluster_config = f"{self.agent_etc}/rke2-units-cluster.json"

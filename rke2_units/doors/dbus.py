@@ -66,21 +66,12 @@ class Systemd:
             named = next((a.decode() for a in arguments if isinstance(a, bytes)), "")
             raise UserError(f"systemd refused {method} {named}".rstrip() + f": {_text(error)}") from None
 
-    def version(self) -> int:
-        """The major version of the running systemd, e.g. 252."""
-        text: bytes = self._bus.get_property(_SYSTEMD, _MANAGER_PATH, _MANAGER, b"Version", b"s")
-        digits = "".join(c if c.isdigit() else " " for c in text.decode()).split()
-        return int(digits[0])
-
     def reload(self) -> None:
         """`systemctl daemon-reload`."""
         self._call("Reload", b"")
 
     def enable(self, unit: str) -> None:
         self._call("EnableUnitFiles", b"asbb", [unit.encode()], False, False)
-
-    def disable(self, unit: str) -> None:
-        self._call("DisableUnitFiles", b"asb", [unit.encode()], False)
 
     def start(self, unit: str) -> None:
         """Queue a start job; it does not wait for it."""

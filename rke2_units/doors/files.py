@@ -16,7 +16,6 @@ from rke2_units.model import File
 
 TEMPORARY_PREFIX = ".rke2-units-"
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINTS = {
     errno.ENOSPC: "free some space on this file system, then run it again; nothing was left half written",
     errno.EDQUOT: "the disk quota is used up; nothing was left half written",

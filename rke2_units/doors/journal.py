@@ -17,7 +17,6 @@ class Level(IntEnum):
     WARNING = 4
     NOTICE = 5
     INFO = 6
-    DEBUG = 7
 
 
 def log(level: Level, message: str, **fields: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rke2_units import __version__
+from rke2_units.join_api.endpoints import ENDPOINTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "rke2_units"
@@ -150,6 +151,23 @@ def test_the_type_checker_finds_nothing() -> None:
 def test_codespell_finds_nothing() -> None:
     files = [path.relative_to(ROOT) for path in tracked_files()]
     passes(sys.executable, "-m", "codespell_lib", *map(str, files))
+
+
+# What libraries call by these names, or take: click, asyncio, aiohttp, ssl, pystemd.
+CALLED_BY_LIBRARIES = (
+    "list_commands", "get_buffer", "buffer_updated", "sizehint", "_sendfile", "max_size", "num_tickets",
+    "userdata",
+)  # fmt: skip
+# The page of all keys (docs/man/rke2-units-config.5.md) is written and held by a test.
+CALLED_BY_TESTS = ("markdown_table",)
+
+
+def test_every_name_is_used_somewhere() -> None:
+    # By name alone: one that is dead here and alive elsewhere is not found. Tests are no use of a name.
+    handlers = [endpoint.handler for endpoint in ENDPOINTS]
+    known = ",".join((*CALLED_BY_LIBRARIES, *CALLED_BY_TESTS, *handlers))
+    arguments = (f"--ignore-names={known}", "--ignore-decorators=@*.command")
+    passes(sys.executable, "-m", "vulture", "rke2_units", *arguments)
 
 
 def test_every_part_of_the_package_has_a_layer() -> None:

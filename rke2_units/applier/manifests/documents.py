@@ -363,11 +363,6 @@ class _Reader:
             self._item_lines.append(line)
         self._open.append(_Open(_Node(value), event.anchor, line))
 
-    def _note_item(self, line: int) -> None:
-        """Notes the line of what begins here when it is an item of a list of objects."""
-        if len(self._open) == 2 and self._open[0].key == "items" and not self._open[1].is_map:
-            self._item_lines.append(line)
-
     def _awaits_value(self) -> bool:
         top = self._open[-1]
         return top.key is not None or top.merging
