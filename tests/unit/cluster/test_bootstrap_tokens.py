@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,25 +13,12 @@ from rke2_units.cluster import bootstrap_tokens
 from rke2_units.cluster.bootstrap_tokens import BootstrapToken
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import ConfigurationError, UserError
-from tests.unit.kubernetes_api import ApiServer, Reply, Request, Store, refused, served
+from tests.unit.kubernetes_api import ApiServer, Reply, Request, Store, refused
 
 SECRETS = "/api/v1/namespaces/kube-system/secrets"
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TOKEN = "abcdef.0123456789abcdef"
 GROUP = "system:bootstrappers:rke2:default-node-token"
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with served() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ApiServer) -> Iterator[Client]:
-    client = Client(server.url, timeout=5)
-    yield client
-    client.close()
 
 
 def create(client: Client, token: str = TOKEN, **changed: Any) -> None:

@@ -62,7 +62,6 @@ def test_another_tokens_data_is_refused_in_rke2s_words(value: str | None) -> Non
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
-        self.slept: list[float] = []
 
     def monotonic(self) -> float:
         return self.now

@@ -6,7 +6,7 @@ import pytest
 
 from rke2_units.coordination.events import Events
 from rke2_units.doors.kubernetes import Client
-from tests.unit.kubernetes_api import ApiServer, Object, Store, refused, served
+from tests.unit.kubernetes_api import ApiServer, Object, Store, refused
 
 CHART = {
     "apiVersion": "helm.cattle.io/v1",
@@ -16,19 +16,7 @@ CHART = {
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def server(store: Store) -> Iterator[ApiServer]:
-    with served() as server:
-        server.answer = store
-        yield server
-
-
-@pytest.fixture
-def events(server: ApiServer) -> Iterator[Events]:
+def events(server: ApiServer, store: Store) -> Iterator[Events]:
     client = Client(server.url)
     yield Events(client, "rke2-controllers", "node1")
     client.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rke2_units.coordination import lease as module
 from rke2_units.coordination.lease import Lease
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client
-from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, Store, refused, served
+from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, Store, refused
 
 NAME = "rke2-controllers"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{NAME}"
@@ -52,19 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def server(store: Store) -> Iterator[ApiServer]:
-    with served() as server:
-        server.answer = store
-        yield server
-
-
-@pytest.fixture
-def lease(server: ApiServer, clock: Clock) -> Iterator[Lease]:
+def lease(server: ApiServer, store: Store, clock: Clock) -> Iterator[Lease]:
     client = Client(server.url)
     yield Lease(client, NAME, "here_boot2", work="acts")
     client.close()

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +22,7 @@ from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
 from tests.unit.join.supervisor import PASSWORD, Supervisor, request, running
+from tests.unit.join.supervisor import PASSWORD, Supervisor
 
 FACTS = NodeFacts("agent-1", ("192.0.2.9",))
 NOBODY = "https://127.0.0.1:1"
@@ -39,17 +40,6 @@ def agent(settings: dict[str, object]) -> Node:
 def ask(question: Callable[[], _Answer]) -> _Answer:
     """Once, where the daemon would ask again."""
     return question()
-
-
-@pytest.fixture(scope="session")
-def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
-    return request(tmp_path_factory.mktemp("server"))
-
-
-@pytest.fixture
-def supervisor(server_request: Request) -> Iterator[Supervisor]:
-    with running(Supervisor(server_request)) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

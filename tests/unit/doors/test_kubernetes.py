@@ -30,19 +30,6 @@ from tests.unit.kubernetes_api import ApiServer, Reply, Request, refused, served
 COLLECTION = "/api/v1/namespaces/default/configmaps"
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with served() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: ApiServer) -> Iterator[Client]:
-    client = Client(server.url, timeout=5)
-    yield client
-    client.close()
-
-
 def config_map(name: str, version: int = 1) -> Object:
     return {"metadata": {"namespace": "default", "name": name, "resourceVersion": str(version)}}
 

@@ -11,21 +11,9 @@ from rke2_units.join import agent
 from rke2_units.join.agent import Agent
 from rke2_units.layout import Paths
 from rke2_units.unit_names import Role
-from tests.unit.join.supervisor import Supervisor, now, request, running
+from tests.unit.join.supervisor import Supervisor, now
 from tests.unit.join_api import conftest as supervisors
 from tests.unit.kubernetes_api import served
-
-
-@pytest.fixture(scope="session")
-def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """What a server's key material is made from; it is made once."""
-    return request(tmp_path_factory.mktemp("server"))
-
-
-@pytest.fixture
-def supervisor(server_request: Request) -> Iterator[Supervisor]:
-    with running(Supervisor(server_request)) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rke2_units.certificates import authority, bootstrap, signing, table, token
 from rke2_units.certificates.ensure import ensure
 from rke2_units.certificates.request import Request
 from rke2_units.layout import Paths
+from tests.unit.quiet_server import QuietServer
 
 PASSWORD = "a secret"
 RANGES = {"cluster": "10.44.0.0", "service": "10.45.0.0"}
@@ -178,13 +179,7 @@ def listening(supervisor: Supervisor, context: ssl.SSLContext) -> Iterator[str]:
         def log_message(self, format: str, *arguments: object) -> None:
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, address: object) -> None:
-            pass  # who does not believe our certificate goes away
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:

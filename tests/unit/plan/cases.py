@@ -147,7 +147,7 @@ CASES = {
                 endpoint: [cache.example.com]
             configs:
               registry.example.com:5000:
-                auth: {username: puller, password: geheim}
+                auth: {username: puller, password: sesame}
                 tls: {ca_file: /etc/ssl/registry-ca.pem}
               cache.example.com:
                 auth: {identity_token: token}

@@ -205,7 +205,7 @@ def test_the_entry_of_a_host_comes_before_that_of_all_hosts() -> None:
     [("v1.20.2+rke2r1", "io.containerd.grpc.v1.cri"), (DEFAULT, "io.containerd.cri.v1.images")],
 )
 def test_credentials_are_in_containerds_configuration_which_is_a_secret_then(name: str, plugin: str) -> None:
-    login = {"username": 'me"\\', "password": "geheim\u00e9$1"}
+    login = {"username": 'me"\\', "password": "sesame\u00e9$1"}
     for text, secret in ((Registries(configs={"a:1": Host(Auth(**login))}), True), ("", False)):
         of = config(text)
         files = {file.path: file for file in containerd.files(Node(of, MACHINE, release(name)))}

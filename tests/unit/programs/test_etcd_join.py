@@ -4,19 +4,17 @@ import base64
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rke2_units.certificates.request import Request
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.lean.etcd import Etcd, EtcdError, Member
 from rke2_units.programs import etcd_join
 from rke2_units.programs.etcd_join import Taken
-from tests.unit.join.supervisor import Supervisor, request, running
+from tests.unit.join.supervisor import Supervisor
 from tests.unit.program_values import make_settings
 
 
@@ -236,17 +234,6 @@ def test_what_etcds_user_put_in_its_place_is_not_written_to(tmp_path: Path, kind
 def test_settings_without_a_cluster_to_join_say_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="etcd_join: 'member_name'"):
         etcd_join.program(make_settings(tmp_path), [])
-
-
-@pytest.fixture(scope="module")
-def server_request(tmp_path_factory: pytest.TempPathFactory) -> Request:
-    return request(tmp_path_factory.mktemp("server"))
-
-
-@pytest.fixture
-def supervisor(server_request: Request) -> Iterator[Supervisor]:
-    with running(Supervisor(server_request)) as found:
-        yield found
 
 
 def asked(supervisor: Supervisor, authority: str = "server-ca") -> list[Member]:

@@ -154,7 +154,7 @@ def test_a_repository_has_its_credentials() -> None:
     release = replace(
         RELEASE,
         insecure_skip_tls_verify=True,
-        credentials=Credentials("u", "geheim", pass_to_all=True),
+        credentials=Credentials("u", "sesame", pass_to_all=True),
     )
     paths = Paths("/w", authority="/w/ca.pem")
     assert command.repositories(release, paths, "/w/tls.crt", "/w/tls.key")["repositories"] == [
@@ -162,7 +162,7 @@ def test_a_repository_has_its_credentials() -> None:
             "name": "a",
             "url": "https://r/",
             "username": "u",
-            "password": "geheim",
+            "password": "sesame",
             "certFile": "/w/tls.crt",
             "keyFile": "/w/tls.key",
             "caFile": "/w/ca.pem",
@@ -170,7 +170,7 @@ def test_a_repository_has_its_credentials() -> None:
             "pass_credentials_all": True,
         }
     ]
-    assert not [word for word in arguments(release) if "geheim" in word]
+    assert not [word for word in arguments(release) if "sesame" in word]
 
 
 def test_of_the_environment_only_proxies_are_handed_on() -> None:
