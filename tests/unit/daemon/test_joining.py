@@ -21,7 +21,6 @@ from rke2_units.plan.node import Node
 from rke2_units.release.table import DEFAULT, release
 from rke2_units.unit_names import Role
 from tests.unit.configs import make_config
-from tests.unit.join.supervisor import PASSWORD, Supervisor, request, running
 from tests.unit.join.supervisor import PASSWORD, Supervisor
 
 FACTS = NodeFacts("agent-1", ("192.0.2.9",))
