@@ -19,7 +19,7 @@ def main() -> None:
     pandoc = ["pandoc", "--standalone", "--from=markdown-smart", "--to=man"]
     pandoc += [f"--metadata=footer:rke2-units {__version__}"]
     for page in sorted((ROOT / "docs" / "man").glob("*.md")):
-        # pandoc ends an item's indentation at a line break; in a paragraph of its own a line keeps it.
+        # After a line break, pandoc ends an item's indentation; a line in a paragraph of its own keeps it.
         text = page.read_text().replace("\\\n    ", "\n\n    ")
         subprocess.run([*pandoc, f"--output={directory / page.stem}"], input=text, text=True, check=True)
 

@@ -1,4 +1,4 @@
-"""A server node to look at: what ./try runs."""
+"""A server node to explore: what ./try runs."""
 
 import argparse
 import hashlib
@@ -18,19 +18,19 @@ SUITE = "bookworm"
 CONFIG = "/etc/rancher/rke2/config.yaml"
 UNIT = "rke2-server.service"
 PACKAGE = "/root/rke2-units.deb"
-# Every message of ours points to a manual page, and nodes of tests have no `man`. Dependencies come first.
+# Every unit refers to a man page, and the nodes of tests have no `man`. In order of dependencies.
 MANUALS = ("libgdbm6", "libpipeline1", "libuchardet0", "bsdextrautils", "groff-base", "less", "man-db")
 
 
 def up() -> None:
-    """Bring the node from whatever it is to Ready. Run again, it does what is left to do."""
+    """Bring the node to Ready from any state. A second run does only what is left to do."""
     began = time.monotonic()
     release = content(SUITE)
     package = build_deb(SUITE)
     record = registry.find(NAME)
     if record is not None and record.is_running():
         node = NspawnNode.attach(NAME)
-        progress(f"{NAME}: runs already")
+        progress(f"{NAME}: is already running")
     else:
         progress(f"{NAME}: booting Debian {SUITE} with the images and CNI plugins of {release.release}")
         if record is not None:
@@ -60,8 +60,8 @@ def up() -> None:
     _show(node, "systemctl", "list-units", "--all", "--no-pager", "--legend=no", "--plain", "rke2-*")
     _show(node, "kubectl", "get", "nodes", "-o", "wide")
     progress(
-        f"{NAME}: it can be used; waiting until `kubectl get pods` shows the control plane: this old "
-        "kubelet tells the apiserver of it up to half a minute later"
+        f"{NAME}: ready to use; waiting until `kubectl get pods` shows the control plane, which this old "
+        "kubelet reports up to half a minute later"
     )
     node.wait_for("the pods of the control plane to be Ready", lambda: _pods_are_ready(node), timeout=120)
     _show(node, "kubectl", "get", "pods", "-A")
@@ -69,25 +69,25 @@ def up() -> None:
 
 
 def invitation(images: list[str]) -> str:
-    """What can be done in the node that has these images."""
+    """The closing words: what a user can do in the node, which has these images."""
     return f"""\
-  get in:       sudo ./try shell    (then: rke2-units status, systemctl, journalctl, kubectl, man rke2-units)
+  open a shell: sudo ./try shell    (then: rke2-units status, systemctl, journalctl, kubectl, man rke2-units)
   one command:  sudo ./try shell rke2-units status
   a workload:   sudo ./try shell kubectl create deployment web --image={BUSYBOX_IMAGE} -- sleep infinity
   remove:       sudo ./try down
-The node has no way out to registries. Its images: {", ".join(images)}.
+The node cannot reach registries. Its images: {", ".join(images)}.
 Its network (cni: none in {CONFIG}) is a bridge: pods and Services have addresses, but there is no DNS,
 and no chart is installed."""
 
 
 def _show(node: NspawnNode, *command: str) -> None:
-    """Print a command and what it says."""
+    """Print a command and its output."""
     done = node.kubectl(*command[1:]) if command[0] == "kubectl" else node.run(*command)
     print(f"\n$ {' '.join(command)}\n{done.stdout.rstrip()}\n", flush=True)
 
 
 def _images(node: NspawnNode) -> list[str]:
-    """The names of the images that pods can be made of."""
+    """The names of the images that pods can use."""
     ctr = f"{node.data_directory}/bin/ctr --address /run/k3s/containerd/containerd.sock --namespace k8s.io"
     names = node.sh(f"{ctr} images ls --quiet").stdout.split()
     return sorted(name for name in names if "@" not in name and not name.startswith("sha256:"))
@@ -103,7 +103,7 @@ def _install_manuals(node: NspawnNode) -> None:
 def shell(words: list[str]) -> int:
     """Run a command in the node, or a shell; its exit code."""
     if registry.find(NAME) is None:
-        raise NodeError("there is no node: sudo ./try makes one")
+        raise NodeError("there is no node: sudo ./try creates one")
     node = NspawnNode.attach(NAME)
     path = f"PATH={node.data_directory}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     command = ["env", path, "KUBECONFIG=/etc/rancher/rke2/rke2.yaml", *(words or ["bash"])]
@@ -111,17 +111,17 @@ def shell(words: list[str]) -> int:
 
 
 def down() -> None:
-    """Remove the node; nothing happens when there is none."""
+    """Remove the node, if there is one."""
     if registry.find(NAME) is None:
-        print("there is no node: sudo ./try makes one")
+        print("there is no node: sudo ./try creates one")
         return
-    progress(f"{NAME}: ending everything in the node, and removing its files")
+    progress(f"{NAME}: stopping the node and removing its files")
     NspawnNode.attach(NAME).remove()
-    print(f"{NAME} is gone; what was built for it stays in {DIRECTORY}")
+    print(f"{NAME} is removed; build results stay in {DIRECTORY}")
 
 
 def _start(node: NspawnNode) -> None:
-    """systemctl start, telling what the node daemon waits for; NodeError when it fails."""
+    """systemctl start, which shows what the node daemon is waiting for; NodeError if it fails."""
     start = subprocess.Popen(
         node.shell_command("systemctl", "start", UNIT),
         stdin=subprocess.DEVNULL,

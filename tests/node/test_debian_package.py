@@ -53,7 +53,7 @@ def test_installing_the_package_starts_and_enables_nothing_and_purging_it_keeps_
 def test_the_package_cannot_be_removed_from_a_node_that_runs(server: Node) -> None:
     before = server.main_pid("rke2-server.service")
     said = apt(server, "remove", "rke2-units", check=False)
-    assert "not removed, because this node runs: rke2-server.service" in said
+    assert "not removed because this node is still running: rke2-server.service" in said
     assert "rke2-units killall" in said
     assert (
         server.run("dpkg-query", "--show", "--showformat=${db:Status-Status}", "rke2-units").stdout

@@ -25,4 +25,4 @@ def test_without_a_node_it_is_said_how_one_is_made(
     monkeypatch.setattr(registry, "find", lambda name: None)
     monkeypatch.setattr("sys.argv", ["./try", *words])
     assert tryout.main() == (1 if words == ["shell"] else 0)
-    assert "there is no node: sudo ./try makes one" in "".join(capsys.readouterr())
+    assert "there is no node: sudo ./try creates one" in "".join(capsys.readouterr())
