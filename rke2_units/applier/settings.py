@@ -3,8 +3,8 @@
 What stages its charts reads the same file (rke2_units.lean.chart_staging).
 """
 
-from rke2_units.doors.http import Identity
 from rke2_units.lean import json_table
+from rke2_units.lean.http import Identity
 from rke2_units.lean.json_table import Table
 
 

@@ -22,6 +22,7 @@ from rke2_units.doors.files import TEMPORARY_PREFIX
 from rke2_units.errors import UserError
 from rke2_units.images import pull
 from rke2_units.images.registries import Registries
+from rke2_units.lean.write import replace
 
 # What compresses an archive of this suffix. Level and window are those of RKE2's archives.
 _COMPRESSORS: Mapping[str, tuple[str, ...]] = {
@@ -75,16 +76,12 @@ def write(
             pull.fetch(registries, source, f"{work}/image", tell=tell, progress=progress)
             saved.append(_save(name, f"{work}/image", f"{work}/layers"))
         tell(f"writing {output}")
-        archive = f"{work}/archive"
-        with open(archive, "xb") as file:
-            with _compressed(compressor, file) as sink:
-                _write_archive(saved, f"{work}/layers", sink, progress)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        size = os.path.getsize(archive)
-        os.replace(archive, output)
-        return size
+        with (
+            replace(output, 0o644, temporary=f"{work}/archive") as file,
+            _compressed(compressor, file) as sink,
+        ):
+            _write_archive(saved, f"{work}/layers", sink, progress)
+        return os.path.getsize(output)
 
 
 def _compressor(output: str) -> tuple[str, ...]:
@@ -149,18 +146,17 @@ def _save(name: str, directory: str, layers: str) -> _Saved:
 
 
 def _unpack(blob: str, path: str, diff_id: str) -> None:
-    temporary = f"{path}.part"
-    with open(blob, "rb") as source, open(temporary, "xb") as target:
+    with open(blob, "rb") as source, replace(path, 0o600, on_disk=False) as target:
         start = source.read(4)
         source.seek(0)
         command = next((found for magic, found in _UNPACKERS.items() if start.startswith(magic)), ())
         with _compressed(command, target) as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
-    with open(temporary, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != diff_id:
-            raise ValueError("a layer does not match its digest")
+        target.flush()
+        with open(target.name, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != diff_id:
+                raise ValueError("a layer does not match its digest")
     os.unlink(blob)
-    os.rename(temporary, path)
 
 
 def _hex(digest: object) -> str:

@@ -20,9 +20,7 @@ from rke2_units.cluster.workloads import (
     Workloads,
     WorkloadState,
 )
-from rke2_units.doors import http
-from rke2_units.doors.http import Identity
-from rke2_units.doors.kubernetes import ApiError, Client, Resource, path_of
+from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Resource, path_of
 from rke2_units.errors import UserError
 from rke2_units.lean.pod_logs import most_telling
 
@@ -49,18 +47,17 @@ def ask(
     `away` names the nodes whose pods count for nothing; it is called when there is a workload that is not
     fine. After twice the patience no more reasons are asked for.
     """
-    api = kubernetes_api.way(kubeconfig)
-    if api is None:
+    client = kubernetes_api.client(kubeconfig, patience)
+    if client is None:
         return Workloads(problem=f"there is no {kubeconfig}")
     until = time.monotonic() + 2 * patience
-    client = Client(*api, timeout=patience)
     try:
         found = [each for each in _all(client) if each.release in releases and not each.fine]
         nodes = away() if found else ()
         states: dict[Release, tuple[WorkloadState, ...]] = {}
         for number, each in enumerate(found):
             asked = number < _MOST_REASONS and time.monotonic() < until
-            state = _state(client, api, each, nodes, patience) if asked else workloads.state(each)
+            state = _state(client, each, nodes) if asked else workloads.state(each)
             states[each.release] = (*states.get(each.release, ()), state)
         return Workloads(states)
     except UserError as error:
@@ -91,36 +88,27 @@ def _all(client: Client) -> Iterable[Workload]:
         yield from filter(None, map(workloads.workload, islice(listed, _MOST)))
 
 
-def _state(
-    client: Client, api: tuple[str, Identity], found: Workload, away: Collection[str], patience: float
-) -> WorkloadState:
+def _state(client: Client, found: Workload, away: Collection[str]) -> WorkloadState:
     if not found.selector or not (found.wanted or found.complaint):
         return workloads.state(found)
     try:
         path = path_of(_PODS, found.namespace)
         pods = list(islice(client.list(path, label_selector=found.selector, limit=_MOST_PODS), _MOST_PODS))
         ailment = workloads.worst(pods, away, time.time())
-        return workloads.state(found, ailment, _words(client, api, found, pods, ailment, patience))
+        return workloads.state(found, ailment, _words(client, found, pods, ailment))
     except UserError:
         # It went meanwhile, say: what the workload itself says is told all the same.
         return workloads.state(found)
 
 
-def _words(
-    client: Client,
-    api: tuple[str, Identity],
-    found: Workload,
-    pods: Sequence[Object],
-    ailment: Ailment | None,
-    patience: float,
-) -> str:
+def _words(client: Client, found: Workload, pods: Sequence[Object], ailment: Ailment | None) -> str:
     if ailment is None:
         # Its controller tells of pods that it cannot make.
         return "" if pods or found.complaint else _events(client, found.namespace, found.uid, None)
     if not ailment.lacks_words:
         return ""
     if ailment.trouble is Trouble.CRASH:
-        return ailment.said or _last_words(api, found.namespace, ailment, patience)
+        return ailment.said or _last_words(client, found.namespace, ailment)
     return _events(client, found.namespace, ailment.uid, ailment)
 
 
@@ -130,16 +118,17 @@ def _events(client: Client, namespace: str, uid: str, ailment: Ailment | None) -
     return workloads.event_words(ailment, list(islice(events, _MOST_EVENTS)))
 
 
-def _last_words(api: tuple[str, Identity], namespace: str, ailment: Ailment, patience: float) -> str:
+def _last_words(client: Client, namespace: str, ailment: Ailment) -> str:
     """The most telling line that the container wrote before it ended, wherever it runs."""
-    url, identity = api
     path = f"{path_of(_PODS, namespace, ailment.pod)}/log"
     for previous in ("true", "false"):
         query = urlencode({"container": ailment.container, "previous": previous, **_LOG})
         try:
-            status, text = http.ask(f"{url}{path}?{query}", identity, timeout=patience)
-        except OSError:
+            text = client.text(path + "?" + query)
+        except ApiError:
+            continue  # It has not ended before.
+        except ApiUnavailable:
             return ""
-        if status == 200 and text.strip():
+        if text.strip():
             return most_telling(text.splitlines())
     return ""

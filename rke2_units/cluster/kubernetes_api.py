@@ -4,8 +4,8 @@ import json
 import re
 
 from rke2_units.doors import files
-from rke2_units.doors.http import Identity
 from rke2_units.doors.kubernetes import Client
+from rke2_units.lean.http import Identity
 
 # One line each, in JSON's quotes, as rke2_units.certificates.kubeconfig writes them.
 _FIELDS = re.compile(
@@ -13,17 +13,12 @@ _FIELDS = re.compile(
 )
 
 
-def way(kubeconfig: str) -> tuple[str, Identity] | None:
-    """The API's URL and who asks, from this file; None when it is not there (yet)."""
+def client(kubeconfig: str, timeout: float) -> Client | None:
+    """A client with this identity; None when the file is not there (yet). `timeout`: s, for each answer."""
     fields = {name: json.loads(text) for name, text in _FIELDS.findall(files.read_text(kubeconfig) or "")}
     if "server" not in fields:
         return None
-    return fields["server"], Identity(
+    identity = Identity(
         fields.get("certificate-authority"), fields.get("client-certificate"), fields.get("client-key")
     )
-
-
-def client(kubeconfig: str, timeout: float) -> Client | None:
-    """A client with this identity; None when the file is not there (yet). `timeout`: s, for each answer."""
-    found = way(kubeconfig)
-    return Client(*found, timeout=timeout) if found else None
+    return Client(fields["server"], identity, timeout=timeout)

@@ -1,8 +1,8 @@
 """The settings file that plan.controllers_settings writes for the controllers (JSON)."""
 
-from rke2_units.doors.http import Identity
 from rke2_units.lean import json_table
 from rke2_units.lean.etcd import Etcd
+from rke2_units.lean.http import Identity
 from rke2_units.lean.json_table import Table
 
 

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rke2_units.doors import http
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import UserError
+from rke2_units.lean import http
+from rke2_units.lean.probe import Probe
 from rke2_units.lean.settings import HealthCheck
 
 _REGISTRATION_INTERVAL = 0.1
@@ -15,6 +16,7 @@ _REGISTRATION_INTERVAL = 0.1
 _HEALTH_INTERVAL = 15.0
 # As long as something does not answer: that it does again is to be seen soon.
 _TROUBLED_INTERVAL = 2.0
+_TIMEOUT = 3.0
 
 
 class Health:
@@ -98,9 +100,5 @@ class Health:
 
 
 def _passes(check: HealthCheck) -> bool:
-    identity = http.Identity(check.authority, check.certificate, check.key)
-    try:
-        status, body = http.ask(check.url, identity)
-    except OSError:
-        return False
-    return status == 200 and check.contains in body
+    with Probe(check, _TIMEOUT) as probe:
+        return not probe.ask()

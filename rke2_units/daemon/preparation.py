@@ -21,11 +21,12 @@ from rke2_units.controllers import settings as controllers_settings
 from rke2_units.daemon import joining, servers, units
 from rke2_units.daemon.joining import Ask
 from rke2_units.daemon.servers import Source
-from rke2_units.doors import http, journal
+from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError
 from rke2_units.join import server_list
 from rke2_units.layout import Paths
+from rke2_units.lean import http
 from rke2_units.lean import settings as program_settings
 from rke2_units.lean.settings import HealthCheck
 from rke2_units.machine import kernel_parameters

@@ -5,11 +5,12 @@ import threading
 from collections.abc import Callable
 
 from rke2_units import cluster_names
-from rke2_units.doors import http, journal
+from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Client
 from rke2_units.errors import UserError
 from rke2_units.join import server_list
+from rke2_units.lean import http
 from rke2_units.lean.etcd import Etcd
 from rke2_units.model import ServerList
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from rke2_units.errors import UserError
+from rke2_units.lean import write
 from rke2_units.model import File
 
 TEMPORARY_PREFIX = ".rke2-units-"
@@ -101,7 +102,7 @@ def write_all(files: Sequence[File], root: str = "/") -> list[str]:
                 _put_in_place(temporary, place)
     finally:
         for temporary, _ in pending:
-            _discard(temporary)
+            write.discard(temporary)
     for directory in sorted({os.path.dirname(below(root, path)) for path in changed}):
         with _explained("write", directory):
             _synchronise_directory(directory)
@@ -205,23 +206,9 @@ def _write_temporary(path: str, data: bytes, mode: int, user: int, group: int) -
     with _explained("write", path):
         _make_parents(directory)
         _refuse_other_kinds(path)
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        # Nobody else may open it before it has its owner and mode.
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                if os.geteuid() == 0:
-                    os.fchown(descriptor, user, group)
-                os.fchmod(descriptor, mode)
-                os.fsync(descriptor)
-        except BaseException:
-            _discard(temporary)
-            raise
+        owner = (user, group) if os.geteuid() == 0 else None
+        with write.stage(temporary, mode, owner=owner) as file:
+            file.write(data)
     return temporary
 
 
@@ -239,7 +226,7 @@ def _put_in_place(temporary: str, path: str) -> None:
     try:
         os.replace(temporary, path)
     except OSError:
-        _discard(temporary)
+        write.discard(temporary)
         raise
 
 
@@ -260,9 +247,3 @@ def _synchronise_directory(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _discard(path: str) -> None:
-    # Something else has failed already, and is what will be told; clean() takes what stays.
-    with suppress(OSError):
-        os.unlink(path)

@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from rke2_units import printable
 
+# The processes that write to the journal also tell systemd their states.
+from rke2_units.lean.notification import notify as notify
+
 _JOURNAL_SOCKET = "/run/systemd/journal/socket"
 
 
@@ -41,18 +44,3 @@ def log(level: Level, message: str, **fields: str) -> None:
     except OSError:
         # The journal may be restarting, or the datagram too large for it; stderr is kept by systemd.
         print(f"<{int(level)}>{message}", file=sys.stderr)
-
-
-def notify(**states: str | int) -> None:
-    """sd_notify(3): READY=1, STATUS=..., WATCHDOG=1 and so on; nothing when systemd did not ask for it.
-
-    Each is one line, whatever its value is.
-    """
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-        manager.connect(address)
-        manager.send(printable.notification(states))

@@ -14,10 +14,10 @@ from typing import TypeGuard
 from urllib.parse import quote, urlencode
 
 from rke2_units.doors import journal
-from rke2_units.doors.http import Identity
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes_transport import JSON, ApiError, ApiUnavailable, Object, Transport, refusal
 from rke2_units.errors import UserError
+from rke2_units.lean.http import Identity
 
 __all__ = [
     "ApiError", "ApiUnavailable", "Client", "Discovery", "Event", "Object", "Resource", "UnknownKind",
@@ -76,6 +76,10 @@ class Client:
 
     def get(self, path: str) -> Object:
         return self._transport.request("GET", path, None)
+
+    def text(self, path: str) -> str:
+        """An answer that is no object: a log."""
+        return self._transport.content("GET", path, None, accept="*/*").decode(errors="replace")
 
     def list(
         self, path: str, *, label_selector: str = "", limit: int = _PAGE, metadata_only: bool = False

@@ -1,4 +1,9 @@
-"""How the Kubernetes API is spoken to: requests and streams of JSON, over connections that are kept open."""
+"""How the Kubernetes API is spoken to: requests and streams of JSON, over connections that are kept open.
+
+A client of its own, on http.client: a watch reads one answer line by line for minutes, each thread keeps its
+own connection, and close() ends all of them from another thread. rke2_units.lean.http reads each answer
+whole and serves one thread. requests (rke2_units.doors.web) is too large for the processes that watch.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rke2_units import __version__, printable
-from rke2_units.doors.http import Identity, tls_context
 from rke2_units.errors import ConfigurationError, UserError
+from rke2_units.lean.http import Identity, tls_context
 
 Object = dict[str, Any]
 
@@ -62,7 +67,8 @@ class Transport:
             try:
                 self._context = tls_context(identity or Identity())
             except OSError as error:
-                raise ConfigurationError(f"no identity for {url}: {error}", hint=f"{identity}") from None
+                hint = str(identity or "") or None
+                raise ConfigurationError(f"no identity for {url}: {error}", hint=hint) from None
         self._of_thread = threading.local()
         self._lock = threading.Lock()
         self._open: set[http.client.HTTPConnection] = set()
@@ -72,6 +78,15 @@ class Transport:
         self, method: str, path: str, body: Object | None, content_type: str = JSON, accept: str = JSON
     ) -> Object:
         """The answer. Raises ApiError, ApiUnavailable."""
+        parsed = _parsed_or_text(self.content(method, path, body, content_type, accept))
+        if not isinstance(parsed, dict):
+            raise ApiUnavailable(f"{self._url} answered something else than an object")
+        return parsed
+
+    def content(
+        self, method: str, path: str, body: Object | None, content_type: str = JSON, accept: str = JSON
+    ) -> bytes:
+        """The answer, whatever it is. Raises ApiError, ApiUnavailable."""
         headers = _headers(accept)
         payload = None
         if body is not None:
@@ -85,10 +100,7 @@ class Transport:
                 break
         if response.status >= 400:
             raise refusal(response.status, _parsed_or_text(answer))
-        parsed = _parsed_or_text(answer)
-        if not isinstance(parsed, dict):
-            raise ApiUnavailable(f"{self._url} answered something else than an object")
-        return parsed
+        return answer
 
     def stream(self, path: str, accept: str, silence: float) -> Iterator[Object]:
         """The lines of an answer that goes on; ends when the server ends it or the connection breaks.

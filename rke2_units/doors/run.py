@@ -1,4 +1,8 @@
-"""The one door to other programs: an environment of our own, no standard input, errors that explain."""
+"""The one door to other programs: an environment of our own, no standard input, errors that explain.
+
+For commands and the daemon. What must start within 100 ms uses rke2_units.lean.processes, as subprocess
+takes longer to import than that leaves.
+"""
 
 import shlex
 import shutil

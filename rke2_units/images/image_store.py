@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rke2_units import layout
 from rke2_units.errors import UserError
+from rke2_units.lean import write
 from rke2_units.lean.containers import ctr, named
 from rke2_units.lean.settings import Settings
 
@@ -138,7 +139,6 @@ def _locked(path: str) -> Iterator[None]:
 
 def write_json(path: str, value: object) -> None:
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file)
-    os.rename(temporary, path)
+    # What is lost with the machine's power is found out again.
+    with write.replace(path, 0o644, on_disk=False) as file:
+        file.write(json.dumps(value).encode())

@@ -1,11 +1,10 @@
 """HTTPS to one server's supervisor: short questions, one after another over a connection that is kept."""
 
-import http.client
 import json
 import re
 import ssl
-import time
 from collections.abc import Mapping
+from http.client import responses
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -13,9 +12,9 @@ from rke2_units import __version__, ports
 from rke2_units.doors.kubernetes_transport import refusal
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import clock
-from rke2_units.lean import server_certificate
+from rke2_units.lean import http, server_certificate
 
-# RKE2's. The answers are small; one that does not end is none.
+# RKE2's. The answers are small: a larger one is an error.
 _TIMEOUT = 10.0
 _LARGEST_ANSWER = 4 << 20
 # What passes: another node with this one's address, too many requests, and what a server says of itself
@@ -50,20 +49,6 @@ class Refused(ConfigurationError):
         self.status = status
 
 
-class _NotAServer(OSError):
-    pass
-
-
-class _ToServer(http.client.HTTPSConnection):
-    """Goes no further than the handshake with who has no server's certificate."""
-
-    def connect(self) -> None:
-        super().connect()
-        if not server_certificate.is_servers(self.sock.getpeercert()):
-            self.close()
-            raise _NotAServer
-
-
 class Connection:
     """`headers` go with every request. Errors name the URL, and none of the headers."""
 
@@ -79,11 +64,15 @@ class Connection:
         """`any_subject`: what is asked is no secret, or the authority is not one that signs for nodes."""
         parts = urlsplit(url)
         self._url = url
+        self._host, self._port = parts.hostname or "", parts.port or ports.SUPERVISOR_PORT
         self._headers = {"User-Agent": f"rke2-units/{__version__}", **headers}
-        self._timeout = timeout
-        kind = http.client.HTTPSConnection if any_subject else _ToServer
-        self._connection = kind(
-            parts.hostname or "", parts.port or ports.SUPERVISOR_PORT, timeout=timeout, context=context
+        self._connection = http.Connection(
+            self._host,
+            self._port,
+            context,
+            timeout=timeout,
+            limit=_LARGEST_ANSWER,
+            accept=None if any_subject else self._accept,
         )
 
     def __enter__(self) -> "Connection":
@@ -98,44 +87,30 @@ class Connection:
         return self.ask("GET", path)
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> bytes:
         """The body of a 200. Raises Unreachable, NotVerified and Refused."""
         try:
-            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
-            response = self._connection.getresponse()
-            answer = self._read(response)
+            answer = self._connection.ask(
+                path, {**self._headers, **(headers or {})}, method=method, body=body
+            )
         except ssl.SSLCertVerificationError as error:
-            # http.client's own, as the URL need not have a port.
-            why = clock.said(error, self._connection.host, self._connection.port)
+            why = clock.said(error, self._host, self._port)
             raise NotVerified(f"{self._url}: its certificate is not to be believed: {why}") from None
-        except _NotAServer:
-            raise NotVerified(f"{self._url}: {server_certificate.NOT_A_SERVERS}") from None
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise Unreachable(f"{self._url}: {_said(error)}") from None
-        if response.status == 200:
-            return answer
-        why = refusal(response.status, _parsed(answer)).message
-        message = (
-            f"{self._url}{path}: {response.status} {http.client.responses.get(response.status, '')}: {why}"
-        )
-        if response.status in _TEMPORARY:
-            kind = Busy if response.status == 429 else Unreachable
-            raise kind(message, pause=_pause(response.getheader("Retry-After", "")))
-        raise Refused(message, response.status)
+        if answer.status == 200:
+            return answer.body
+        why = refusal(answer.status, _parsed(answer.body)).message
+        message = f"{self._url}{path}: {answer.status} {responses.get(answer.status, '')}: {why}"
+        if answer.status in _TEMPORARY:
+            kind = Busy if answer.status == 429 else Unreachable
+            raise kind(message, pause=_pause(answer.headers.get("retry-after", "")))
+        raise Refused(message, answer.status)
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
-        # A timeout counts anew with each byte that trickles in.
-        deadline = time.monotonic() + self._timeout
-        answer = b""
-        while chunk := response.read1(1 << 16):
-            answer += chunk
-            if len(answer) > _LARGEST_ANSWER:
-                raise OSError("the answer is too large")
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        response.close()  # or the connection would take it for unfinished
-        return answer
+    def _accept(self, certificate: object) -> None:
+        if not server_certificate.is_servers(certificate):
+            raise NotVerified(f"{self._url}: {server_certificate.NOT_A_SERVERS}")
 
 
 def _pause(header: str) -> float:
@@ -143,14 +118,12 @@ def _pause(header: str) -> float:
     return float(header) if re.fullmatch("[0-9]{1,9}", header) else 0.0
 
 
-def _said(error: Exception) -> str:
+def _said(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLError):
         return f"no TLS connection ({(error.reason or 'an error').lower().replace('_', ' ')})"
-    if isinstance(error, http.client.HTTPException):
-        return f"no valid answer ({type(error).__name__})"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _parsed(answer: bytes) -> object:

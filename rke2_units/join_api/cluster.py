@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from rke2_units.certificates import node_passwords
 from rke2_units.cluster_names import BOOTSTRAP_TOKEN_SECRET
-from rke2_units.doors import http, run
+from rke2_units.doors import run
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, path_to
 from rke2_units.doors.kubernetes_endpoints import API_SERVERS, addresses
 from rke2_units.errors import UserError
@@ -15,6 +15,7 @@ from rke2_units.join_api.identity import AUTHENTICATED, Caller
 from rke2_units.join_api.refusal import Refusal
 from rke2_units.join_api.settings import Settings
 from rke2_units.join_api.taken import Taken, taken
+from rke2_units.lean import http
 
 _TIMEOUT = 5.0
 _READY_TIMEOUT = 2.0

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from rke2_units.doors.http import Identity
 from rke2_units.errors import ConfigurationError
 from rke2_units.lean import json_table
+from rke2_units.lean.http import Identity
 
 
 @dataclass(frozen=True)

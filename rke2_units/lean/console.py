@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from rke2_units import printable
 from rke2_units.errors import ExitCode, UserError
+from rke2_units.lean.notification import notify
 from rke2_units.lean.settings import Settings, read
 
 # sd-daemon(3): the journal takes the priority of a line from its prefix.
@@ -24,19 +25,11 @@ def say(text: str, priority: int = INFORMATION) -> None:
 
 def status(text: str) -> None:
     """STATUS= of sd_notify(3), where the unit allows it (NotifyAccess=exec); nothing otherwise."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    import socket
-
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-        try:
-            notify.sendto(printable.notification({"STATUS": text}), address)
-        except OSError:
-            # A status is a courtesy: its loss must not stop the work.
-            pass
+    try:
+        notify(STATUS=text)
+    except OSError:
+        # A status is a courtesy: its loss must not stop the work.
+        pass
 
 
 class Waiting:

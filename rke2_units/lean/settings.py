@@ -5,10 +5,10 @@ import re
 
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.layout import CONTAINERD_SOCKET
-from rke2_units.lean import json_table
+from rke2_units.lean import http, json_table
 from rke2_units.lean.json_table import Table
 
-_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class HealthCheck:
@@ -20,23 +20,18 @@ class HealthCheck:
 
     def __init__(self, name: str, table: Table) -> None:
         self.name = name
-        self.url = table.text("url")
+        url = table.text("url")
         self.contains = table.text("contains", "")
-        self.authority = table.text("authority", "")
-        self.certificate = table.text("certificate", "")
-        self.key = table.text("key", "")
-        self.insecure = table.boolean("insecure")
-        scheme, _, rest = self.url.partition("://")
-        authority, slash, path = rest.partition("/")
-        self.path = slash + path or "/"
-        self.encrypted = scheme == "https"
-        host, _, port = authority.rpartition(":")
-        if scheme not in ("http", "https") or not host or not port.isdigit():
-            raise table.wrong("url", "a URL like http://127.0.0.1:2381/health")
-        if self.insecure and host not in _LOOPBACK:
+        authority, insecure = table.text("authority", ""), table.boolean("insecure")
+        try:
+            is_https, self.host, self.port, self.path = http.split(url)
+        except ValueError:
+            raise table.wrong("url", "a URL like http://127.0.0.1:2381/health") from None
+        if insecure and self.host not in _LOOPBACK:
             raise table.wrong("insecure", "false, as the address is not a loopback address")
-        self.host = host.strip("[]")
-        self.port = int(port)
+        certificate, key = table.text("certificate", ""), table.text("key", "")
+        identity = http.Identity(None if insecure else authority, certificate, key)
+        self.identity = identity if is_https else None
 
 
 class StaticPod:

@@ -9,11 +9,12 @@ get the values, too. Only what differs is written.
 """
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 
 from rke2_units.errors import UserError
-from rke2_units.lean import console
+from rke2_units.lean import console, http, write
 from rke2_units.lean.chart_staging import Staging, lacking_network, read, yaml_files
 from rke2_units.programs import chart_values
 
@@ -23,7 +24,8 @@ _LEFT_OUT = "# disabled by configuration\n"
 _CHARTS_API = "/apis/helm.cattle.io/v1/namespaces/kube-system/helmcharts"
 # What is hidden is passed over by whoever applies manifests.
 _TEMPORARY = ".rke2-units-staged"
-_PATIENCE = 10.0
+# etcd takes objects of 1.5 MB, and JSON may be longer than what is stored.
+_LARGEST_ANSWER = 4 << 20
 
 
 def program(staging: Staging, arguments: list[str]) -> None:
@@ -93,49 +95,29 @@ def _content(path: str) -> bytes:
 def _write(path: str, content: bytes) -> None:
     folder, name = os.path.split(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    temporary = f"{folder}/{_TEMPORARY}-{name}"
-    try:
-        with open(temporary, "wb", opener=_private) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        raise
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with write.replace(path, 0o600, temporary=f"{folder}/{_TEMPORARY}-{name}") as file:
+        file.write(content)
 
 
 def _installed_ingress(staging: Staging) -> str:
     """The default class of the ingress controller that is installed already, "" without one."""
-    import http.client
-    import json
-    import ssl
-    from contextlib import closing
-
-    host = staging.url.removeprefix("https://")
+    identity = http.Identity(staging.authority, staging.certificate, staging.key)
+    place = staging.url.removeprefix("https://")
     try:
-        context = ssl.create_default_context(cafile=staging.authority)
-        context.load_cert_chain(staging.certificate, staging.key)
-        with closing(http.client.HTTPSConnection(host, timeout=_PATIENCE, context=context)) as connection:
+        _, host, port, _ = http.split(staging.url)
+        with http.Connection(host, port, identity, limit=_LARGEST_ANSWER) as connection:
             for path in (f"{_CHARTS_API}/rke2-ingress-nginx", f"{_CHARTS_API}/rke2-traefik"):
-                connection.request("GET", path)
-                response = connection.getresponse()
-                answer = response.read()
-                if response.status == 404:
+                answer = connection.ask(path)
+                if answer.status == 404:
                     continue
-                if response.status != 200:
-                    raise OSError(f"HTTP {response.status}")
-                chosen = json.loads(answer)["spec"].get("set", {}).get(_INGRESS_CLASS)
+                if answer.status != 200:
+                    raise OSError(f"HTTP {answer.status}")
+                chosen = json.loads(answer.body)["spec"].get("set", {}).get(_INGRESS_CLASS)
                 if chosen in INGRESS_CONTROLLERS:
                     return str(chosen)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{host} does not tell which ingress controller is installed: {error}",
+            f"{place} does not tell which ingress controller is installed: {error}",
             hint="it is tried again; ingress-controller in config.yaml makes it needless",
         ) from None
     return ""

@@ -6,7 +6,6 @@ interrupted after the cluster had taken this server in finds itself there and go
 """
 
 import base64
-import contextlib
 import json
 import os
 import time
@@ -14,13 +13,11 @@ from collections.abc import Callable
 
 from rke2_units import ports
 from rke2_units.errors import ConfigurationError, UserError
-from rke2_units.lean import console, server_certificate
+from rke2_units.lean import console, http, server_certificate, write
 from rke2_units.lean.etcd import Etcd, EtcdError, Member, parse_members
 from rke2_units.lean.settings import Settings
 
 _INTERVAL = 2.0
-_TIMEOUT = 10.0
-_LARGEST_ANSWER = 1 << 20
 # A node that was deleted a moment ago may still have its member: this long (s) its name is waited for.
 _PATIENCE = 30.0
 _ANOTHER = "another server is joining"
@@ -127,56 +124,35 @@ def initial_cluster(members: list[Member], name: str, peer_url: str) -> str:
 def write_initial(path: str, cluster: str) -> None:
     """The file that etcd's configuration is made with, whole or not at all."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary = f"{path}.new"
-    # The folder is another user's, whose link or FIFO would be written to otherwise.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"initial-cluster": cluster, "initial-cluster-state": "existing"}, file)
-        file.flush()
-        os.fsync(descriptor)
-    os.rename(temporary, path)
+    content = {"initial-cluster": cluster, "initial-cluster-state": "existing"}
+    with write.replace(path, 0o600) as file:
+        file.write(json.dumps(content).encode())
 
 
 def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
     """etcd's members as the server's supervisor knows them (/db/info). UserError when it does not say."""
-    import http.client
-    import ssl
-    from urllib.parse import urlsplit
-
     url = f"{server.rstrip('/')}/db/info"
-    parts = urlsplit(url)
     headers = {"Authorization": f"Basic {_credentials(token_file)}"}
-    connection = None
-    try:
-        context = ssl.create_default_context(cafile=authority)
-        connection = http.client.HTTPSConnection(
-            parts.hostname or "",
-            parts.port or ports.SUPERVISOR_PORT,
-            timeout=_TIMEOUT,
-            context=context,
-        )
-        connection.connect()
-        if not server_certificate.is_servers(connection.sock.getpeercert()):
+
+    def accept(certificate: object) -> None:
+        if not server_certificate.is_servers(certificate):
             raise UserError(f"{url}: {server_certificate.NOT_A_SERVERS}")
-        connection.request("GET", parts.path, headers=headers)
-        response = connection.getresponse()
-        answer = response.read(_LARGEST_ANSWER)
-    except (OSError, http.client.HTTPException) as error:
+
+    try:
+        _, host, port, path = http.split(url, ports.SUPERVISOR_PORT)
+        with http.Connection(host, port, http.Identity(authority), accept=accept) as connection:
+            answer = connection.ask(path, headers)
+    except (OSError, ValueError) as error:
         raise UserError(f"{url}: {error}") from None
-    finally:
-        if connection is not None:
-            connection.close()
-    if response.status in (401, 403):
+    if answer.status in (401, 403):
         raise ConfigurationError(
-            f"{url} refuses this server's token (HTTP {response.status})",
+            f"{url} refuses this server's token (HTTP {answer.status})",
             hint=f"{token_file} has to hold what is in server/token of another server: was that rotated?",
         )
-    if response.status != 200:
-        raise UserError(f"{url}: HTTP {response.status}")
+    if answer.status != 200:
+        raise UserError(f"{url}: HTTP {answer.status}")
     try:
-        return parse_members(json.loads(answer))
+        return parse_members(json.loads(answer.body))
     except ValueError:
         raise UserError(f"{url}: the answer is not JSON") from None
 

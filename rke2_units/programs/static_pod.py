@@ -11,7 +11,7 @@ import time
 
 from rke2_units import layout, unit_names
 from rke2_units.errors import UserError
-from rke2_units.lean import console, systemd
+from rke2_units.lean import console, systemd, write
 from rke2_units.lean.containers import Containers, Task
 from rke2_units.lean.pod_logs import (
     PodLog,
@@ -303,20 +303,15 @@ def _daemon_stops() -> bool:
 
 def _put(pod: StaticPod, content: bytes) -> None:
     """Writes the manifest outside the watched folder, with the staged one's mode, and renames it in."""
-    status = os.stat(pod.staged)
-    temporary = f"{pod.staged}.placed"
-    _unlink(temporary)
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, status.st_mode & 0o777
-    )
-    with open(descriptor, "wb") as file:
-        os.fchown(descriptor, status.st_uid, status.st_gid)
-        file.write(content)
-        file.flush()
-        # After a power failure a manifest is whole or not there.
-        os.fsync(descriptor)
+    staged = os.stat(pod.staged)
     os.makedirs(os.path.dirname(pod.manifest), mode=0o700, exist_ok=True)
-    os.rename(temporary, pod.manifest)
+    with write.replace(
+        pod.manifest,
+        staged.st_mode & 0o777,
+        owner=(staged.st_uid, staged.st_gid),
+        temporary=f"{pod.staged}.placed",
+    ) as file:
+        file.write(content)
 
 
 def _content(path: str) -> bytes | None:

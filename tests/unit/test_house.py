@@ -30,10 +30,10 @@ LAYERS = (
     ("certificates", "machine"),
     ("plan",),
     ("images",),
-    ("lean",),
     ("config", "release"),
     ("coordination",),
     ("doors",),
+    ("lean",),
     ("model", "unit_table"),
     ("layout", "ports", "unit_names", "cluster_names", "errors", "printable"),
     ("",),  # rke2_units itself: the version
@@ -49,7 +49,7 @@ ONLY = {
     "lean": {*NAMES, "printable"},
     "images": {*NAMES, "printable", "lean"},
     "programs": {*NAMES, "printable", "lean", "images"},
-    "doors": {*NAMES, "model", "printable"},
+    "doors": {*NAMES, "model", "printable", "lean"},
     "applier": {*NAMES, "model", "printable", "coordination", "doors", "lean"},
     "controllers": {*NAMES, "certificates", "coordination", "doors", "lean"},
     "coordination": {*NAMES, "printable", "doors"},
@@ -75,6 +75,8 @@ DOORS = {
     "subprocess": {"rke2_units.doors.run", "rke2_units.images", "rke2_units.applier.charts.helm"},
     "cryptography": {"rke2_units.certificates"},
     "jinja2": {"rke2_units.plan.templates"},
+    "requests": {"rke2_units.doors.web"},
+    "urllib3": {"rke2_units.doors.web"},
 }
 # Not on the path of what units execute: our libraries, and what is slow in the standard library.
 SLOW = {
@@ -214,6 +216,13 @@ def test_each_door_to_the_outside_has_one_owner(library: str) -> None:
 def test_programs_of_units_import_nothing_slow(path: Path) -> None:
     slow = {imported for imported in imports(path, top_level=True) if is_within(imported, SLOW)}
     assert not slow, f"{module_name(path)} imports {', '.join(slow)}"
+
+
+@pytest.mark.parametrize("path", python_files("rke2_units"), ids=module_name)
+def test_requests_is_imported_when_something_is_asked(path: Path) -> None:
+    # It takes as long to import as a short command runs.
+    imported = imports(path, top_level=True)
+    assert not [name for name in imported if is_within(name, {"rke2_units.doors.web"})]
 
 
 @pytest.mark.parametrize("package", ["applier", "controllers"])

@@ -8,7 +8,7 @@ import pytest
 
 from rke2_units.daemon import health
 from rke2_units.daemon.health import Health
-from rke2_units.doors.http import Identity
+from rke2_units.lean.http import Identity
 from rke2_units.lean.json_table import Table
 from rke2_units.lean.settings import HealthCheck
 from tests.unit.health_server import HealthServer

@@ -19,10 +19,11 @@ from rke2_units.daemon.node_daemon import (
 )
 from rke2_units.daemon.preparation import Prepared, Servers
 from rke2_units.daemon.retries import PAUSES
-from rke2_units.doors import http, journal
+from rke2_units.doors import journal
 from rke2_units.errors import UserError
 from rke2_units.images import image_store
 from rke2_units.layout import Paths
+from rke2_units.lean import http
 from rke2_units.lean import settings as program_settings
 from rke2_units.model import File, Plan, ServerList, UnitState
 from rke2_units.node import causes, foreign_containerd

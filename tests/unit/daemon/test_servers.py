@@ -6,10 +6,10 @@ import pytest
 
 from rke2_units.daemon import servers
 from rke2_units.daemon.servers import ServerWatch
-from rke2_units.doors.http import Identity
 from rke2_units.errors import UserError
 from rke2_units.join.server_list import of_apiservers
 from rke2_units.lean.etcd import Etcd, Member, Value
+from rke2_units.lean.http import Identity
 from rke2_units.model import ServerList
 from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, served
 

@@ -1,69 +1,13 @@
-import ipaddress
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from rke2_units.doors.download import download
 from rke2_units.errors import UserError
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def content(body: bytes, *, length: int | None = None) -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        if length != -1:
-            request.send_header("Content-Length", str(len(body) if length is None else length))
-        request.end_headers()
-        request.wfile.write(body)
-
-    return answer
-
-
-def redirection(target: str) -> Answer:
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(302)
-        request.send_header("Location", target)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-
-    return answer
-
-
-@contextmanager
-def served(answers: dict[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer = answers.get(self.path)
-            if answer is None:
-                self.send_error(404)
-            else:
-                answer(self)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # A client that does not like our certificate.
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if context:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        try:
-            yield f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
+from tests.unit.doors.web_server import content, redirection, served
 
 
 @pytest.fixture(autouse=True)
@@ -71,39 +15,6 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that vouches for itself, and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(7)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return folder / "certificate.pem", context
 
 
 def fails(url: str, cause: str, *, limit: int = 100, timeout: float = 5, patience: float = 60) -> None:
@@ -158,7 +69,7 @@ def test_a_server_that_drips_is_not_waited_for_without_end() -> None:
             request.wfile.write(b"x")
 
     with served({"/": drip}) as url:
-        fails(f"{url}/", "it takes too long", patience=0.2)
+        fails(f"{url}/", "no answer in time", patience=0.2)
         ended.set()
 
 
@@ -200,3 +111,11 @@ def test_https_is_not_left_by_a_redirection(
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with served({"/": content(b"plain")}) as plain, served({"/": redirection(plain)}, context) as url:
         fails(f"{url}/", "redirected to something else than https")
+
+
+def test_proxies_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served({"http://elsewhere.invalid/file": content(b"through the proxy")}) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert download("http://elsewhere.invalid/file", limit=100) == b"through the proxy"
+        monkeypatch.setenv("no_proxy", "elsewhere.invalid")
+        fails("http://elsewhere.invalid/file", "Name or service not known")

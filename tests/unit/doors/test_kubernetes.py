@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from rke2_units.doors import kubernetes
-from rke2_units.doors.http import Identity
 from rke2_units.doors.kubernetes import (
     ApiError,
     ApiUnavailable,
@@ -25,6 +24,7 @@ from rke2_units.doors.kubernetes import (
     path_to,
 )
 from rke2_units.errors import ConfigurationError
+from rke2_units.lean.http import Identity
 from tests.unit.kubernetes_api import ApiServer, Reply, Request, refused, served, unused_port
 
 COLLECTION = "/api/v1/namespaces/default/configmaps"

@@ -96,14 +96,13 @@ def impostor(
 ) -> Iterator[Impostor]:
     """It has SERVER's address on this network, and a certificate of the cluster's authority for it."""
     found = Impostor(real)
-    connect = socket.create_connection
+    connect = socket.socket.connect
     with listening(found, *certificate_for(real, tmp_path, SERVER)) as port:
 
-        def misled(address: tuple[str, int], *arguments: object, **options: object) -> socket.socket:
-            there = ("127.0.0.1", port) if address == (SERVER, 9345) else address
-            return connect(there, *arguments, **options)  # type: ignore[arg-type]
+        def misled(plain: socket.socket, address: tuple[str, int]) -> None:
+            connect(plain, ("127.0.0.1", port) if address == (SERVER, 9345) else address)
 
-        monkeypatch.setattr(socket, "create_connection", misled)
+        monkeypatch.setattr(socket.socket, "connect", misled)
         yield found
 
 
