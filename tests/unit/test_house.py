@@ -155,10 +155,10 @@ def test_codespell_finds_nothing() -> None:
     passes(sys.executable, "-m", "codespell_lib", *map(str, files))
 
 
-# What libraries call by these names, or take: click, asyncio, aiohttp, ssl, pystemd.
+# What libraries call by these names, or take: click, asyncio, aiohttp, ssl, pystemd, requests, urllib3.
 CALLED_BY_LIBRARIES = (
     "list_commands", "get_buffer", "buffer_updated", "sizehint", "_sendfile", "max_size", "num_tickets",
-    "userdata",
+    "userdata", "cert_verify", "cert", "conn", "server_hostname",
 )  # fmt: skip
 # The page of all keys (docs/man/rke2-units-config.5.md) is written and held by a test.
 CALLED_BY_TESTS = ("markdown_table",)
