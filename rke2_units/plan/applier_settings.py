@@ -5,7 +5,7 @@ import json
 from rke2_units import layout, ports
 from rke2_units.config import derived
 from rke2_units.layout import Paths
-from rke2_units.plan import charts, image_programs, programs
+from rke2_units.plan import addresses, charts, image_programs, programs
 from rke2_units.plan.node import Node
 from rke2_units.release import features
 
@@ -61,7 +61,7 @@ def text(node: Node) -> str:
     settings = {
         "node_name": node.name,
         "kubernetes": {
-            "url": f"https://127.0.0.1:{ports.APISERVER_PORT}",
+            "url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT),
             "authority": authority,
             "certificate": certificate,
             "key": key,

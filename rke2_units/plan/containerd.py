@@ -12,7 +12,7 @@ from rke2_units import layout, ports, unit_names
 from rke2_units.config import derived
 from rke2_units.config.config import Config
 from rke2_units.model import File
-from rke2_units.plan import cgroups, environment, programs, registries, toml
+from rke2_units.plan import addresses, cgroups, environment, programs, registries, toml
 from rke2_units.plan.node import Node
 
 # The kernel allows unprivileged ports and ICMP in network namespaces since then.
@@ -139,7 +139,7 @@ def _plugins_version_3(node: Node) -> Mapping[str, object]:
 
 def _stream_server() -> dict[str, object]:
     return {
-        "stream_server_address": "127.0.0.1",
+        "stream_server_address": addresses.LOOPBACK,
         "stream_server_port": str(ports.CONTAINERD_STREAM_PORT),
     }
 
