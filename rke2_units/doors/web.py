@@ -118,8 +118,8 @@ class _Trust:
     def set_alpn_protocols(self, protocols: list[str]) -> None:
         """Called by urllib3; our servers need none."""
 
-    def wrap_socket(self, plain: socket, server_hostname: str | None = None) -> ssl.SSLSocket:
-        # urllib3 1.26 leaves out a server_hostname that is an IP address.
+    def wrap_socket(self, plain: socket, **_: object) -> ssl.SSLSocket:
+        # urllib3 passes a server_hostname, but not for an IP address (1.26).
         return self._context.wrap_socket(plain, server_hostname=self._host)
 
 
@@ -136,7 +136,7 @@ class _Adapter(HTTPAdapter):
         options["ssl_context"] = self._trust
         return super().proxy_manager_for(proxy, **options)  # type: ignore[no-untyped-call]
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+    def cert_verify(self, *_: Any, **__: Any) -> None:
         """Would have urllib3 trust requests' own bundle of authorities."""
 
 
