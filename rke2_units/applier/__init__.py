@@ -1,4 +1,4 @@
-"""The helm-applier: what RKE2's deploy controller and helm-controller do, as rke2-helm-applier.service.
+"""rke2-helm-applier.service, which does the work of RKE2's deploy controller and helm-controller.
 
-One process that lives as long as the node, so it imports none of the large libraries (a test holds that).
+The process runs as long as the node, so it imports no large library (a test checks that).
 """

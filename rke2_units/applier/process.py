@@ -1,4 +1,4 @@
-"""The process of the helm-applier: its threads, and what it says."""
+"""The process of the helm-applier: its threads and its STATUS=."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rke2_units.unit_names import APPLIER_UNIT
 
 # The lease's name, the source of events.
 _NAME = APPLIER_UNIT.removesuffix(".service")
-# Manifests end at once, charts within 13 s (Controller), and systemd waits 15.
+# Seconds. The manifests thread ends at once, the charts thread within 13 s (Controller); systemd waits 15 s.
 _PATIENCE = 13.5
 
 
 def run(settings: Settings) -> int:
-    """Applies until SIGTERM; returns the exit code, which is a failure when a thread has died."""
+    """Applies manifests and charts until SIGTERM; returns the exit code, a failure if a thread has died."""
     client = Client(settings.url, settings.identity)
     events = Events(client, _NAME, settings.node_name)
     lease = Lease(
@@ -64,12 +64,12 @@ def run(settings: Settings) -> int:
 def status(holds_lease: bool, problems: list[str]) -> str:
     """STATUS=, in one line."""
     if not holds_lease:
-        return "waiting for the lease: another server applies, or the apiserver does not answer"
+        return "waiting for the lease: another server holds it, or kube-apiserver does not answer"
     return process.summary(problems, "manifests and charts are applied as they change", APPLIER_UNIT)
 
 
 def chart_problems(work: str) -> list[str]:
-    """What is wrong with charts, a line each."""
+    """The problems of charts, one line each. `work` is the applier's folder."""
     try:
         with open(f"{work}/{chart_states.FILE_NAME}", encoding="utf-8") as file:
             found = json.load(file)

@@ -1,6 +1,6 @@
 """The settings file that plan.applier_settings writes for the applier (JSON, Paths.applier_settings).
 
-What stages its charts reads the same file (rke2_units.lean.chart_staging).
+The file also holds what rke2_units.lean.chart_staging reads.
 """
 
 from rke2_units.lean import json_table
@@ -18,7 +18,7 @@ class Settings:
         self.identity = Identity(
             kubernetes.text("authority"), kubernetes.text("certificate"), kubernetes.text("key")
         )
-        # helm's.
+        # For helm.
         self.kubeconfig = table.text("kubeconfig")
         self.manifests = table.text("manifests")
         self.disabled = table.texts("disabled")

@@ -1,7 +1,7 @@
-"""What is known of a chart archive (.tgz) without helm.
+"""Reads a chart archive (.tgz) without helm.
 
-Only its beginning is inflated, and of tar's headers only the plain ones are read: what an extended header
-says (a long name, say) may be as large as it likes, and is passed over unread.
+Only the beginning is inflated, and only plain tar headers are read: an extended header (for a long name, for
+example) may have any size, so it is skipped unread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FILES = (b"0", b"\0")
 def version(content: bytes) -> str:
     """The version in the archive's Chart.yaml, "" when none is found near its beginning."""
     try:
-        # Of 16 more: gzip's header, also with the extra field that helm writes.
+        # 16 selects gzip's header, including the extra field that helm writes.
         beginning = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(content, _BEGINNING)
     except zlib.error:
         return ""
@@ -34,7 +34,7 @@ def version(content: bytes) -> str:
 
 
 def _members(tar: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the first files, as far as they are there."""
+    """Name and content of the first files; the last content may be cut off."""
     at = 0
     for _ in range(_MOST_FILES):
         header = tar[at : at + _BLOCK]

@@ -1,4 +1,4 @@
-"""From a HelmChart, its HelmChartConfig and their Secrets to what helm is to be told. Pure."""
+"""Turns a HelmChart, its HelmChartConfig and their Secrets into the input of helm. Pure."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+")
 
 
 class Missing(UserError):
-    """A Secret, ConfigMap or key that the chart names is not there (yet)."""
+    """A Secret, ConfigMap or key that the chart refers to does not exist (yet)."""
 
 
 @dataclass(frozen=True)
 class References:
-    """What a chart names in its own namespace, by name."""
+    """Names of the objects in its own namespace that a chart refers to."""
 
-    # Those whose change is a change of the chart.
+    # A change of one of these is a change of the chart.
     watched_secrets: frozenset[str]
     other_secrets: frozenset[str]
     config_maps: frozenset[str]
@@ -46,20 +46,20 @@ class References:
 
 @dataclass(frozen=True)
 class Credentials:
-    """For a repository or registry; "" for what is not given."""
+    """For a repository or registry; "" for a field that is not set."""
 
     username: str = ""
     password: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
-    # Docker's config.json, with nothing but its "auths".
+    # Docker's config.json, with its "auths" only.
     docker: str = field(default="", repr=False)
     pass_to_all: bool = False
 
 
 @dataclass(frozen=True)
 class Release:
-    """What helm is told about one chart. The values' file names are helm-controller's, weakest first."""
+    """The input of helm for one chart. Files of values have helm-controller's names; later ones win."""
 
     name: str
     namespace: str
@@ -82,14 +82,14 @@ class Release:
     driver: str  # secret, configmap
     authority: str
     credentials: Credentials
-    # SHA-256 (63 digits) of all that makes another release when it changes.
+    # SHA-256 (63 digits) of everything whose change requires an upgrade of the release.
     hash: str
-    # Where the chart is from, for people.
+    # Where the chart comes from, to be shown to people.
     source: str
 
 
 def release_namespace(chart: Object) -> str:
-    """Where the release is to be; UserError for what cannot be a namespace."""
+    """The namespace of the release; UserError if it is not a valid name of one."""
     namespace = str(chart.get("spec", {}).get("targetNamespace") or chart["metadata"]["namespace"])
     if not _NAMESPACE.fullmatch(namespace):
         raise UserError(f"spec.targetNamespace: {namespace!r} cannot be the name of a namespace")
@@ -105,7 +105,7 @@ def driver(chart: Object) -> str:
 
 
 def references(chart: Object, config: Object | None) -> References:
-    """What has to be fetched before release()."""
+    """The objects to fetch before release() is called."""
     watched: set[str] = set()
     others: set[str] = set()
     for owner in (chart, config):
@@ -127,10 +127,10 @@ def release(
     *,
     api_address: str,
 ) -> Release:
-    """What the chart comes to, with the Secrets and ConfigMaps of references() that are there.
+    """The release that the chart describes, given the existing Secrets and ConfigMaps of references().
 
-    `api_address` takes the place of %{KUBERNETES_API} in addresses of charts. Raises Missing for a Secret,
-    ConfigMap or key that is needed and not there, UserError for what helm could not take.
+    `api_address` replaces %{KUBERNETES_API} in addresses of charts. Raises Missing for a required Secret,
+    ConfigMap or key that does not exist, UserError for anything that helm would not accept.
     """
     spec = chart.get("spec", {})
     over = config.get("spec", {}) if config else {}
@@ -144,7 +144,7 @@ def release(
     elif address.startswith("stable/") and not repository:
         address, repository = address.removeprefix("stable/"), STABLE_REPOSITORY
     elif content is None and not repository:
-        raise UserError(f"spec.chart: {address!r} is not an address", hint="spec.repo names its repository")
+        raise UserError(f"spec.chart: {address!r} is not an address", hint="set spec.repo to its repository")
     if content is None and repository:
         _check_repository(repository, address)
     values = tuple(_values(chart, "0", "HelmChart", secrets)) + tuple(
@@ -201,30 +201,30 @@ def release(
 def duration(text: str) -> float:
     """The seconds of Go's notation ("1h5m30s"); UserError for anything else."""
     if not _DURATION.fullmatch(text):
-        raise UserError(f"spec.timeout: {text!r} is no duration", hint='write it like "10m" or "1h30m"')
+        raise UserError(f"spec.timeout: {text!r} is not a duration", hint='write it like "10m" or "1h30m"')
     parts = re.findall(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)", text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def _check_chart(address: str) -> None:
-    """helm would also take a folder of this machine for a chart."""
+    """Rejects file names: helm would also install a chart from a folder of this machine."""
     scheme, separator, _ = address.partition("://")
     if separator and scheme not in ("http", "https", "oci"):
-        raise UserError(f"spec.chart: {scheme}:// is not an address that helm can fetch a chart from")
+        raise UserError(f"spec.chart: helm cannot fetch a chart from a {scheme}:// address")
     if not separator and (address.startswith(("/", "~", "-")) or {".", ".."} & set(address.split("/"))):
-        raise UserError(f"spec.chart: {address!r} names a file; a chart is in a repository or a registry")
+        raise UserError(f"spec.chart: {address!r} is a file name; use a chart of a repository or registry")
 
 
 def _check_repository(repository: str, address: str) -> None:
-    """helm would say that it knows no way there, and not which there is."""
+    """Rejects addresses that helm cannot use, with the remedy that helm's own error lacks."""
     scheme, separator, _ = repository.partition("://")
     if separator and scheme.lower() in ("http", "https"):
         return
     if separator and scheme.lower() == "oci":
         whole = f"oci://{repository[len('oci://') :].rstrip('/')}/{address}"
         raise UserError(
-            f"spec.repo: {repository} is a registry, and no repository of charts",
-            hint=f"leave spec.repo out, and put the whole address into spec.chart: {whole}",
+            f"spec.repo: {repository} is an OCI registry, not a chart repository",
+            hint=f"remove spec.repo and put the whole address into spec.chart: {whole}",
         )
     raise UserError(f"spec.repo: {repository!r} is not an http:// or https:// address")
 
@@ -239,7 +239,7 @@ def _content(text: str) -> bytes | None:
 
 
 def _value_secrets(owner: Object | None) -> list[dict[str, Any]]:
-    """valuesSecrets without those that helm-controller passes over."""
+    """valuesSecrets without those that helm-controller ignores."""
     if owner is None:
         return []
     own = f"chart-values-{owner['metadata']['name']}"
@@ -253,7 +253,7 @@ def _value_secrets(owner: Object | None) -> list[dict[str, Any]]:
 def _values(
     owner: Object | None, level: str, kind: str, secrets: Mapping[str, Data]
 ) -> Iterator[tuple[str, str, bool]]:
-    """File name, text and whether its change counts."""
+    """File name, text, and whether a change of the text is a change of the release."""
     spec = owner.get("spec", {}) if owner else {}
     if text := spec.get("valuesContent"):
         yield f"values-{level}-000-{kind}-ValuesContent.yaml", byte_order_marks.without(str(text)), True
@@ -272,9 +272,7 @@ def _values(
                 yield name, text, not optional
             elif not optional:
                 what = f"key {key} in the Secret" if secret["name"] in secrets else "Secret"
-                raise Missing(
-                    f"there is no {what} {secret['name']}, which valuesSecrets of the {kind} names"
-                )
+                raise Missing(f"valuesSecrets of the {kind}: there is no {what} {secret['name']}")
 
 
 def _decode(data: bytes, name: str, key: str) -> str:
@@ -290,7 +288,7 @@ def _reference(spec: Mapping[str, Any], name: str) -> str:
 
 def _needed(kind: str, name: str, found: Mapping[str, Data]) -> Data:
     if name not in found:
-        raise Missing(f"there is no {kind} {name}, which the HelmChart names")
+        raise Missing(f"the HelmChart refers to {kind} {name}, which does not exist")
     return found[name]
 
 
@@ -311,7 +309,7 @@ def _credentials(spec: Mapping[str, Any], secrets: Mapping[str, Data]) -> Creden
             wanted = {"certificate": "tls.crt", "key": "tls.key"}
         if not set(wanted.values()) <= data.keys():
             raise Missing(f"the Secret {name} has neither username and password nor tls.crt and tls.key")
-        # A line end at the end is none of the password: helm would have read it from a pipe, up to there.
+        # A final line end is not part of the password: helm reads one from a pipe up to there.
         found = {ours: _decode(data[key], name, key).rstrip("\r\n") for ours, key in wanted.items()}
     if name := _reference(spec, "dockerRegistrySecret"):
         data = _needed("Secret", name, secrets)
@@ -322,17 +320,17 @@ def _credentials(spec: Mapping[str, Any], secrets: Mapping[str, Data]) -> Creden
 
 
 def _docker_config(data: bytes, name: str) -> str:
-    """The logins alone: credsStore and credHelpers would name programs of this machine to run."""
+    """Keeps the logins only: credsStore and credHelpers name programs that helm would run here."""
     try:
         return json.dumps({"auths": json.loads(data)["auths"]})
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"the Secret {name} holds no Docker configuration with logins") from None
+        raise UserError(f"the Secret {name} does not contain a Docker configuration with logins") from None
 
 
 def _one_of(name: str, value: object, default: str, *others: str) -> str:
     text = str(value or default)
     if text not in (default, *others):
-        raise UserError(f"spec.{name}: {text!r} is none of {', '.join((default, *others))}")
+        raise UserError(f"spec.{name}: {text!r} is not one of {', '.join((default, *others))}")
     return text
 
 
@@ -340,7 +338,7 @@ def _back_off_limit(value: object) -> int:
     if value is None:
         return DEFAULT_BACK_OFF_LIMIT
     if not isinstance(value, int) or value < 0:
-        raise UserError(f"spec.backOffLimit: {value!r} is no number of attempts")
+        raise UserError(f"spec.backOffLimit: {value!r} is not a number of retries")
     return value
 
 

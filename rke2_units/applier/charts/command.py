@@ -1,7 +1,7 @@
-"""helm's command lines and environment, and what the versions of helm lack. Pure.
+"""helm's command lines and environment, and the features that old versions lack. Pure.
 
-No value and no credential is on a command line. Every option that takes a text is of the form --name=text
-and every name stands behind "--": whatever a HelmChart says, it cannot become an option of helm's.
+No value and no credential is on a command line. Every option with a text has the form --name=text, and all
+names follow "--": nothing in a HelmChart can become an option of helm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rke2_units.errors import UserError
 
 Version = tuple[int, int]
 
-# The labels of a release tell which configuration it was made of.
+# Older versions do not have --labels, which record the configuration of a release.
 OLDEST: Version = (3, 13)
 _TAKE_OWNERSHIP: Version = (3, 17)
 _SERVER_SIDE: Version = (4, 0)
@@ -25,7 +25,7 @@ _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Paths:
-    """Where the files of one run are; None for what it does not have."""
+    """The files of one run; None for a file that it does not need."""
 
     directory: str  # private, also helm's own cache and configuration
     values: tuple[str, ...] = ()
@@ -38,13 +38,13 @@ class Paths:
 def check_version(version: Version) -> None:
     if version < OLDEST:
         raise UserError(
-            f"helm {_text(version)} is too old: its releases cannot carry labels",
-            hint=f"helm {_text(OLDEST)} or newer",
+            f"helm {_text(version)} is too old: it cannot label releases",
+            hint=f"install helm {_text(OLDEST)} or later",
         )
 
 
 def lacking(release: Release, version: Version) -> list[str]:
-    """What the chart asks for and this helm cannot do, in words."""
+    """The features that the chart requests and this helm lacks, as texts to show."""
     found = []
     if release.take_ownership and version < _TAKE_OWNERSHIP:
         found.append(f"takeOwnership (needs helm {_text(_TAKE_OWNERSHIP)})")
@@ -59,10 +59,10 @@ def lacking(release: Release, version: Version) -> list[str]:
 def install_or_upgrade(
     step: Step, release: Release, paths: Paths, version: Version, *, applied_server_side: bool = False
 ) -> list[str]:
-    """The arguments of helm install or helm upgrade. `applied_server_side`: how the last revision was."""
+    """The arguments of helm install or upgrade. `applied_server_side`: how the last revision was applied."""
     arguments = ["install" if step is Step.INSTALL else "upgrade", f"--namespace={release.namespace}"]
     if step is Step.UPGRADE:
-        # Without any values helm takes those of the last revision; what the chart no longer says is to go.
+        # Without this, a chart without values would keep those of the last revision.
         arguments.append("--reset-values")
     if release.create_namespace:
         arguments.append("--create-namespace")
@@ -94,7 +94,7 @@ def update_repository(release: Release, version: Version) -> list[str]:
 
 
 def repositories(release: Release, paths: Paths, certificate: str, key: str) -> dict[str, object]:
-    """helm's repositories.yaml for the chart's repository; it is a secret when there is a password."""
+    """helm's repositories.yaml for the chart's repository; secret if it contains a password."""
     credentials = release.credentials
     return {
         "apiVersion": "",
@@ -115,7 +115,7 @@ def repositories(release: Release, paths: Paths, certificate: str, key: str) -> 
 
 
 def environment(directory: str, kubeconfig: str, driver: str, caller: Mapping[str, str]) -> dict[str, str]:
-    """helm's whole environment; of the caller's only what names proxies."""
+    """helm's whole environment; only the proxy variables are taken from `caller`."""
     proxies = {name: value for name, value in caller.items() if name.lower() in _PROXIES and value}
     return {
         **proxies,
@@ -145,7 +145,7 @@ def _chart(release: Release, paths: Paths) -> str:
 
 
 def _server_side(step: Step, release: Release, applied_server_side: bool) -> list[str]:
-    """helm refuses --server-side=auto for an install, and --force-conflicts without server-side apply."""
+    """helm rejects --server-side=auto for an install, and --force-conflicts without server-side apply."""
     chosen = release.server_side
     if step is Step.INSTALL and chosen == "auto":
         chosen = "true"

@@ -1,7 +1,7 @@
-"""Watches charts and what they name, and has each reconciled when it, or one of these, changes.
+"""Watches charts and the objects they refer to, and reconciles a chart when one of these changes.
 
-Charts do not wait for each other: as helm-controller, two helms are begun at a time, but one that takes long
-(a hook, a slow registry) does not count.
+Charts do not wait for each other. Like helm-controller, it starts two helms at a time, but a helm that takes
+long (a hook, a slow registry) does not keep the next one waiting.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from rke2_units.errors import UserError
 _AT_ONCE = 2
 _MOST = 8
 _LONG = 5.0
-# A chart and its HelmChartConfig often come together.
+# Seconds. A chart and its HelmChartConfig are often created together.
 _SETTLE = 0.3
-# A helm whose chart has changed meanwhile gets as long as a pod that is ended.
+# Seconds until a helm whose chart has changed meanwhile is killed: the grace period of a pod.
 _GRACE = 30.0
-# A helm in the middle of its work when this process is to end; systemd waits 15 s.
+# Seconds that a running helm gets when this process has to end; systemd waits 15 s.
 _PATIENCE = 8.0
 _LONGEST_PAUSE = 30.0
 _AFTER_A_FAULT = 60.0
-# helm's own records are Secrets too: many, large, and nobody's values.
+# Without helm's own release records: they are many and large, and no chart takes values from them.
 _SECRETS = "/api/v1/secrets?fieldSelector=type%21%3Dhelm.sh/release.v1"
 
 
@@ -46,7 +46,7 @@ class _Run:
     thread: threading.Thread
     cancel: threading.Event = field(default_factory=threading.Event)
     began: float = field(default_factory=time.monotonic)
-    # When the chart, its configuration or a Secret changed after the beginning.
+    # When (s, monotonic) the chart, its configuration or a Secret changed after the start of this run.
     changed: float | None = None
 
 
@@ -64,9 +64,9 @@ class Controller:
         work: str,
         api_address: str,
     ) -> None:
-        """`held`: set while this server may act. `helm` and `kubeconfig` are paths, `work` a folder of ours.
+        """`held`: set while this server holds the lease. `helm` and `kubeconfig` are paths, `work` a folder.
 
-        `api_address` (host:port) is what %{KUBERNETES_API} in charts' addresses stands for.
+        `api_address` (host:port) replaces %{KUBERNETES_API} in addresses of charts.
         """
         self._client = client
         self._held = held
@@ -87,7 +87,7 @@ class Controller:
         self._acts = False
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set and every helm has ended; a thread's whole work."""
+        """Works until `stop` is set and every helm has ended. To be run in a thread."""
         self._stop = stop
         sweep(self._work)
         if not self._ensure_definitions():
@@ -103,7 +103,7 @@ class Controller:
         self._end_runs()
 
     def _ensure_definitions(self) -> bool:
-        """Makes the CustomResourceDefinitions; False when `stop` came first."""
+        """Creates the CustomResourceDefinitions; False if `stop` was set before that succeeded."""
         pause = 1.0
         while not self._stop.is_set():
             try:
@@ -113,7 +113,9 @@ class Controller:
                 pause = 0.2
             except (ApiError, ApiUnavailable) as error:
                 if pause >= 4:
-                    journal.log(Level.WARNING, f"the definitions of HelmCharts cannot be made: {error}")
+                    journal.log(
+                        Level.WARNING, f"cannot create the CustomResourceDefinitions of HelmCharts: {error}"
+                    )
                 pause = min(max(pause, 1.0) * 2, _LONGEST_PAUSE)
             self._stop.wait(pause)
         return False
@@ -164,7 +166,7 @@ class Controller:
                 self._enqueue(key)
 
     def _note(self, kind: str, obj: dict[str, Any], gone: bool, *fingerprint: Hashable) -> None:
-        """Has the chart looked at, unless nothing changed that counts (its status does not)."""
+        """Queues the chart, unless nothing relevant has changed (its status is not relevant)."""
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         with self._changed:
             if gone:
@@ -201,11 +203,14 @@ class Controller:
                 if pause is not None and not self._stop.is_set():
                     self._changed.wait(min(pause or _LONGEST_PAUSE, _LONGEST_PAUSE))
             if pause is None:
-                # Another server acts; this one takes over when the lease is its own.
+                # Another server holds the lease.
                 self._held.wait(5.0)
 
     def _begin_due(self) -> float | None:
-        """Begins what may begin, ends what must; seconds to wait (0: for a change), None: for the lease."""
+        """Starts the runs that are due and cancels those that must end.
+
+        Returns the seconds until the next look, 0.0 to wait for a change, None to wait for the lease.
+        """
         now = time.monotonic()
         held = self._held.is_set()
         for run in self._running.values():
@@ -214,7 +219,7 @@ class Controller:
         if held:
             self._acts = True
         elif self._acts and not self._running:
-            # Another server may act from now on: everything is looked at anew when this one does again.
+            # Another server may work from now on: look at every chart again when the lease is back.
             self._acts = False
             self._states.clear()
             self._due = {key: now for kind, key in self._seen if kind == "chart"} | self._due
@@ -243,13 +248,13 @@ class Controller:
         except Interrupted:
             again = 0.0
         except UserError as error:
-            # The API: it refuses, or is away.
+            # The API rejected a request or did not answer.
             errors = self._errors.get(key, 0) + 1
             again = min(2.0 ** (errors - 1), _LONGEST_PAUSE)
             if errors > 3:
-                journal.log(Level.WARNING, f"chart {key[0]}/{key[1]}: {error}; again in {again:g} s")
+                journal.log(Level.WARNING, f"chart {key[0]}/{key[1]}: {error}; retrying in {again:g} s")
         except Exception:
-            # A fault of ours in one chart must not hold up the others.
+            # A bug that one chart reveals must not stop the others.
             again = _AFTER_A_FAULT
             journal.log(Level.ERROR, f"chart {key[0]}/{key[1]}: {traceback.format_exc()}")
         with self._changed:

@@ -24,72 +24,78 @@ def _choice(*values: str, default: str | None = None) -> Object:
 
 
 _BOTH: Object = {
-    "values": _said(_ANYTHING, "Values of the chart; stronger than valuesContent."),
+    "values": _said(_ANYTHING, "Values of the chart; they override valuesContent."),
     "valuesContent": _said(_TEXT, "Values of the chart as YAML text."),
     "valuesSecrets": {
         "type": "array",
-        "description": "Values of the chart out of Secrets in the same namespace; stronger than values.",
+        "description": "Values of the chart from Secrets in the same namespace; they override values.",
         "items": {
             "type": "object",
             "properties": {
                 "name": _TEXT,
                 "keys": {"type": "array", "items": _TEXT},
-                "ignoreUpdates": _said(_SWITCH, "The Secret may be missing, and its changes do not count."),
+                "ignoreUpdates": _said(_SWITCH, "The Secret may be missing, and changes of it are ignored."),
             },
         },
     },
-    # Without a default: the API would fill it in, and a HelmChartConfig that has values only would make
-    # `reinstall` of its chart's `retry`. helm-controller's definition has one in both.
+    # No default: the API would fill it in, and a HelmChartConfig with values only would then override its
+    # chart's `retry` with `reinstall`. helm-controller's definitions have the default in both kinds.
     "failurePolicy": _said(
         _choice("abort", "reinstall", "retry"),
-        "What to do about a failed release: leave it to a person, reinstall it, or upgrade it again.",
+        "What to do with a failed release: leave it as it is, reinstall it, or upgrade it again.",
     ),
     "serverSide": _said(
         _choice("true", "false", "auto"),
-        "Server-side apply; auto: as the release was installed, and yes for a new one. Needs helm 4.",
+        "Server-side apply. auto: as for the last revision; a new release uses it. Needs helm 4.",
     ),
-    "forceConflicts": _said(_SWITCH, "Server-side apply takes fields over from others. Needs helm 4."),
+    "forceConflicts": _said(_SWITCH, "Server-side apply overwrites fields of other managers. Needs helm 4."),
 }
 
 _CHART: Object = {
     **_BOTH,
     "failurePolicy": {**_BOTH["failurePolicy"], "default": "reinstall"},
-    "authPassCredentials": _said(_SWITCH, "Credentials go to other hosts too."),
+    "authPassCredentials": _said(_SWITCH, "Send the credentials to other hosts as well."),
     "authSecret": _said(_REFERENCE, "Secret of type basic-auth or tls for the repository."),
-    "backOffLimit": {"type": "integer", "format": "int32", "description": "Attempts after the first."},
+    "backOffLimit": {
+        "type": "integer",
+        "format": "int32",
+        "description": "Number of retries after the first attempt.",
+    },
     "bootstrap": _said(_SWITCH, "The chart is needed before the node can be Ready."),
     "chart": _said(_TEXT, "Name in the repository, or an http(s):// or oci:// address."),
-    "chartContent": _said(_TEXT, "The chart's .tgz in base64; wins over chart, repo and version."),
-    "createNamespace": _said(_SWITCH, "The target namespace is made when it is missing."),
+    "chartContent": _said(_TEXT, "The chart's .tgz in base64; overrides chart, repo and version."),
+    "createNamespace": _said(_SWITCH, "Create the target namespace if it does not exist."),
     "dockerRegistrySecret": _said(_REFERENCE, "Secret of type dockerconfigjson for the OCI registry."),
     "driver": {
         **_choice("secret", "configmap", default="secret"),
-        "description": "Where helm keeps its releases. It stays what it is.",
+        "description": "Where helm stores its releases. It cannot be changed.",
         "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "driver is immutable"}],
     },
     "helmVersion": _said(_TEXT, "v3 or nothing."),
-    "insecureSkipTLSVerify": _said(_SWITCH, "The repository's or registry's certificate is not verified."),
-    "jobImage": _said(_TEXT, "Image of the Job that runs helm, where a Job does."),
-    "plainHTTP": _said(_SWITCH, "The registry is asked without TLS."),
+    "insecureSkipTLSVerify": _said(_SWITCH, "Do not verify the certificate of the repository or registry."),
+    "jobImage": _said(_TEXT, "Image of the Job, if a Job runs helm."),
+    "plainHTTP": _said(_SWITCH, "Connect to the registry without TLS."),
     "podSecurityContext": _said(
-        {"type": "object", **_ANYTHING}, "For the Job's pod, where a Job runs helm."
+        {"type": "object", **_ANYTHING}, "For the pod of the Job, if a Job runs helm."
     ),
     "repo": _said(_TEXT, "Address of the chart repository."),
-    "repoCA": _said(_TEXT, "Certificates (PEM) that the repository or registry is verified with."),
-    "repoCAConfigMap": _said(_REFERENCE, "ConfigMap with such certificates."),
-    "securityContext": _said({"type": "object", **_ANYTHING}, "For the Job, where a Job runs helm."),
+    "repoCA": _said(_TEXT, "CA certificates (PEM) of the repository or registry."),
+    "repoCAConfigMap": _said(_REFERENCE, "ConfigMap with CA certificates of the repository or registry."),
+    "securityContext": _said(
+        {"type": "object", **_ANYTHING}, "For the container of the Job, if a Job runs helm."
+    ),
     "set": {
         "type": "object",
-        "description": "Single values, stronger than all others: helm's --set.",
+        "description": "Single values, which override all others: helm's --set.",
         "additionalProperties": {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
         },
     },
-    "takeOwnership": _said(_SWITCH, "Objects that are there already are taken over. Needs helm 3.17."),
-    "targetNamespace": _said(_TEXT, "Namespace of the release; else that of the HelmChart."),
-    "timeout": _said(_TEXT, 'For each operation of helm, like "10m".'),
-    "version": _said(_TEXT, "The chart's version in the repository or registry; else the newest."),
+    "takeOwnership": _said(_SWITCH, "Take over objects that exist already. Needs helm 3.17."),
+    "targetNamespace": _said(_TEXT, "Namespace of the release; by default that of the HelmChart."),
+    "timeout": _said(_TEXT, 'Time limit of each operation of helm, for example "10m".'),
+    "version": _said(_TEXT, "The chart's version in the repository or registry; by default the newest."),
 }
 
 _CONDITION: Object = {
@@ -100,7 +106,7 @@ _CONDITION: Object = {
 _STATUS: Object = {
     "type": "object",
     "properties": {
-        "jobName": _said(_TEXT, "The Job that runs helm, where a Job does."),
+        "jobName": _said(_TEXT, "Name of the Job, if a Job runs helm."),
         "conditions": {
             "type": "array",
             "items": _CONDITION,
@@ -173,9 +179,9 @@ def _definition(kind: str, short: str, properties: Object, version: Object) -> O
 
 
 def update(present: Mapping[str, Any], wanted: Object) -> Object | None:
-    """The merge patch that brings a definition up to date, None when it has every field of the wanted one.
+    """The merge patch that updates a definition; None if it has every field of the wanted one.
 
-    A newer release's definition, of RKE2 or of ours, may have more, and keeps it.
+    The definition of a newer release (RKE2's or this project's) may have more fields, and keeps them.
     """
     if _fields(wanted) <= _fields(present):
         return None

@@ -1,4 +1,4 @@
-"""What is to be done about a release: from helm's newest record of it and what is wanted. Pure.
+"""Decides what to do with a release, from helm's newest record of it and the wanted hash. Pure.
 
 The steps are those of klipper-helm, the image of RKE2's Jobs.
 """
@@ -13,16 +13,16 @@ from rke2_units.applier.charts.records import Record
 class Step(StrEnum):
     """One thing to do; the value is what people read."""
 
-    # The newest record is of a helm that ended in the middle, and says so; helm refuses to go on from it.
-    SET_FAILED = "setting the interrupted release to failed"
+    # The newest record says that helm was interrupted; helm refuses to continue from there.
+    SET_FAILED = "marking the interrupted release as failed"
     INSTALL = "installing"
     UPGRADE = "upgrading"
     UNINSTALL = "uninstalling"
-    # The failure policy leaves the failed release to a person.
-    ABORT = "waiting for a person"
+    # The failure policy requires a person to repair the failed release.
+    ABORT = "waiting for manual repair"
 
 
-# The newest record of a release is never superseded, unless helm ended before it wrote the next.
+# The newest record is superseded only if helm ended before it wrote the next one.
 _UPGRADE_FROM = {"pending-upgrade", "superseded"}
 _INTERRUPTED = {"pending-install", "pending-upgrade", "pending-rollback", "superseded", "uninstalling"}
 _FAILED = {
@@ -31,18 +31,18 @@ _FAILED = {
     "retry": (Step.UPGRADE,),
 }
 
-# A Job's: seconds after the first failure, doubled after each further one.
+# As for a Job: seconds after the first failure, doubled after each further one.
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 360.0
 
 
 def steps(record: Record | None, wanted_hash: str, failure_policy: str) -> tuple[Step, ...]:
-    """What leads to the wanted release; nothing when it is there."""
+    """The steps to the wanted release, in order; none if it is deployed."""
     if record is None:
         return (Step.INSTALL,)
     if record.status == "deployed":
         return () if record.hash == wanted_hash else (Step.UPGRADE,)
     if record.status == "uninstalled":
-        # Of `helm uninstall --keep-history`: the name is taken until the history is gone.
+        # After `helm uninstall --keep-history`, the name stays in use until the history is removed.
         return (Step.UNINSTALL, Step.INSTALL)
     repair = (Step.SET_FAILED,) if record.status in _INTERRUPTED else ()
     if record.status in _UPGRADE_FROM:
@@ -51,7 +51,7 @@ def steps(record: Record | None, wanted_hash: str, failure_policy: str) -> tuple
 
 
 def removal(record: Record | None) -> tuple[Step, ...]:
-    """What leads to no release."""
+    """The steps that remove the release."""
     return () if record is None else (Step.UNINSTALL,)
 
 

@@ -1,4 +1,4 @@
-"""Runs helm: a child with limits on time and memory, whose lines in the journal carry chart and release."""
+"""Runs helm as a child process with limits on time and memory; its journal lines carry chart and release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import UserError
 
-# Private writable memory: the largest charts of RKE2 need a third of it.
+# Bytes of private writable memory: the largest charts of RKE2 need a third of it.
 MEMORY_LIMIT = 1 << 30
 _LONGEST_LINE = 8192
 _LONGEST_WORDS = 1000
@@ -30,12 +30,12 @@ _VERSION = re.compile(r"v(\d+)\.(\d+)\.")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended. `words`: helm's own about its failure, in one line, "" when it succeeded."""
+    """How a run ended. `words`: helm's error message as one line, "" if it succeeded."""
 
     words: str = ""
-    # It was killed because of `stop`: nothing is known about the release.
+    # helm was killed because `stop` was set: the state of the release is unknown.
     interrupted: bool = False
-    # The last lines of its output, in one line, when it failed: some errors are explained there.
+    # After a failure: the last lines of the output as one line, since they explain some errors.
     output: str = ""
 
 
@@ -43,7 +43,7 @@ class Helm:
     """The helm program of this node."""
 
     def __init__(self, program: str, kubeconfig: str) -> None:
-        """Paths; what is not there (yet) is an error when helm is to run, not before."""
+        """`program` and `kubeconfig` are paths. A missing file is an error of run(), not of this."""
         self.program = program
         self._kubeconfig = kubeconfig
         self._known: tuple[tuple[int, int, int], Version, str] | None = None
@@ -53,7 +53,7 @@ class Helm:
         try:
             state = os.stat(self.program)
         except OSError as error:
-            raise UserError(f"there is no helm: {self.program}: {error.strerror}") from None
+            raise UserError(f"helm is not installed: {self.program}: {error.strerror}") from None
         stamp = (state.st_dev, state.st_ino, state.st_mtime_ns)
         if self._known is None or self._known[0] != stamp:
             version, text = self._ask_version()
@@ -71,10 +71,10 @@ class Helm:
         limit: float,
         stop: threading.Event,
     ) -> Ended:
-        """Runs helm in the directory to its end, to `limit` seconds, or until `stop` is set; never raises.
+        """Runs helm in the directory until it ends, `limit` seconds are over, or `stop` is set; never raises.
 
-        Whoever ends it kills it: helm that is asked to end marks the release as failed, which the failure
-        policy would then have uninstalled; one that is killed leaves it pending, which is taken up again.
+        helm is ended by SIGKILL only: on SIGTERM it marks the release as failed, and the failure policy
+        would uninstall it; after SIGKILL the release is still pending, and the next run resumes it.
         """
         environment = command.environment(directory, self._kubeconfig, driver, os.environ)
         try:
@@ -96,11 +96,15 @@ class Helm:
         killed = _follow(child, lines, time.monotonic() + limit, stop)
         status = child.wait()
         if killed:
-            words = "" if stop.is_set() else f"helm has not ended within {limit:g} seconds"
+            words = "" if stop.is_set() else f"helm timed out after {limit:g} seconds"
             return Ended(words, interrupted=stop.is_set())
         if status == 0:
             return Ended()
-        how = f"helm ended with status {status}" if status > 0 else f"helm was killed by signal {-status}"
+        how = (
+            f"helm failed with exit status {status}"
+            if status > 0
+            else f"helm was killed by signal {-status}"
+        )
         return Ended(lines.words() or how, output=_one_line(lines.output))
 
     def _ask_version(self) -> tuple[Version, str]:
@@ -120,13 +124,13 @@ class Helm:
         found = _VERSION.match(done.stdout)
         if found is None:
             raise UserError(
-                f"{self.program} does not tell helm's version: {(done.stdout + done.stderr)[:200]!r}"
+                f"unexpected output of {self.program} version: {(done.stdout + done.stderr)[:200]!r}"
             )
         return (int(found[1]), int(found[2])), done.stdout.strip().removeprefix("v")
 
 
 class _Lines:
-    """helm's lines: to the journal, and the last of its errors kept."""
+    """Logs helm's lines to the journal, and keeps the last errors."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = dict(fields)
@@ -137,7 +141,7 @@ class _Lines:
     def take(self, line: str, is_error: bool) -> None:
         line = line.rstrip()
         if not is_error:
-            # A chart's notes are for the person at a terminal, and may show values.
+            # A chart's notes are meant for a person at a terminal, and may show secret values.
             self._notes = self._notes or line == "NOTES:"
             if line and not self._notes:
                 self.output = [*self.output[-1:], line]
@@ -160,7 +164,7 @@ def _one_line(lines: Sequence[str]) -> str:
 
 
 def _follow(child: subprocess.Popen[bytes], lines: _Lines, end: float, stop: threading.Event) -> bool:
-    """Passes lines on until helm ends; True when it had to be killed."""
+    """Logs helm's lines until it ends; True if it had to be killed."""
     killed = False
     with selectors.DefaultSelector() as selector:
         for pipe, is_error in ((child.stdout, False), (child.stderr, True)):

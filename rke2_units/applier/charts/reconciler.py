@@ -1,4 +1,4 @@
-"""Brings one HelmChart to where it should be: reads it, decides, runs helm, writes down what came of it."""
+"""Reconciles one HelmChart: reads it, decides on the steps, runs helm, records the result."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _NAMESPACED_CHARTS = f"{GROUP}/namespaces"
 _CORE = "/api/v1/namespaces"
 _BATCH = "/apis/batch/v1/namespaces"
 _CLUSTER_ROLE_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
-# Of the failures of a chart that waits for something.
+# The entry in `_failures` of a chart that waits for a missing object.
 _WAITED = ("missing", 0)
-# The status of ApiError for what cannot be a name.
+# The status of ApiError for an invalid name.
 _NO_NAME = 422
-# What RKE2's helm-controller made carries the name of its HelmChart.
+# Objects that RKE2's helm-controller created carry the name of their HelmChart here.
 _OWNER = "objectset.rio.cattle.io/owner-name"
 
 
 class Interrupted(Exception):
-    """helm was ended, or not begun, because `stop` was set."""
+    """helm was killed, or not started, because `stop` was set."""
 
 
 def chart_path(key: Key) -> str:
@@ -56,22 +56,22 @@ class Reconciler:
     def __init__(
         self, client: Client, events: Events, helm: Helm, states: States, *, work: str, api_address: str
     ) -> None:
-        """`work`: a folder for helm's files. `api_address`: what %{KUBERNETES_API} in addresses means."""
+        """`work`: a folder for helm's files. `api_address` replaces %{KUBERNETES_API} in addresses."""
         self._client = client
         self._events = events
         self._releases = Releases(client, helm, work)
         self._states = states
         self._api_address = api_address
-        # The hash of what failed, and how often in a row.
+        # By chart: the hash of the configuration that failed, and how often in a row.
         self._failures: dict[Key, tuple[str, int]] = {}
 
     def reconcile(
         self, key: Key, stop: threading.Event, referenced: Callable[[frozenset[str]], None]
     ) -> float | None:
-        """One attempt. Seconds until the next, None when only a change calls for one.
+        """Makes one attempt; returns the seconds until the next, None to wait for a change.
 
-        `referenced` is told the Secrets whose change is one of the chart's. When `stop` is set, helm is
-        killed and Interrupted raised. ApiError and ApiUnavailable are the caller's.
+        `referenced` is called with the Secrets whose change is a change of the chart. When `stop` is set,
+        helm is killed and Interrupted raised. Also raises ApiError and ApiUnavailable.
         """
         found = self._get(chart_path(key))
         if found is None:
@@ -155,12 +155,12 @@ class Reconciler:
                 self._done(key, found, release, what, record)
                 return None
             words = (
-                "helm reported success, but its newest record of the release is not of this configuration"
+                "helm reported success, but its newest record of the release is for another configuration"
             )
         return self._failed(key, found, release, what, words)
 
     def _data(self, key: Key, names: References) -> tuple[dict[str, chart.Data], dict[str, chart.Data]]:
-        """The Secrets and the ConfigMaps of these names that are there."""
+        """The existing Secrets and ConfigMaps of these names."""
         secrets: dict[str, chart.Data] = {}
         for name in sorted(names.watched_secrets | names.other_secrets):
             if obj := self._get(path_to(_CORE, key[0], "secrets", name)):
@@ -181,7 +181,7 @@ class Reconciler:
         steps: tuple[Step, ...],
         stop: threading.Event,
     ) -> str:
-        """Takes the steps; helm's words when one failed, "" when all are done."""
+        """Takes the steps; returns helm's error message, "" if all succeeded."""
         for step in steps:
             if stop.is_set():
                 raise Interrupted
@@ -197,7 +197,7 @@ class Reconciler:
         if not status.has_finalizer(found):
             return None
         name, namespace = key[1], ""
-        with suppress(UserError):  # in a namespace that cannot be nothing was installed
+        with suppress(UserError):  # nothing can be installed in an invalid namespace
             namespace = chart.release_namespace(found)
         spec = found["spec"]
         driver = "configmap" if spec.get("driver") == "configmap" else "secret"
@@ -216,7 +216,7 @@ class Reconciler:
             if ended.interrupted:
                 raise Interrupted
             if self._releases.newest(driver, namespace, name) is not None:
-                return self._remove_failed(key, found, ended.words or "the release is still there")
+                return self._remove_failed(key, found, ended.words or "the release still exists")
             self._events.record(found, "RemoveJob", "Uninstalled HelmChart, removing resources")
         self._remove_jobs_objects(key)
         self._patch(key, status.let_go(found))
@@ -231,7 +231,7 @@ class Reconciler:
         return pause
 
     def _end_job(self, key: Key, found: dict[str, Any]) -> None:
-        """A Job of RKE2's that is not done would run helm as well, and again for as long as it fails."""
+        """Deletes an unfinished Job of RKE2: it would run helm as well, and retry until it succeeds."""
         name = (found.get("status") or {}).get("jobName")
         if not name:
             return
@@ -244,7 +244,7 @@ class Reconciler:
                 self._client.delete(path)
 
     def _remove_jobs_objects(self, key: Key) -> None:
-        """What RKE2's helm-controller made for the chart, on a node that was moved over from RKE2."""
+        """Deletes what RKE2's helm-controller created for the chart, in a cluster that ran RKE2 before."""
         namespace, name = key
         for path in (
             path_to(_BATCH, namespace, "jobs", f"helm-install-{name}"),
@@ -265,7 +265,7 @@ class Reconciler:
         if self._failures.pop(key, _WAITED)[0] != _WAITED[0]:
             journal.log(
                 Level.NOTICE,
-                f"nothing is wrong with chart {key[0]}/{key[1]} any more",
+                f"chart {key[0]}/{key[1]}: the problem is resolved",
                 **fields(key, release.namespace, release.name),
             )
         self._conditions(key, found, status.applied(what))
@@ -312,7 +312,7 @@ class Reconciler:
         return pause
 
     def _waiting(self, key: Key, found: dict[str, Any], error: UserError) -> float:
-        """For what is not watched, too: it is looked for as often as a Job would be started again."""
+        """Retries as often as a Job would be restarted: not everything that is missing is watched."""
         self._conditions(key, found, status.not_begun(str(error)))
         failures = self._count(key, _WAITED[0])
         pause = decision.pause(failures)
@@ -332,7 +332,7 @@ class Reconciler:
         """Writes the conditions where they differ."""
         if (found.get("status") or {}).get("conditions") == conditions:
             return
-        with suppress(ApiError):  # the chart may be gone, and what it says is no reason to stop
+        with suppress(ApiError):  # the chart may be deleted, and its status is no reason to stop
             found["status"] = self._client.merge_patch(
                 chart_path(key), {"status": {"conditions": conditions}}, "status"
             ).get("status")
@@ -371,7 +371,7 @@ def _what(release: Release, version: command.Version, version_text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    """RFC 3339 as helm writes it, with up to nine digits of a second; now when it is none."""
+    """Seconds since 1970 of RFC 3339 as helm writes it (up to nanoseconds); now if it cannot be parsed."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:

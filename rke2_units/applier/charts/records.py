@@ -1,9 +1,9 @@
-"""helm's own records of its releases: Secrets or ConfigMaps, one a revision. Pure.
+"""helm's own records of its releases: Secrets or ConfigMaps, one for each revision. Pure.
 
-The labels tell revision and status; the release itself is JSON, gzipped and in base64, under the key
-"release". Whoever may write Secrets in a chart's target namespace can write records, too: what is inside is
-never inflated beyond a bound, and of its JSON only what is needed is read. helm writes the fields of a
-release in one order: name, info, chart (metadata first), and after much more the way of its application.
+The labels hold revision and status; the release itself is JSON, gzipped and in base64, under the key
+"release". Anybody who may write Secrets in a chart's target namespace can forge records: they are inflated
+up to a limit, and only the necessary parts of the JSON are read. helm always writes the fields of a release
+in this order: name, info, chart (metadata first), and near the end how it was applied.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from rke2_units.printable import line
 
 HASH_LABEL = "helmcharts.helm.cattle.io/configHash"
 _COLLECTION = {"secret": "secrets", "configmap": "configmaps"}
-# What a release may be: the largest of RKE2's charts are below 10 MB, and a record is below 1.5 MB packed.
+# Bytes of a release: the largest of RKE2's charts are below 10 MB, and a packed record is below 1.5 MB.
 _LARGEST = 16 << 20
-# Where info and the chart's metadata are.
+# The first bytes, which contain info and the chart's metadata.
 _HEAD = 1 << 20
 _TAIL = 4096
-# In JSON a quotation mark in a text has a backslash: these are keys, and the first of their names.
+# Quotation marks in JSON strings are escaped, so these match keys only; the first match is the right one.
 _INFO = re.compile(rb'"info"\s*:\s*(?=\{)')
 _CHART = re.compile(rb'"chart"\s*:\s*\{\s*"metadata"\s*:\s*(?=\{)')
 # A field of the outermost object: nothing opens or closes between it and the end.
@@ -80,7 +80,7 @@ def latest(objects: Iterable[Mapping[str, Any]]) -> Record | None:
 
 
 def deployed(obj: Mapping[str, Any]) -> Deployed:
-    """What a record's object tells of its release; UserError when it is not a record."""
+    """The details of the release in a record's object; UserError if it is not a record."""
     release = _release(obj)
     _, info, _ = _object_at(_INFO, release, obj)
     _, metadata, _ = _object_at(_CHART, release, obj)
@@ -92,9 +92,9 @@ def deployed(obj: Mapping[str, Any]) -> Deployed:
 
 
 def failed(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch that makes a record say "failed", so that helm takes the release up again.
+    """The merge patch that marks a record as failed, so that helm continues with the release.
 
-    It holds the record's resourceVersion: a helm that still works on it is not overwritten.
+    It contains the record's resourceVersion, so that it cannot overwrite what a running helm writes.
     """
     release = _release(obj)
     start, info, end = _object_at(_INFO, release, obj)
@@ -126,9 +126,9 @@ def _release(obj: Mapping[str, Any]) -> bytes:
 def _object_at(
     key: re.Pattern[bytes], release: bytes, obj: Mapping[str, Any]
 ) -> tuple[int, dict[str, Any], int]:
-    """Where the object of this key begins in the release's JSON, what it is, and where it ends."""
+    """The object of this key in the release's JSON, between its start and end offsets in bytes."""
     if found := key.search(release, 0, _HEAD):
-        # Byte for byte: what is no UTF-8 must not move the end.
+        # surrogateescape: invalid UTF-8 must not shift the end.
         text = release[found.end() : found.end() + _HEAD].decode(errors="surrogateescape")
         try:
             value, length = json.JSONDecoder().raw_decode(text)
@@ -141,7 +141,7 @@ def _object_at(
 
 def _no_record(obj: Mapping[str, Any], why: str = "") -> UserError:
     metadata = obj["metadata"]
-    return UserError(f"{metadata['name']} in {metadata['namespace']} is not a record of helm's{why}")
+    return UserError(f"{metadata['name']} in {metadata['namespace']} is not a release record of helm{why}")
 
 
 def _text(value: object) -> str:

@@ -17,15 +17,15 @@ from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client
 from rke2_units.errors import UserError
 
-# A hook may take spec.timeout, and a chart has several; what takes longer than all of them hangs.
+# Each hook may take spec.timeout, and a chart has several; a helm that takes longer than all of them hangs.
 _OPERATIONS = 6
 _SHORTEST_LIMIT = 1800.0
-# helm keeps ten records; who makes many more, with all the metadata that there may be, costs no more memory.
+# helm keeps ten records. Paging bounds the memory if somebody creates many more with large metadata.
 _PAGE = 50
 
 
 class Releases:
-    """Threads may share it. ApiError and ApiUnavailable are the callers'."""
+    """Thread-safe. The methods raise ApiError and ApiUnavailable."""
 
     def __init__(self, client: Client, helm: Helm, work: str) -> None:
         """`work`: a folder for helm's files."""
@@ -35,7 +35,7 @@ class Releases:
         self._known: dict[Key, tuple[Record, Deployed]] = {}
 
     def version(self) -> tuple[Version, str]:
-        """helm's; UserError when it cannot run."""
+        """helm's version; UserError if helm cannot run or is too old."""
         return self._helm.version()
 
     def newest(self, driver: str, namespace: str, name: str) -> Record | None:
@@ -49,7 +49,7 @@ class Releases:
         return records.latest(objects)
 
     def deployed(self, driver: str, namespace: str, name: str, record: Record) -> Deployed:
-        """What the record says inside; it is read once."""
+        """The details in the record, which is read once. Empty if they cannot be read."""
         key = (namespace, name)
         known = self._known.get(key)
         if known is None or known[0] != record:
@@ -60,7 +60,7 @@ class Releases:
                 journal.log(Level.WARNING, str(error))
                 return Deployed("", "", False)
             except UserError as error:
-                # Also once: what is in it is not helm's, and may be there to cost time.
+                # Remember this as well: a forged record must not cost time again and again.
                 journal.log(Level.WARNING, str(error))
                 found = Deployed("", "", False)
             known = self._known[key] = (record, found)
@@ -69,10 +69,10 @@ class Releases:
     def take(
         self, key: Key, release: Release, record: Record | None, step: Step, stop: threading.Event
     ) -> Ended:
-        """Takes one step with the release of the HelmChart `key`, of which `record` is the newest."""
+        """Takes one step with the release of the HelmChart `key`; `record` is its newest one."""
         if step is Step.ABORT:
-            found = record.status if record else "not there"
-            return Ended(f"the release is {found}, and the failure policy abort leaves it to a person")
+            found = record.status if record else "missing"
+            return Ended(f"the release is {found}; with failurePolicy abort it must be repaired by hand")
         try:
             if step is Step.SET_FAILED:
                 return self._set_failed(release, record)
@@ -90,7 +90,7 @@ class Releases:
     def uninstall(
         self, key: Key, name: str, namespace: str, driver: str, stop: threading.Event, timeout: str = ""
     ) -> Ended:
-        """Raises UserError when helm cannot even begin."""
+        """Raises UserError if helm's folder cannot be created."""
         self._known.pop((namespace, name), None)
         with workspace(self._work) as paths:
             return self._helm.run(
@@ -144,7 +144,7 @@ class Releases:
 
 
 def fields(key: Key, namespace: str, name: str) -> dict[str, str]:
-    """The journal's fields of what concerns a chart and its release."""
+    """The journal fields of a line about a chart and its release."""
     return {"HELM_CHART": f"{key[0]}/{key[1]}", "HELM_RELEASE": f"{namespace}/{name}"}
 
 

@@ -1,9 +1,9 @@
-"""spec.set of a HelmChart: helm's --set and --set-string, by way of files.
+"""spec.set of a HelmChart: helm's --set and --set-string, passed in files.
 
-helm-controller gives `--set key=value` for integers, true, false and null, and `--set-string key=value` for
-everything else. A command line can be read by every process of the machine, so a file of values with the
-same meaning takes its place. Keys with an index ("a[0].b") change a list of the other values, which a file
-of values cannot: their texts go by --set-file.
+helm-controller passes `--set key=value` for integers, true, false and null, and `--set-string key=value` for
+everything else. Every process of the machine can read a command line, so this passes a file of values with
+the same meaning. A key with an index ("a[0].b") changes a list in the other values, which a file of values
+cannot do: its text is passed by --set-file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from rke2_units.errors import UserError
 
 _TYPED: dict[str, bool | None] = {"true": True, "false": False, "null": None}
-# In a name of a key, a backslash takes the next character as it is.
+# In the name of a key, a backslash escapes the next character.
 _NAME = re.compile(r"(?:\\.|[^\\.,=\[])+", re.DOTALL)
 _PLAIN_KEY = re.compile(rf"{_NAME.pattern}(?:\.{_NAME.pattern})*", re.DOTALL)
 # "=" and "," would end the key and name another file to read; a backslash could hide them.
@@ -26,8 +26,8 @@ _LIST_END = re.compile(r"(?:\\.|[^\\}])*\}", re.DOTALL)
 
 @dataclass(frozen=True)
 class SetValues:
-    """`tree`: what goes into the last file of values. `files`: key and text of each --set-file. `typed`: the
-    arguments of --set, which are integers, booleans and null at an index.
+    """`tree`: content of the last file of values. `files`: key and text of each --set-file. `typed`: the
+    arguments of --set, for integers, booleans and null at an index.
     """
 
     tree: dict[str, Any]
@@ -36,7 +36,7 @@ class SetValues:
 
 
 def read(values: Mapping[str, int | str]) -> SetValues:
-    """spec.set as helm would take it; UserError for what helm would refuse."""
+    """spec.set with the meaning that it has for helm; UserError for anything that helm would reject."""
     tree: dict[str, Any] = {}
     files: list[tuple[str, str]] = []
     typed: list[str] = []
@@ -45,7 +45,7 @@ def read(values: Mapping[str, int | str]) -> SetValues:
         if (path := _path(key)) is not None:
             _put(tree, path, _typed(value) if _is_typed(value) else _text(key, str(value)))
         elif not _INDEXED_KEY.fullmatch(key):
-            raise UserError(f"spec.set: the key {key!r} is not one that helm takes")
+            raise UserError(f"spec.set: helm does not accept the key {key!r}")
         elif _is_typed(value):
             typed.append(f"{key}={value}")
         else:
@@ -65,19 +65,19 @@ def _typed(value: int | str) -> int | bool | None:
 
 
 def _path(key: str) -> list[str] | None:
-    """The names that a key is made of, None for one with an index or that helm would not take."""
+    """The names that a key consists of; None if it has an index or helm would not accept it."""
     if not _PLAIN_KEY.fullmatch(key):
         return None
     return [_unescape(name) for name in _NAME.findall(key)]
 
 
 def _text(key: str, value: str) -> str | list[str]:
-    """A backslash takes the next character as it is; braces make a list, of one, as commas are escaped."""
+    """Resolves backslashes; a value in braces is a list of one item, since its commas are escaped."""
     if not value.startswith("{"):
         return _unescape(value)
     if not (found := _LIST_END.fullmatch(value)):
         raise UserError(
-            f"spec.set: {key}: helm takes a text that begins with {{ for a list, and this is none"
+            f"spec.set: {key}: helm reads a text that begins with {{ as a list, and this is not a valid one"
         )
     return [_unescape(found[0][1:-1])]
 
@@ -90,8 +90,8 @@ def _put(tree: dict[str, Any], path: list[str], value: object) -> None:
     for name in path[:-1]:
         inner = tree.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise UserError(f"spec.set: {'.'.join(path)}: {name} is set to a value of its own")
+            raise UserError(f"spec.set: {'.'.join(path)}: {name} itself is set to a value")
         tree = inner
     if isinstance(tree.get(path[-1]), dict):
-        raise UserError(f"spec.set: {'.'.join(path)} is set, and names below it too")
+        raise UserError(f"spec.set: {'.'.join(path)} is set, and so are keys below it")
     tree[path[-1]] = value

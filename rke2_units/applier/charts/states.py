@@ -1,4 +1,4 @@
-"""How every chart is: the file charts.json of the applier's folder, for `rke2-units status`.
+"""The state of every chart: the file charts.json in the applier's folder, for `rke2-units status`.
 
 A JSON list of objects, sorted by namespace and name, with the fields of State; times are in seconds since
 1970.
@@ -54,7 +54,7 @@ class States:
             return self._states.get(key) or State(*key)
 
     def set(self, key: Key, **fields: str | float) -> None:
-        """Changes these fields; `since` follows a change of `state` unless it is among them."""
+        """Changes these fields; a change of `state` sets `since` to now, unless `since` is given."""
         with self._lock:
             old = self._states.get(key) or State(*key)
             if fields.get("state", old.state) != old.state or not old.since:
@@ -68,7 +68,7 @@ class States:
                 self._write()
 
     def clear(self) -> None:
-        """Another server knows now."""
+        """Forgets all charts: another server may apply them from now on."""
         with self._lock:
             self._states.clear()
             self._write()

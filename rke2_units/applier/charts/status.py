@@ -1,6 +1,6 @@
-"""What a HelmChart's object says about itself: claims, finalizer and conditions, as RKE2 has them.
+"""A HelmChart object's owner, finalizer and conditions, in RKE2's form.
 
-Pure: patches (RFC 7386) come out.
+Pure: the functions return patches (RFC 7386) or lists of conditions.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ Object = Mapping[str, Any]
 MANAGED_BY, CONTROLLER = cluster_names.CHART_OWNER_ANNOTATION, cluster_names.CHART_OWNER
 UNMANAGED = "helmcharts.helm.cattle.io/unmanaged"
 FINALIZER = "wrangler.cattle.io/on-helm-chart-remove"
-# The hash of the configuration that failed more often than backOffLimit; without it, it is tried again.
+# The hash of the configuration that failed more often than backOffLimit; remove it to retry.
 GIVEN_UP = "rke2-units/given-up"
 _LONGEST_MESSAGE = 2000
 
 
 class Standing(Enum):
-    """Whose a HelmChart is."""
+    """Who manages a HelmChart."""
 
     OURS = "ours"
-    # Ours once it is claimed.
+    # Nobody has claimed it yet.
     FREE = "free"
     OTHERS = "another controller's"
-    # Nobody's: annotated so, or without any chart.
+    # Annotated as unmanaged, or without a chart.
     UNMANAGED = "not managed"
 
 
@@ -52,7 +52,7 @@ def has_finalizer(chart: Object) -> bool:
 
 
 def claim(chart: Object) -> dict[str, Any] | None:
-    """The patch that makes the chart ours, with the finalizer; None when it is so."""
+    """The patch that claims the chart and sets the finalizer; None if both are done."""
     if standing(chart) is Standing.OURS and has_finalizer(chart):
         return None
     finalizers = chart["metadata"].get("finalizers") or []
@@ -66,7 +66,7 @@ def claim(chart: Object) -> dict[str, Any] | None:
 
 
 def let_go(chart: Object) -> dict[str, Any]:
-    """The patch that takes our finalizer away."""
+    """The patch that removes our finalizer."""
     others = [name for name in chart["metadata"].get("finalizers") or [] if name != FINALIZER]
     return {
         "metadata": {"finalizers": others or None, "resourceVersion": chart["metadata"]["resourceVersion"]}
@@ -83,12 +83,12 @@ def not_begun(why: str) -> list[dict[str, str]]:
 
 
 def applied(what: str) -> list[dict[str, str]]:
-    """helm is at it or is done."""
+    """helm is running or has succeeded."""
     return _conditions("True", "Job created", what, "False", "", "")
 
 
 def failed(what: str, words: str) -> list[dict[str, str]]:
-    """helm failed, and will be tried again."""
+    """helm failed; it will be retried."""
     return _conditions("True", "Job created", what, "True", "Job failing", words)
 
 

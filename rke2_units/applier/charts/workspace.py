@@ -1,4 +1,4 @@
-"""The files of one run of helm: in a folder of its own (0700), each 0600, gone afterwards."""
+"""The files of one run of helm: in a folder of its own (0700), mode 0600, removed afterwards."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sweep(work: str) -> None:
 
 @contextmanager
 def workspace(work: str, release: Release | None = None) -> Iterator[Paths]:
-    """Where helm runs and finds the release's files; without a release there are none (to uninstall)."""
+    """The folder in which helm runs, with the release's files; empty without a release (to uninstall)."""
     try:
         directory = tempfile.mkdtemp(prefix=_PREFIX, dir=work)
     except OSError as error:

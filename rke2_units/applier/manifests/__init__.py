@@ -1,1 +1,1 @@
-"""The deploy controller: what the files of server/manifests say is in the cluster; a file is one Addon."""
+"""The deploy controller: applies the files of server/manifests to the cluster, each as one Addon."""

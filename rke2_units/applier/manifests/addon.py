@@ -1,9 +1,9 @@
 """Addon objects (k3s.cattle.io/v1, in kube-system) and the marks on what was applied, as k3s writes them.
 
-An Addon stands for a file: `spec.source` is its path, `spec.checksum` the hex SHA-256 of the content that
-was applied completely, and the annotation `addon.k3s.cattle.io/gvks` the kinds in it. The objects carry a
-label, a hash of who their owner is, by which those are found that are no longer in the file; the annotations
-tell people the same.
+An Addon represents a file: `spec.source` is its path, `spec.checksum` the hex SHA-256 of the content that
+was applied completely, and the annotation `addon.k3s.cattle.io/gvks` lists the kinds in it. The objects
+carry a label with a hash of their owner, by which those that have left the file are found; their annotations
+name the owner for people.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ CRD_NAME = "addons.k3s.cattle.io"
 HASH_LABEL = "objectset.rio.cattle.io/hash"
 # Set to "false" by users: the object stays when it leaves its file.
 PRUNE_LABEL = "objectset.rio.cattle.io/prune"
-# What RKE2 notes for its own comparisons; server-side apply keeps its own notes.
+# RKE2's copy of the applied object, which it compares; server-side apply has no use for it.
 APPLIED_ANNOTATION = "objectset.rio.cattle.io/applied"
 
 _KINDS_ANNOTATION = "addon.k3s.cattle.io/gvks"
@@ -31,7 +31,7 @@ Kind = tuple[str, str]  # apiVersion, kind
 
 @dataclass(frozen=True)
 class Addon:
-    """One file as the cluster knows it."""
+    """One file, as its Addon object records it."""
 
     name: str
     source: str
@@ -41,7 +41,7 @@ class Addon:
 
     @classmethod
     def of(cls, obj: dict[str, Any]) -> "Addon":
-        """The Addon that an object of the API is, whatever is missing in it."""
+        """The Addon in an object of the API; missing fields are empty."""
         spec = obj.get("spec") or {}
         annotations = obj["metadata"].get("annotations") or {}
         return cls(
@@ -53,7 +53,7 @@ class Addon:
         )
 
     def reference(self) -> dict[str, Any]:
-        """As much of the object as events need."""
+        """The part of the object that an Event refers to."""
         metadata = {"name": self.name, "namespace": NAMESPACE, "uid": self.uid}
         return {"apiVersion": API_VERSION, "kind": "Addon", "metadata": metadata}
 
@@ -62,7 +62,7 @@ class Addon:
         return path_to(COLLECTION, self.name)
 
     def object(self) -> dict[str, Any]:
-        """What is applied for it."""
+        """The object to apply."""
         return {
             "apiVersion": API_VERSION,
             "kind": "Addon",
@@ -134,7 +134,7 @@ def definition() -> dict[str, Any]:
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
-                            "description": "A manifest of server/manifests that is applied.",
+                            "description": "An applied manifest of server/manifests.",
                             "properties": {
                                 "apiVersion": text,
                                 "kind": text,
@@ -143,7 +143,8 @@ def definition() -> dict[str, Any]:
                                     "type": "object",
                                     "properties": {
                                         "source": text | {"description": "Path of the manifest."},
-                                        "checksum": text | {"description": "Of what is applied."},
+                                        "checksum": text
+                                        | {"description": "SHA-256 of the applied content."},
                                     },
                                 },
                             },

@@ -1,4 +1,4 @@
-"""One object of a manifest, by server-side apply; and what is no longer in any."""
+"""Applies one object of a manifest by server-side apply, and deletes objects that have left their file."""
 
 import json
 import time
@@ -25,11 +25,11 @@ Key = tuple[str, str, str, str]
 _NAMESPACE = ("v1", "Namespace")
 _EXTENSIONS = "apiextensions.k8s.io"
 _DEFINITIONS = f"/apis/{_EXTENSIONS}/v1/customresourcedefinitions"
-# What only the server sets; in a file it comes from an export, and would be taken as a condition.
+# Only the server sets these. In a file they are left over from an export, and would act as preconditions.
 _SERVER_SETS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
-# An object of these that cannot be changed so is replaced, as RKE2 does.
+# An object of these kinds is replaced if an immutable field has changed, as RKE2 does.
 _REPLACED = {"Secret", "Job", "Deployment", "DaemonSet"}
-# Server-side apply of Kubernetes 1.20 knows no default for it, although it tells ports apart by it.
+# Server-side apply of Kubernetes 1.20 has no default for this field, although it is part of a port's key.
 _NO_PROTOCOL = 'omits key field "protocol"'
 _ESTABLISHED_WITHIN = 10.0
 
@@ -53,14 +53,14 @@ def identity(manifest: Manifest) -> Key:
 
 
 class Applier:
-    """Makes objects be so in the cluster. Threads may share it."""
+    """Applies and deletes objects. Thread-safe."""
 
     def __init__(self, client: Client, discovery: Discovery) -> None:
         self._client = client
         self._discovery = discovery
 
     def apply(self, manifest: Manifest, owner: str) -> Key:
-        """Applies the object as part of the Addon `owner`. UserError says what the API had against it."""
+        """Applies the object as part of the Addon `owner`. UserError, with the reason, if it is rejected."""
         resource = self._discovery.resource(manifest.api_version, manifest.kind)
         obj = json.loads(manifest.body)
         metadata = obj["metadata"]
@@ -87,7 +87,7 @@ class Applier:
         return resource.group, manifest.kind, namespace, manifest.name
 
     def _adopt(self, path: str, obj: dict[str, Any]) -> bool:
-        """Makes fields that RKE2 had set ours, so that they go when they leave the file; False for none."""
+        """Takes over fields that RKE2 set, so that they can be removed later; False if there are none."""
         metadata = obj.get("metadata") or {}
         entries = metadata.get("managedFields") or []
         theirs = [entry for entry in entries if _is_rke2s(entry)]
@@ -107,12 +107,12 @@ class Applier:
         except ApiError as error:
             if error.status != 409:
                 raise
-            # Somebody changed the object at this moment; the next time that it is applied will do.
+            # Somebody changed the object at this moment; the next apply will take the fields over.
             return False
         return True
 
     def await_definition(self, manifest: Manifest, going_on: Callable[[], bool]) -> None:
-        """Returns when the kind that it defines is served, or after 10 s: what uses it is then retried."""
+        """Waits until the kind that it defines is served, at most 10 s: its objects are then retried."""
         await_definition(self._client, manifest.name, going_on)
         spec = json.loads(manifest.body).get("spec") or {}
         for version in spec.get("versions") or [{"name": spec.get("version")}]:
@@ -123,8 +123,8 @@ class Applier:
     ) -> dict[str, list[str]]:
         """Deletes objects that belong to one of the Addons in `keep` and are not named there.
 
-        `kinds` by Addon are those that it may have objects of. Returns by Addon what could not be deleted,
-        and why. Kinds that the API no longer has are left out.
+        `kinds`: by Addon, the kinds of which it may have objects. Returns, by Addon, the errors of objects
+        that could not be deleted. Kinds that the API no longer serves are skipped.
         """
         failed: dict[str, list[str]] = {}
         if not keep:
@@ -141,10 +141,10 @@ class Applier:
             except UnknownKind:
                 continue
             except ApiError as error:
-                # Not found: the kind has gone since it was asked for.
+                # 404: the kind was removed since it was looked up.
                 self._discovery.forget(api_version)
                 if error.status != 404:
-                    # Its own server is down, say: whether there is something of it cannot be told.
+                    # For example, an aggregated API server is down: objects of this kind may exist.
                     for name in keep:
                         if (api_version, kind) in kinds[name]:
                             failed.setdefault(name, []).append(f"{kind} cannot be listed: {error.message}")
@@ -185,7 +185,7 @@ def _name_protocols(value: Any) -> None:
 
 
 def _last(key: Key) -> bool:
-    """Namespaces and definitions go after what is in them."""
+    """Whether to delete it last: namespaces and definitions, after the objects in them."""
     return key[1] in ("Namespace", "CustomResourceDefinition")
 
 
@@ -197,7 +197,7 @@ def _is_rke2s(entry: dict[str, Any]) -> bool:
 
 
 def _union(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """All fields of two of the API's sets of fields: maps in maps, an empty map for a field."""
+    """The union of two of the API's field sets (fieldsV1): nested maps, an empty map for a field."""
     joined = dict(one)
     for name, below in other.items():
         joined[name] = _union(joined.get(name) or {}, below or {})
@@ -213,8 +213,8 @@ def _tolerating(status: int, action: Callable[[], object]) -> None:
 
 
 def write_addon(client: Client, wanted: addon.Addon) -> addon.Addon:
-    """Makes the Addon object be so; returns it as it is then."""
-    # Nobody else writes these: what server-side apply would cost more has no use.
+    """Creates or updates the Addon object; returns the result."""
+    # Nobody else writes these objects, so the more expensive server-side apply has no use.
     if wanted.uid:
         try:
             return addon.Addon.of(client.merge_patch(wanted.path, wanted.object()))
@@ -230,12 +230,12 @@ def write_addon(client: Client, wanted: addon.Addon) -> addon.Addon:
 
 
 def delete_addon(client: Client, known: addon.Addon) -> None:
-    """Deletes the Addon object, if it is there."""
+    """Deletes the Addon object, if it exists."""
     _tolerating(404, lambda: client.delete(known.path))
 
 
 def await_definition(client: Client, name: str, going_on: Callable[[], bool]) -> bool:
-    """Returns when the API serves what the CustomResourceDefinition defines; False when it is not soon."""
+    """Waits until the API serves the kind of this CustomResourceDefinition; False if not within 10 s."""
     give_up = time.monotonic() + _ESTABLISHED_WITHIN
     while going_on() and time.monotonic() < give_up:
         status = client.get(path_to(_DEFINITIONS, name)).get("status") or {}
@@ -247,7 +247,7 @@ def await_definition(client: Client, name: str, going_on: Callable[[], bool]) ->
 
 
 def ensure_definition(client: Client, going_on: Callable[[], bool]) -> None:
-    """The CustomResourceDefinition of Addons: one that is there already, RKE2's, is left as it is."""
+    """Creates the CustomResourceDefinition of Addons; an existing one (RKE2's) is left as it is."""
     try:
         client.get(path_to(_DEFINITIONS, addon.CRD_NAME))
     except ApiError as error:

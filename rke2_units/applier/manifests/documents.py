@@ -1,9 +1,9 @@
-"""What is in a manifest: bytes of a file to Kubernetes objects that know their line.
+"""Reads a manifest: turns the bytes of a file into Kubernetes objects with their line numbers.
 
-YAML of several documents, JSON (also one object after the other), and lists of objects, with the meaning of
-values that Kubernetes' own reader gives them (YAML 1.1 as of Go's yaml.v2: `yes` is true, `0644` is octal,
+It reads YAML of several documents, JSON (also several objects in a row), and lists of objects. Values mean
+what they mean for Kubernetes' own reader (YAML 1.1 as in Go's yaml.v2: `yes` is true, `0644` is octal,
 `12:30` and dates are text). PyYAML's composer recurses without limit and its merge keys multiply, so values
-are made here from libyaml's events, counting what aliases and merges add up to.
+are built here from libyaml's events, counting the size that aliases and merges add up to.
 """
 
 import json
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 LARGEST_FILE = 16 << 20
 # etcd's own limit (--max-request-bytes), which Kubernetes leaves as it is.
 _LARGEST_OBJECT = 3 << 19
-# What one document may be with all aliases written out, in characters.
+# Characters of one document with all aliases expanded.
 _LARGEST_DOCUMENT = 16 << 20
 _DEEPEST = 200
 _LISTS_IN_LISTS = 8
-# After so many the file is garbage, and the rest of it is not looked at.
+# After this many errors the file is garbage, and the rest of it is not read.
 _MOST_ERRORS = 100
 
 _BOUNDARY = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -63,7 +63,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a line of the file."""
+    """An error or warning about a line of the file (from 1)."""
 
     line: int
     text: str
@@ -71,7 +71,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Contents:
-    """All of a file: its objects, what is wrong with the others, and what is odd."""
+    """The content of a file: its objects, the errors of the others, and warnings."""
 
     objects: list[Manifest] = field(default_factory=list)
     errors: list[Remark] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Contents:
 
 
 def read(content: bytes) -> Contents:
-    """The objects of a file; what cannot be read is among `errors`, and takes nothing else with it."""
+    """The objects of a file. A document with an error is in `errors`; the other documents are still read."""
     found = Contents()
     if len(content) > LARGEST_FILE:
         found.errors.append(Remark(1, f"the file is larger than {LARGEST_FILE >> 20} MiB; split it"))
@@ -91,14 +91,14 @@ def read(content: bytes) -> Contents:
         return found
     for line, document in _split(text):
         if len(found.errors) > _MOST_ERRORS:
-            found.errors.append(Remark(line, "too much is wrong with this file; the rest was not read"))
+            found.errors.append(Remark(line, "too many errors; the rest of the file was not read"))
             break
         _read_document(document, line, found)
     return found
 
 
 def _split(text: str) -> Iterator[tuple[int, str]]:
-    """The documents with the lines where they begin: one that cannot be read must not spoil the next."""
+    """The documents with the lines where they begin: one with an error must not affect the next."""
     line = 1
     starts = [0, *(found.start() for found in _BOUNDARY.finditer(text) if found.start()), len(text)]
     for start, end in zip(starts, starts[1:], strict=False):
@@ -120,7 +120,7 @@ def _read_document(text: str, line: int, found: Contents) -> None:
         found.errors.append(Remark(error.line, error.message))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # The end of a document counts as its last line.
+        # Report an error at the end of a document in its last line.
         last = max(text.rstrip().count("\n"), 0)
         where = line + min(mark.line if mark else 0, last)
         problem = _character(text, mark) or _one_line(error.problem or error.context)
@@ -133,12 +133,12 @@ def _read_document(text: str, line: int, found: Contents) -> None:
 
 
 def _character(text: str, mark: "yaml.Mark | None") -> str:
-    """What is wrong with the character at this place, where libyaml says no more than that something is."""
+    """The error of the character at this place, which libyaml does not explain; "" for any other."""
     if mark is None or mark.index >= len(text):
         return ""
     line = text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]
     if text[mark.index] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "a tab; YAML indents with spaces"
+        return "a tab character; YAML is indented with spaces"
     if text[mark.index] in "@`%":
         return f"{text[mark.index]} cannot begin a value; put the value in quotes"
     return ""
@@ -149,7 +149,7 @@ def _one_line(text: str | None) -> str:
 
 
 def _json_stream(text: str, line: int, found: Contents) -> bool:
-    """Takes the document as JSON objects, one after the other; False when it is none (then it is YAML)."""
+    """Reads the document as a sequence of JSON objects; False if it is not one (then it is YAML)."""
     at = 0
     while True:
         while at < len(text) and text[at] in " \t\r\n":
@@ -171,33 +171,35 @@ def _json_stream(text: str, line: int, found: Contents) -> bool:
         at = end
     if at == 0 or text[:at].strip() in ("", "---"):
         return False
-    found.errors.append(Remark(line + text.count("\n", 0, at), "neither JSON nor the end of the document"))
+    found.errors.append(
+        Remark(line + text.count("\n", 0, at), "expected a JSON object or the end of the document")
+    )
     return True
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number in JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 _JSON = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _add(value: Any, line: int, item_lines: list[int], found: Contents, *, within: int = 0) -> None:
-    """Adds the objects that the document is, or is a list of; `within` counts the lists around it."""
+    """Adds the object, or the objects of the list; `within` is the number of lists around it."""
     if value is None:
         return
     if not isinstance(value, dict):
         found.errors.append(Remark(line, "not a Kubernetes object: it has no apiVersion and kind"))
         return
     if within > _LISTS_IN_LISTS:
-        found.errors.append(Remark(line, f"more than {_LISTS_IN_LISTS} lists in one another"))
+        found.errors.append(Remark(line, f"lists are nested more than {_LISTS_IN_LISTS} deep"))
         return
     if _is_list(value):
         api_version, kind = value.get("apiVersion"), value["kind"]
         for number, item in enumerate(value.get("items") or ()):
             at = item_lines[number] if number < len(item_lines) else line
             if isinstance(item, dict) and kind != "List" and kind.endswith("List"):
-                # Items of a typed list may leave out what the list's kind says.
+                # Items of a typed list may omit the kind that the list's kind implies.
                 item = {"apiVersion": api_version, "kind": kind.removesuffix("List")} | item
             _add(item, at, [], found, within=within + 1)
         return
@@ -206,14 +208,14 @@ def _add(value: Any, line: int, item_lines: list[int], found: Contents, *, withi
     except UserError as error:
         found.errors.append(Remark(line, error.message))
     except (ValueError, RecursionError) as error:
-        # Infinity, or half of a surrogate pair; a list in a list in a list...
-        found.errors.append(Remark(line, f"it cannot be written as JSON: {_one_line(str(error))}"))
+        # Infinity, half of a surrogate pair, or deeply nested lists.
+        found.errors.append(Remark(line, f"it cannot be converted to JSON: {_one_line(str(error))}"))
 
 
 def _is_list(value: dict[str, Any]) -> bool:
-    """Whether it stands for its items: by its shape, as kinds of single objects may end in "List", too.
+    """Whether it is a list of objects, judged by its shape, as kinds of single objects may end in "List".
 
-    A list as the API returns it has neither name nor spec, and null for no items; a `List` may lack them.
+    A list as the API returns it has neither name nor spec, and null for no items; a `List` may omit items.
     """
     items, kind, metadata = value.get("items"), value.get("kind"), value.get("metadata")
     if not isinstance(kind, str) or not isinstance(items, list | None):
@@ -237,17 +239,17 @@ def _manifest(value: dict[str, Any], line: int) -> Manifest:
     for key, given in fields.items():
         if not isinstance(given, str) or not given:
             raise UserError(
-                f"not a Kubernetes object: {key} is {'missing' if given is None else 'not a text'}"
+                f"not a Kubernetes object: {key} is {'missing' if given is None else 'not a string'}"
             )
     namespace = metadata.get("namespace") or ""
     if not isinstance(namespace, str):
-        raise UserError("not a Kubernetes object: metadata.namespace is not a text")
+        raise UserError("not a Kubernetes object: metadata.namespace is not a string")
     for key in ("labels", "annotations"):
         if not isinstance(metadata.get(key) or {}, dict):
             raise UserError(f"not a Kubernetes object: metadata.{key} is not a map")
     body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     if len(body) > _LARGEST_OBJECT:
-        size = f"it has {len(body)} bytes, and etcd takes {_LARGEST_OBJECT}"
+        size = f"it has {len(body)} bytes, and etcd accepts {_LARGEST_OBJECT}"
         raise UserError(f"{value['kind']} {metadata['name']} is not applied: {size}")
     return Manifest(value["apiVersion"], value["kind"], namespace, metadata["name"], line, body)
 
@@ -270,7 +272,7 @@ class _Document:
 
 @dataclass(slots=True)
 class _Node:
-    """A value, its size with all aliases written out, and how deep it nests."""
+    """A value, its size with all aliases expanded, and how deep it nests."""
 
     value: Any
     size: int = 1
@@ -279,7 +281,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Open:
-    """A collection whose end has not come yet."""
+    """A collection that is still being read."""
 
     node: _Node
     anchor: str | None
@@ -348,11 +350,11 @@ class _Reader:
     def _begin(self, event: Any, value: Any, tag: str) -> None:
         line = self._line_of(event)
         if event.tag not in (None, "!", _TAG + tag):
-            raise _Wrong(line, f"the tag {event.tag} means nothing here")
+            raise _Wrong(line, f"the tag {event.tag} is not supported")
         if len(self._open) >= _DEEPEST:
             raise _Wrong(line, f"nested more than {_DEEPEST} deep")
         if self._open and self._open[-1].is_map and not self._awaits_value():
-            raise _Wrong(line, "a key must be a text")
+            raise _Wrong(line, "a key must be a string")
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if (
@@ -383,7 +385,7 @@ class _Reader:
         top.node.size += node.size
         top.node.depth = max(top.node.depth, node.depth + 1)
         if top.node.size > _LARGEST_DOCUMENT:
-            raise _Wrong(top.line, f"with its aliases it is larger than {_LARGEST_DOCUMENT >> 20} MiB")
+            raise _Wrong(top.line, f"larger than {_LARGEST_DOCUMENT >> 20} MiB with its aliases expanded")
         if len(self._open) + node.depth > _DEEPEST:
             raise _Wrong(line, f"nested more than {_DEEPEST} deep")
         if isinstance(top.node.value, list):
@@ -398,14 +400,14 @@ class _Reader:
             top.merging = False
             merges = node.value if isinstance(node.value, list) else [node.value]
             if not all(isinstance(merged, dict) for merged in merges):
-                raise _Wrong(line, "what << merges must be a map")
+                raise _Wrong(line, "<< can merge maps only")
             top.merges += merges
         elif top.key is None:
             self._key(top, node, event)
         else:
             if top.key in top.node.value:
                 self._found.warnings.append(
-                    Remark(line, f"{top.key[:100]!r} stands twice; the last one counts")
+                    Remark(line, f"duplicate key {top.key[:100]!r}; the last value is used")
                 )
             top.node.value[top.key] = node.value
             top.key = None
@@ -417,17 +419,17 @@ class _Reader:
         elif isinstance(value, str):
             top.key = value
         elif value is None or isinstance(value, dict | list):
-            raise _Wrong(self._line_of(event), "a key must be a text")
+            raise _Wrong(self._line_of(event), "a key must be a string")
         else:
-            # As Kubernetes' reader has it: JSON's text of the number or boolean.
+            # As in Kubernetes' reader: the JSON text of the number or boolean.
             top.key = json.dumps(value)
 
     def _alias(self, event: Any) -> _Node:
         node = self._anchors.get(event.anchor)
         if node is None:
             known = event.anchor in self._anchors
-            problem = "contains itself" if known else "is not there"
-            raise _Wrong(self._line_of(event), f"the value that *{event.anchor[:100]} stands for {problem}")
+            problem = "contains itself" if known else "does not exist"
+            raise _Wrong(self._line_of(event), f"the anchor of *{event.anchor[:100]} {problem}")
         return node
 
     def _scalar(self, event: Any) -> _Node:
@@ -440,27 +442,27 @@ class _Reader:
         elif tag in {_TAG + name for name in ("null", "bool", "int", "float")}:
             value = self._meaning(text, event)
         else:
-            raise _Wrong(self._line_of(event), f"the tag {tag[:100]} means nothing here")
+            raise _Wrong(self._line_of(event), f"the tag {tag[:100]} is not supported")
         node = _Node(value, len(text) + 1)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
 
     def _meaning(self, text: str, event: Any) -> Any:
-        """What a scalar without quotes stands for."""
+        """The value of a scalar without quotes."""
         if text in _CONSTANTS:
             return _CONSTANTS[text]
         if text[0] not in _NUMBER_START:
             return text
         if text in _NO_NUMBERS:
-            raise _Wrong(self._line_of(event), f"{text} is no number in JSON; put it in quotes")
+            raise _Wrong(self._line_of(event), f"{text} is not a number in JSON; put it in quotes")
         if _INTEGER.match(text) and len(text) < 100:
             return _integer(text)
         if _FLOAT.match(text):
             value = float(text)
             if value in (float("inf"), float("-inf")):
-                raise _Wrong(self._line_of(event), "a number that is too large; put it in quotes")
-            # 1e3 may stand where the API wants an integer.
+                raise _Wrong(self._line_of(event), "the number is too large; put it in quotes")
+            # The API may want an integer where the file has 1e3.
             return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
         return text
 

@@ -1,4 +1,4 @@
-"""The thread that keeps the cluster as server/manifests says: at every change, and again after failures."""
+"""The thread that applies server/manifests: at every change, and again after failures."""
 
 import ctypes
 import os
@@ -14,16 +14,16 @@ from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Client, Discovery
 
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-# Seconds: what one command changes is looked at together.
+# Seconds: changes of one command are applied together.
 _TOGETHER = 0.02
-# Seconds from one look to the next where the kernel does not tell of changes; RKE2's pace.
+# Seconds between passes if the folder cannot be watched; RKE2's interval.
 _UNWATCHED = 15.0
 
 _libc = ctypes.CDLL(None)
 
 
 class Manifests:
-    """The folder and the cluster. `run` is a thread's whole work; others may `stop` it, and ask."""
+    """Applies a folder to the cluster. `run` works in a thread; others may call `stop` and `problems`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Manifests:
         folder: str,
         disable: Collection[str] = (),
     ) -> None:
-        """`held`: while it is set this process may act; `disable`: config.yaml's key of this name."""
+        """`held`: set while this server holds the lease; `disable`: the key of this name in config.yaml."""
         self._client = client
         self._held = held
         self._folder = folder
@@ -49,12 +49,12 @@ class Manifests:
         self._unwatched = ""
 
     def stop(self) -> None:
-        """Makes `run` return after what is under way."""
+        """Makes `run` return after the object that it is applying."""
         self._stop.set()
         os.eventfd_write(self._wake, 1)
 
     def problems(self) -> list[str]:
-        """What is wrong now, a line each."""
+        """The present problems, one line each."""
         return [*self._reconciler.problems(), *([self._unwatched] if self._unwatched else [])]
 
     def _may_act(self) -> bool:
@@ -65,14 +65,14 @@ class Manifests:
         try:
             while not self._stop.is_set():
                 if not self._held.wait(1.0):
-                    # Another server may act meanwhile: what is known may be wrong afterwards.
+                    # Another server may work meanwhile, so what is known here may become wrong.
                     self._reconciler.begin_anew()
                     continue
                 if self._kinds_came.is_set():
                     self._kinds_came.clear()
                     self._reconciler.kinds_came()
                 pause = self._reconciler.look(watch.being_written if watch else frozenset())
-                # What large files needed is given back to the machine.
+                # Return the memory that large files needed to the system.
                 _libc.malloc_trim(0)
                 if self._reconciler.awaits_kinds:
                     self._watch_definitions()
@@ -85,12 +85,12 @@ class Manifests:
                 watch.close()
 
     def _open_watch(self) -> FolderWatch | None:
-        """None when the kernel has no inotify left: other programs of root share what there is of it."""
+        """None if root's inotify limits are exhausted: all programs of root share them."""
         try:
             watch = FolderWatch(self._folder)
         except OSError as error:
             problem = (
-                f"{self._folder} is looked at every {_UNWATCHED:.0f} s, as it cannot be watched: "
+                f"{self._folder} cannot be watched and is read every {_UNWATCHED:.0f} s instead: "
                 f"{error.strerror} (raise fs.inotify.max_user_instances and max_user_watches)"
             )
             if problem != self._unwatched:
@@ -101,7 +101,7 @@ class Manifests:
         return watch
 
     def _wait(self, watch: FolderWatch | None, pause: float | None) -> None:
-        """Until something changes, somebody wakes us, or `pause` seconds are over."""
+        """Waits until something changes, another thread wakes this one, or `pause` seconds are over."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if watch:
@@ -111,13 +111,13 @@ class Manifests:
         poll.poll(None if pause is None else pause * 1000)
 
     def _take_in(self, watch: FolderWatch | None) -> FolderWatch | None:
-        """The watch to go on with, after what has happened so far."""
+        """Reads the pending events; returns the watch to use from now on."""
         if watch is None:
             return self._open_watch()
         try:
             watch.wait(0)
         except OSError:
-            # A folder more than the kernel has room for.
+            # The limit of watched folders is reached.
             watch.close()
             return self._open_watch()
         return watch
@@ -129,7 +129,7 @@ class Manifests:
             return
 
     def _watch_definitions(self) -> None:
-        """Begins to watch for kinds that come; one thread for the rest of this process' life."""
+        """Starts to watch for new kinds, in a thread that runs until the process ends."""
         if self._definitions is None:
             self._definitions = threading.Thread(target=self._follow_definitions, daemon=True)
             self._definitions.start()

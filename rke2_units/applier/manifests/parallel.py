@@ -1,4 +1,4 @@
-"""Several things at once, each thread with a connection of its own to the API."""
+"""Runs work in several threads, each with its own connection to the API."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ _Item = TypeVar("_Item")
 
 
 def each(items: Sequence[_Item], work: Callable[[_Item], None]) -> None:
-    """Does `work` for all items, begun in their order. An exception ends it, and is raised."""
+    """Calls `work` for all items, started in their order. An exception stops this, and is raised."""
     waiting = iter(items)
     lock = threading.Lock()
     failures: list[BaseException] = []

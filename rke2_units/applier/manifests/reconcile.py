@@ -1,4 +1,4 @@
-"""One pass over server/manifests: what has changed is applied, what has left its file is deleted."""
+"""One pass over server/manifests: applies changed files, deletes objects that have left their file."""
 
 import hashlib
 import time
@@ -16,11 +16,11 @@ from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import ApiUnavailable, Client, Discovery, UnknownKind
 from rke2_units.errors import UserError
 
-# Seconds. A file must have been left alone for so long: an emptied one removes what it had.
+# Seconds. A file must be unchanged for this long: an empty one has all of its objects deleted.
 _SETTLED = 0.2
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 30.0
-# Lines that are told about one file at once.
+# Lines that are logged about one file at once.
 _MOST_TOLD = 20
 
 
@@ -36,20 +36,20 @@ class _State:
     unreadable: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     unknown_kinds: bool = False
-    # Whether something that the file once had may be in the cluster.
+    # Whether objects of an earlier content of the file may be in the cluster.
     prune: bool = False
     failures: int = 0
-    # On the monotonic clock; None: nothing to do before the file changes.
+    # On the monotonic clock; None: nothing to do until the file changes.
     due: float | None = 0.0
     told: list[str] = field(default_factory=list)
     # Whether something was wrong with an earlier content.
     was_wrong: bool = False
-    # Whether it was just applied: that is told when everything else is done.
+    # Whether it was just applied: the event is recorded after all other work.
     news: bool = False
 
 
 class Reconciler:
-    """The files of a folder, and what is known of them. Only `problems` may be asked by other threads."""
+    """The files of a folder and their states. Other threads may call `problems` only."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Reconciler:
         self._failures = 0
 
     def begin_anew(self) -> None:
-        """Forgets what is applied: the next pass applies every file, as RKE2 does at each start."""
+        """Forgets the states of all files: the next pass applies every file, as RKE2 does at each start."""
         self._first_pass = True
 
     def problems(self) -> list[str]:
-        """What is wrong now, a line each."""
+        """The present problems, one line each."""
         lines = [self._hindrance] if self._hindrance else []
         lines += self._not_read.values()
         return lines + [
@@ -92,22 +92,22 @@ class Reconciler:
         return any(state.unknown_kinds for state in self._states.values())
 
     def kinds_came(self) -> None:
-        """Makes those objects due."""
+        """Makes the files with objects of unknown kinds due."""
         for state in self._states.values():
             if state.unknown_kinds:
                 state.due, state.failures = 0.0, 0
 
     def look(self, being_written: Collection[str] = ()) -> float | None:
-        """One pass; returns in how many seconds the next is due, None for not before something changes.
+        """Makes one pass; returns the seconds until the next is due, None to wait for a change.
 
-        `being_written`: files that are left alone, since half a manifest says that the rest has left it.
+        `being_written`: paths of files to skip, since the objects missing in half a file would be deleted.
         """
         try:
             due = self._look(being_written)
         except UserError as error:
             hindrance = f"manifests cannot be applied now: {error}"
             if not self._hindrance:
-                journal.log(Level.WARNING, f"{hindrance}; it is tried again")
+                journal.log(Level.WARNING, f"{hindrance}; retrying")
             self._hindrance = hindrance
             self._failures += 1
             return _pause(self._failures)
@@ -123,7 +123,7 @@ class Reconciler:
             self._states = {}
         found = tree.scan(self._folder, self._disable)
         not_read = dict(found.problems)
-        # The objects of a file that has vanished stay.
+        # The objects of a removed file stay in the cluster.
         for path in self._states.keys() - {file.path for file in found.files}:
             gone = self._states.pop(path)
             if gone.told or gone.was_wrong:
@@ -149,7 +149,7 @@ class Reconciler:
         return min(pauses, default=None)
 
     def _read_if_changed(self, file: ManifestFile, not_read: dict[str, str]) -> float | None:
-        """Notes the content of a new or changed file; returns how long to wait if it is too early."""
+        """Reads a new or changed file; returns the seconds to wait if it is too early for that."""
         state = self._states.get(file.path)
         if state is not None and state.file.stamp == file.stamp:
             return None
@@ -168,7 +168,7 @@ class Reconciler:
             state.file = file
             return None
         known = self._addons.get(file.addon)
-        # What this process has applied in part since is not what the Addon says.
+        # Without a state: after a partial apply by this process, the checksum in the Addon is out of date.
         is_applied = state is None and known is not None and known.checksum == checksum
         if is_applied and not self._first_pass:
             self._states[file.path] = _State(file, checksum, due=None)
@@ -189,7 +189,7 @@ class Reconciler:
         return None
 
     def _apply(self, states: list[_State]) -> None:
-        """Applies what is pending. On ApiUnavailable what has been done is noted, and the rest stays due."""
+        """Applies pending objects. After ApiUnavailable, those not applied yet stay pending and due."""
         if not states:
             return
         for state in states:
@@ -222,10 +222,10 @@ class Reconciler:
             self._tell(state)
 
     def _announce(self, state: _State) -> None:
-        """Notes in the Addon which kinds the file may have from now on: that is how they are found again.
+        """Records in the Addon which kinds the file may have from now on, so that its objects can be found.
 
-        A new Addon is written when its file is done with, as every write counts when there are many. If this
-        process ends before, the first pass of the next one looks for what the file had.
+        A new Addon is not written before its file is applied, which saves a write for each of many files. If
+        this process ends before that, the first pass of the next one searches for the file's objects.
         """
         known = self._addons.get(state.file.addon) or Addon(state.file.addon, "")
         wanted = replace(known, source=state.file.path, kinds=addon.joined(known.kinds, state.kinds))
@@ -238,7 +238,7 @@ class Reconciler:
         self._addons[wanted.name] = apply.write_addon(self._client, wanted)
 
     def _apply_objects(self, jobs: list[tuple[_State, Manifest]]) -> None:
-        """Applies them, several at once; of those for the same object the last one last."""
+        """Applies them in parallel; manifests of the same object are applied in their order."""
         done: set[int] = set()
 
         def work(job: tuple[_State, Manifest]) -> None:
@@ -271,7 +271,7 @@ class Reconciler:
                 state.pending = [each for each in state.pending if id(each) not in done]
 
     def _prune(self, states: list[_State]) -> None:
-        """Deletes what has left these files."""
+        """Deletes objects that have left these files."""
         kinds = {state.file.addon: self._addons[state.file.addon].kinds for state in states}
         failed = self._applier.prune(kinds, {state.file.addon: state.applied for state in states})
         for state in states:
@@ -289,12 +289,12 @@ class Reconciler:
         state.applied, state.prune, state.failures = set(), False, 0
 
     def _tell(self, state: _State) -> None:
-        """Says what is wrong with the file, unless that has been said."""
+        """Logs the problems of the file, unless they were logged before."""
         lines = state.unreadable + state.failed
         if lines and lines != state.told:
             shown = lines[:_MOST_TOLD]
             if len(lines) > len(shown):
-                shown.append(f"{state.file.path}: {len(lines) - len(shown)} more")
+                shown.append(f"{state.file.path}: {len(lines) - len(shown)} more errors")
             for line in shown:
                 journal.log(Level.WARNING, line, MANIFEST=state.file.path)
             reason = "ParseManifestFailed" if state.unreadable else "ApplyManifestFailed"
@@ -305,7 +305,7 @@ class Reconciler:
         state.told, state.was_wrong = lines, False
 
     def _remove_disabled(self, found: Tree) -> None:
-        """Removes objects, Addons and files that `disable` names; objects also when their file is gone."""
+        """Removes objects, Addons and files that `disable` names; objects even if their file is missing."""
         kept = {file.addon for file in found.files}
         files = {file.path: file.addon for file in found.disabled if tree.is_manifest(file.path)}
         names = (set(files.values()) | self._disable) - kept
@@ -320,16 +320,16 @@ class Reconciler:
             self._events.record(known.reference(), "DeletingManifest", text)
             apply.delete_addon(self._client, known)
             del self._addons[name]
-            journal.log(Level.NOTICE, f"{known.source} is disabled: its objects are removed")
+            journal.log(Level.NOTICE, f"{known.source} is disabled: its objects were deleted")
         for file in found.disabled:
             if file.removable and file.addon not in self._addons:
                 tree.remove(file)
 
 
 def _tell_mended(path: str) -> None:
-    journal.log(Level.NOTICE, f"nothing is wrong with {path} any more", MANIFEST=path)
+    journal.log(Level.NOTICE, f"{path}: the problem is resolved", MANIFEST=path)
 
 
 def _pause(failures: int) -> float:
-    """Seconds until the next try after so many failures."""
+    """Seconds until the next attempt after this many failures."""
     return min(_FIRST_RETRY * 2.0 ** (min(failures, 10) - 1), _LAST_RETRY)

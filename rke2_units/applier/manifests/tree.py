@@ -1,4 +1,4 @@
-"""Which files of server/manifests count: RKE2's rules for names, `.skip` and `disable`."""
+"""Selects the files of server/manifests to apply: RKE2's rules for names, `.skip` and `disable`."""
 
 import errno
 import fcntl
@@ -13,27 +13,27 @@ from dataclasses import dataclass, field
 from rke2_units.errors import UserError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-# Seconds: on some file systems (an overlay's lower layer) every file seems to have a writer.
+# Seconds: on some file systems (an overlay's lower layer) every file always seems to have a writer.
 _LONGEST_WRITING = 60.0
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class ManifestFile:
-    """A file and the Addon that stands for it; `stamp` differs when the file may have changed."""
+    """A file and the name of its Addon; `stamp` changes whenever the file may have changed."""
 
     path: str
     addon: str
     stamp: tuple[int, ...]
-    # Seconds since the epoch, when the content or the name changed: not what tar or cp can set.
+    # Seconds since 1970 of the last change of content or name (ctime, which tar and cp cannot set).
     changed_at: float
-    # Not what a symbolic link leads to: that is somebody else's.
+    # False for the target of a symbolic link, which belongs to somebody else.
     removable: bool = True
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The files that count, those that are disabled, and what is wrong with others (by path)."""
+    """The files to apply, those that are disabled, and the problems of others (by path)."""
 
     files: list[ManifestFile] = field(default_factory=list)
     disabled: list[ManifestFile] = field(default_factory=list)
@@ -41,10 +41,10 @@ class Tree:
 
 
 def scan(folder: str, disable: Collection[str] = ()) -> Tree:
-    """Looks at all files below `folder`, in the order of their paths. A folder that is missing is empty.
+    """Finds all files below `folder`, in the order of their paths. A missing folder is like an empty one.
 
     `disable`: names of files without their suffix, and of folders (relative to `folder`). A file NAME.skip
-    (whatever folder it is in) makes every file NAME be ignored; disable comes before that.
+    (in any folder) makes every file NAME be ignored; disable has priority over that.
     """
     tree = Tree()
     found = sorted(_walk(folder, tree.problems), key=lambda file: file.path)
@@ -74,7 +74,7 @@ def scan(folder: str, disable: Collection[str] = ()) -> Tree:
 
 def read(file: ManifestFile, limit: int) -> bytes | None:
     """The first `limit` bytes of the file; None while another process has it open for writing."""
-    # Not to wait for the writer of what has become a pipe.
+    # O_NONBLOCK: do not wait for a writer if the file was replaced with a pipe.
     with open(os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
         if time.time() - file.changed_at < _LONGEST_WRITING and _has_writer(opened.fileno()):
             return None
@@ -82,9 +82,9 @@ def read(file: ManifestFile, limit: int) -> bytes | None:
 
 
 def _has_writer(descriptor: int) -> bool:
-    """Whether a process may still write: then the kernel gives no lease for reading."""
+    """Whether a process has the file open for writing: then the kernel refuses a read lease."""
     try:
-        # A writer that comes at this moment is announced by SIGIO, which would end this process.
+        # The signal if a writer opens the file at this moment: SIGIO, the default, would end this process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -95,7 +95,7 @@ def _has_writer(descriptor: int) -> bool:
 
 
 def remove(file: ManifestFile) -> None:
-    """Removes the file; one on a file system that is mounted read-only stays."""
+    """Removes the file, unless its file system is mounted read-only."""
     try:
         os.unlink(file.path)
     except FileNotFoundError:
@@ -128,9 +128,9 @@ def _is_disabled(relative: str, disable: Collection[str]) -> bool:
 def _walk(
     folder: str, problems: dict[str, str], *, seen_as: str = "", linked: bool = False
 ) -> Iterator[ManifestFile]:
-    """Every file; links to folders are followed, but not those in what a link leads to.
+    """Every file; follows links to folders, but no links inside a linked folder.
 
-    What cannot be looked at goes into `problems`.
+    Adds an entry to `problems` for everything that cannot be read.
     """
     try:
         entries = list(os.scandir(folder))
@@ -153,7 +153,7 @@ def _walk(
                     stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
                     yield ManifestFile(path, addon_name(path), stamp, status.st_ctime, not linked)
         except FileNotFoundError:
-            # Gone at this moment, or a link that leads nowhere: the same as a file that is not there.
+            # It was just removed, or is a dangling link.
             continue
         except OSError as error:
             problems[path] = f"{path} cannot be read: {error.strerror}"

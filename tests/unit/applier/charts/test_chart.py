@@ -60,10 +60,10 @@ def test_values_are_ordered_as_documented_from_weak_to_strong() -> None:
 
 
 def test_a_secret_that_is_missing_is_waited_for() -> None:
-    with pytest.raises(Missing, match="there is no Secret s, which valuesSecrets of the HelmChart names"):
+    with pytest.raises(Missing, match="valuesSecrets of the HelmChart: there is no Secret s"):
         of({"valuesSecrets": [{"name": "s", "keys": ["k"]}]})
     with pytest.raises(
-        Missing, match="no key k in the Secret s, which valuesSecrets of the HelmChartConfig"
+        Missing, match="valuesSecrets of the HelmChartConfig: there is no key k in the Secret s"
     ):
         of({}, {"valuesSecrets": [{"name": "s", "keys": ["k"]}]}, {"s": {}})
 

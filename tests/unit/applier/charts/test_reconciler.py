@@ -108,7 +108,7 @@ def test_the_policy_abort_leaves_a_failed_release_to_a_person(here: Bench) -> No
     here.cluster.record(1, "failed")
     assert here.reconcile() == 10
     assert here.helm.verbs == []
-    assert "leaves it to a person" in here.cluster.conditions()["Failed"]["message"]
+    assert "must be repaired by hand" in here.cluster.conditions()["Failed"]["message"]
     here.cluster.record(2, "deployed")  # a person's helm rollback
     assert here.reconcile() is None
     assert here.helm.verbs == ["upgrade"]
@@ -156,7 +156,7 @@ def test_a_record_that_cannot_be_read_is_told_as_a_failure(here: Bench) -> None:
     path = "/api/v1/namespaces/apps/secrets/sh.helm.release.v1.a.v1"
     here.cluster.objects[path]["data"]["release"] = "nonsense"
     assert here.reconcile() == 10
-    assert "is not a record of helm's" in here.cluster.conditions()["Failed"]["message"]
+    assert "is not a release record of helm" in here.cluster.conditions()["Failed"]["message"]
 
 
 def test_success_without_a_record_of_it_is_no_success(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_what_helm_could_not_take_waits_for_a_change(here: Bench) -> None:
     here.cluster.chart({"chartContent": "", "chart": "/etc"})
     assert here.reconcile() is None
     assert here.states.get(KEY).state == chart_states.INVALID
-    assert "names a file" in here.cluster.conditions()["Failed"]["message"]
+    assert "is a file name" in here.cluster.conditions()["Failed"]["message"]
     assert here.helm.commands == []
 
 
@@ -400,7 +400,7 @@ def test_the_journal_says_once_what_is_wrong_with_a_chart_and_that_it_is_mended(
     here.cluster.chart({"chart": "oci://r/x/demo"})
     here.helm.fails = ["no route"]
     here.reconcile()
-    assert "any more" not in capsys.readouterr().err
+    assert "is resolved" not in capsys.readouterr().err
     for _ in range(2):
         here.reconcile()
-    assert capsys.readouterr().err.count("nothing is wrong with chart kube-system/a any more") == 1
+    assert capsys.readouterr().err.count("chart kube-system/a: the problem is resolved") == 1

@@ -135,7 +135,7 @@ def test_what_is_told_is_one_short_line() -> None:
     "release", [{}, [], {"info": {}}, {"info": {}, "chart": None}, {"info": 3, "chart": {"metadata": {}}}]
 )
 def test_a_release_without_info_and_chart_is_none(release: object) -> None:
-    with pytest.raises(UserError, match="^sh.helm.release.v1.a.v2 in n is not a record of helm's$"):
+    with pytest.raises(UserError, match="^sh.helm.release.v1.a.v2 in n is not a release record of helm$"):
         deployed(record_object(release))
 
 
@@ -143,7 +143,7 @@ def test_a_release_without_info_and_chart_is_none(release: object) -> None:
 def test_what_is_no_record_is_said_in_one_line(text: str) -> None:
     obj = {"kind": "Secret", "metadata": {"name": "a", "namespace": "n"}, "data": {"release": text}}
     for read in (deployed, failed):
-        with pytest.raises(UserError, match="^a in n is not a record"):
+        with pytest.raises(UserError, match="^a in n is not a release record"):
             read(obj)
 
 

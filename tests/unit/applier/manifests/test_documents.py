@@ -56,16 +56,16 @@ def test_a_document_that_cannot_be_read_takes_no_other_with_it() -> None:
     [
         ("a: b\n", 1, "apiVersion is missing"),
         ("\napiVersion: v1\nkind: A\nmetadata: {}\n", 2, "metadata.name is missing"),
-        ("apiVersion: v1\nkind: 3\n", 1, "kind is not a text"),
+        ("apiVersion: v1\nkind: 3\n", 1, "kind is not a string"),
         (f"{HEAD}metadata: {{name: a, labels: [x]}}", 1, "metadata.labels is not a map"),
-        (f"{HEAD}metadata: {{name: a, namespace: [x]}}", 1, "metadata.namespace is not a text"),
+        (f"{HEAD}metadata: {{name: a, namespace: [x]}}", 1, "metadata.namespace is not a string"),
         ("- a\n", 1, "not a Kubernetes object"),
         ("text", 1, "not a Kubernetes object"),
-        ("a: 1\n\tb: 2\n", 2, "a tab; YAML indents with spaces"),
-        ("a:\n\tb: 2\n", 2, "a tab; YAML indents with spaces"),
-        ("a: |\n\tx\n", 2, "a tab; YAML indents with spaces"),
-        ("a: b\n \tc: d\n", 2, "a tab; YAML indents with spaces"),
-        ("- \ta: 1\n", 1, "a tab; YAML indents with spaces"),
+        ("a: 1\n\tb: 2\n", 2, "a tab character; YAML is indented with spaces"),
+        ("a:\n\tb: 2\n", 2, "a tab character; YAML is indented with spaces"),
+        ("a: |\n\tx\n", 2, "a tab character; YAML is indented with spaces"),
+        ("a: b\n \tc: d\n", 2, "a tab character; YAML is indented with spaces"),
+        ("- \ta: 1\n", 1, "a tab character; YAML is indented with spaces"),
         ("a: @b\n", 1, "@ cannot begin a value; put the value in quotes"),
         ("a: b\nc\n", 2, "not valid YAML"),
         ("a: *b\n", 1, "*b"),
@@ -73,9 +73,9 @@ def test_a_document_that_cannot_be_read_takes_no_other_with_it() -> None:
         ("a: !secret x\n", 1, "!secret"),
         ("a: .nan\n", 1, ".nan"),
         ("a: 1e999\n", 1, "too large"),
-        ("? [a]\n: b\n", 1, "a key must be a text"),
-        ("~: b\n", 1, "a key must be a text"),
-        ("a: 1\n<<: 3\n", 2, "must be a map"),
+        ("? [a]\n: b\n", 1, "a key must be a string"),
+        ("~: b\n", 1, "a key must be a string"),
+        ("a: 1\n<<: 3\n", 2, "can merge maps only"),
         ("a: \x01\n", 1, "not allow"),
         (b"a: b\nc: \xff\n", 2, "UTF-8"),
         (f"{HEAD}metadata: {{name: a}}\nx: \"\\ud800\"\n", 4, ""),
@@ -116,7 +116,7 @@ def test_a_key_that_stands_twice_counts_the_last_time_and_is_told() -> None:
     found = read(f"{HEAD}metadata: {{name: a}}\ndata:\n  k: 1\n  k: 2\n".encode())
     assert json.loads(found.objects[0].body)["data"] == {"k": 2}
     assert [(warning.line, warning.text) for warning in found.warnings] == [
-        (6, "'k' stands twice; the last one counts")
+        (6, "duplicate key 'k'; the last value is used")
     ]
 
 

@@ -391,7 +391,7 @@ def test_the_journal_says_once_that_a_file_is_mended(
     reconciler.look()
     reconciler.look()
     assert reconciler.problems()
-    assert "any more" not in capsys.readouterr().err
+    assert "is resolved" not in capsys.readouterr().err
     if mend == "write":
         bad.write_text(config_map("a"))
     else:
@@ -400,7 +400,7 @@ def test_the_journal_says_once_that_a_file_is_mended(
     reconciler.look()
     assert reconciler.problems() == []
     said = capsys.readouterr().err
-    assert said.count(f"nothing is wrong with {bad} any more") == said.count("any more") == 1
+    assert said.count(f"{bad}: the problem is resolved") == said.count("is resolved") == 1
 
 
 def test_what_is_wrong_in_another_way_is_not_mended(
@@ -411,7 +411,7 @@ def test_what_is_wrong_in_another_way_is_not_mended(
         capsys.readouterr()
         (folder / "f.yaml").write_text(text)
         reconciler.look()
-        assert ("any more" in capsys.readouterr().err) is (reconciler.problems() == [])
+        assert ("is resolved" in capsys.readouterr().err) is (reconciler.problems() == [])
 
 
 def test_an_object_that_is_taken_in_the_end_is_told_as_mended(
@@ -428,4 +428,4 @@ def test_an_object_that_is_taken_in_the_end_is_told_as_mended(
     cluster.hinder = lambda method, path: None
     reconciler._states[f"{folder}/f.yaml"].due = 0.0
     reconciler.look()
-    assert capsys.readouterr().err.count(f"nothing is wrong with {folder}/f.yaml any more") == 1
+    assert capsys.readouterr().err.count(f"{folder}/f.yaml: the problem is resolved") == 1
