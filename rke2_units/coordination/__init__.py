@@ -1,1 +1,1 @@
-"""What servers that do the same work agree by: a Lease that one of them holds, and Events on objects."""
+"""For work that one of several servers does: a Lease, which one of them holds, and Events on objects."""

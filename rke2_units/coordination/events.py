@@ -10,25 +10,25 @@ from rke2_units import printable
 from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object, Resource, path_of
 
 _EVENTS = Resource("", "v1", "events", namespaced=True)
-# The API refuses an event whose message is longer.
+# Characters; the API rejects an event with a longer message.
 _LONGEST_MESSAGE = 1024
-# How many events are remembered, so that the same again is counted.
+# How many events are remembered, so that a repeated one is counted.
 _REMEMBERED = 256
 
 
 class Events:
-    """Records events; the same one again is a higher count of the first, as client-go has it."""
+    """Records events; like client-go, it raises the count of an event that is repeated."""
 
     def __init__(self, client: Client, component: str, host: str) -> None:
         """`component` (a unit's name without its suffix) and `host` (this node's name) are their source."""
         self._client = client
         self._source = {"component": component, "host": host}
         self._lock = threading.Lock()
-        # Path and count of each event by what it says; the oldest first.
+        # Path and count of each event by its content; the oldest first.
         self._recorded: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def record(self, obj: Object, reason: str, message: str, *, warning: bool = False) -> None:
-        """`obj`: of whom it speaks (apiVersion, kind, metadata). A courtesy: nothing is raised."""
+        """Records an event on `obj` (apiVersion, kind, metadata). Errors of the API are ignored."""
         metadata = obj["metadata"]
         subject = {
             "apiVersion": obj["apiVersion"],
@@ -52,7 +52,7 @@ class Events:
                 del self._recorded[next(iter(self._recorded))]
 
     def _counted(self, path: str, count: int) -> bool:
-        """False when the API has forgotten the event, as it does after an hour."""
+        """Updates the event's count; False if it no longer exists (the API deletes events after an hour)."""
         try:
             self._client.merge_patch(path, {"count": count, "lastTimestamp": _now()})
         except ApiError as error:
@@ -62,8 +62,8 @@ class Events:
         return True
 
     def _created(self, subject: dict[str, str], kind: str, reason: str, message: str) -> str:
-        """The new event's path."""
-        # Events about what has no namespace are in "default".
+        """Creates an event; returns its path."""
+        # Events on objects without a namespace are in "default".
         namespace = subject["namespace"] or "default"
         name = f"{subject['name']}.{time.time_ns():x}"
         now = _now()

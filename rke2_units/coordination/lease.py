@@ -1,4 +1,4 @@
-"""Which of several servers acts: a Lease that one holder renews."""
+"""A Lease, which decides which of several servers works: its holder renews it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rke2_units.doors.kubernetes import ApiError, ApiUnavailable, Client, Object
 
 _COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-# Seconds. Who finds a lease unchanged for DURATION takes it: within 15 s after its holder's death.
+# Seconds. A server that sees a lease unchanged for DURATION takes it: within 15 s after its holder's death.
 DURATION = 10
 RENEWAL = 3.0
-# A holder whose last renewal began so long ago stops to act, before another may begin.
+# A holder whose last renewal began this long ago stops working, before another may start.
 DEADLINE = 8.0
-# What an answer may take.
+# Time limit of a request.
 TIMEOUT = 2.0
 _MOMENT = 0.2
 
@@ -31,7 +31,7 @@ class _Held(threading.Event):
         return super().is_set() and time.monotonic() < self.until
 
     def wait(self, timeout: float | None = None) -> bool:
-        """As an Event's. When its time is over it will be cleared soon: who asks in a loop does not spin."""
+        """Like Event.wait. Sleeps a moment after expiry, until the event is cleared: loops must not spin."""
         if super().wait(timeout) and not self.is_set():
             time.sleep(_MOMENT)
         return self.is_set()
@@ -40,13 +40,13 @@ class _Held(threading.Event):
 class Lease:
     """The Lease `name` in kube-system, held under the name `identity`: "NODE_BOOT-ID".
 
-    Nothing may be begun while `held` is not set. It also ends by itself, when no answer comes in time.
+    No work may be started while `held` is not set. It also expires by itself if renewals are not answered.
     """
 
     def __init__(self, client: Client, name: str, identity: str, *, work: str) -> None:
-        """`client`: one of its own with a timeout of about TIMEOUT, so that a slow answer costs no lease.
+        """`client`: not shared, with a timeout of about TIMEOUT, lest a slow answer loses the lease.
 
-        `work`: what its holder does, as the journal shall say it ("applies manifests and charts").
+        `work`: what the holder does, for the journal ("applies manifests and charts").
         """
         self.held = _Held()
         self._client = client
@@ -55,14 +55,14 @@ class Lease:
         self._identity = identity
         self._work = work
         self._acting = False
-        # The lease as this process renewed it last.
+        # The lease object after this process' last renewal.
         self._mine: Object | None = None
-        # What the lease said when it last changed, and when that was seen here: no other clock counts.
+        # The lease's content at its last change, and when this process saw it: only its clock is used.
         self._seen: tuple[object, ...] = ()
         self._seen_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Takes, renews and (when `stop` is set) gives up the lease; a thread's whole work."""
+        """Takes and renews the lease, and releases it when `stop` is set. To be run in a thread."""
         while not stop.is_set():
             began = time.monotonic()
             self.step()
@@ -72,11 +72,11 @@ class Lease:
             self._give_up()
 
     def step(self) -> None:
-        """Asks once: takes, renews or loses the lease."""
+        """Takes, renews or loses the lease, with one attempt."""
         began = time.monotonic()
         try:
             if self._take_or_renew():
-                # From when it was asked for: others count from some moment after that.
+                # Count from the start of the request: other servers count from a later moment.
                 self._act(began + DEADLINE)
             else:
                 self._rest("another server holds it")
@@ -96,10 +96,12 @@ class Lease:
         if self._acting:
             self._acting = False
             self.held.clear()
-            journal.log(Level.WARNING, f"this server has lost the lease {self._name} and rests: {reason}")
+            journal.log(
+                Level.WARNING, f"this server has lost the lease {self._name} and stopped working: {reason}"
+            )
 
     def _take_or_renew(self) -> bool:
-        """False when another holds it. Raises ApiError 409 when another was faster."""
+        """False if another server holds it. Raises ApiError 409 if another was faster."""
         lease = self._mine
         if lease is None:
             try:
@@ -126,7 +128,7 @@ class Lease:
         return True
 
     def _is_own(self, holder: str) -> bool:
-        """Also this node's before it booted: that process is no more."""
+        """True also for this node before its last boot: that process does not exist any more."""
         return holder.partition("_")[0] == self._identity.partition("_")[0]
 
     def _new(self) -> Object:
@@ -151,11 +153,11 @@ class Lease:
                 free = {"holderIdentity": None, "renewTime": _now()}
                 self._client.merge_patch(self._path, {"metadata": _version(lease), "spec": free})
         except (ApiError, ApiUnavailable):
-            pass  # then it ends by its duration
+            pass  # the lease expires instead
 
 
 def identity(node_name: str) -> str:
-    """Who holds a lease: this node, since it booted."""
+    """The name of a holder of leases: the node's name and its boot ID."""
     with open(_BOOT_ID, encoding="ascii") as file:
         return f"{node_name}_{file.read().strip()}"
 

@@ -1,4 +1,4 @@
-"""A process of some threads, from its first to its last signal: workers, and one that holds the lease."""
+"""Runs a process with several threads until a signal ends it: workers, and one that holds the lease."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rke2_units.doors.journal import Level
 from rke2_units.errors import ExitCode, UserError
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
-# How often it is looked whether there is something new to say; in the beginning, by so much less. While
-# something is wrong somebody mends it, and looks at what that has done.
+# Seconds between updates of the status: at first none, then longer by a step each time. The interval stays
+# short while there is a problem, because somebody may be repairing it and watching the status.
 _STATUS_INTERVAL = 5.0
 _STATUS_STEP = 0.5
 _MENDING_INTERVAL = 1.0
@@ -27,7 +27,7 @@ _DEGRADED = "degraded: "
 def main(package: str, program: Callable[[str], int]) -> int:
     """`python3 -Im PACKAGE --settings FILE`: run `program` with FILE; returns the exit code.
 
-    An error that one line can explain is that line, in the journal and as the unit's status.
+    A UserError is logged as one line, and shown as the unit's status.
     """
     if len(sys.argv) != 3 or sys.argv[1] != "--settings":
         print(f"usage: python3 -m {package} --settings FILE", file=sys.stderr)
@@ -48,20 +48,20 @@ def run(
     patience: float,
     on_stop: Callable[[], None] = lambda: None,
 ) -> int:
-    """Works until SIGTERM; returns the exit code, which is a failure when a thread has died.
+    """Works until SIGTERM; returns the exit code, a failure if a thread has died.
 
-    `workers`: what each thread does until the event that it is given is set, by the thread's name. They have
-    `patience` seconds to end, after which `lease` is given up. `status`: STATUS= of now. `on_stop` is called
-    with the event, for workers that wait elsewhere.
+    `workers`: by name, the function of each thread, which works until the event passed to it is set. They
+    have `patience` seconds to end, then `lease` is released. `status` returns the present STATUS=. `on_stop`
+    is called after the event is set, for workers that wait for something else.
     """
-    # Before the first thread, which inherits it: signals are taken below and nowhere else.
+    # Before the first thread starts, since threads inherit the mask: signals are handled only below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     faults: list[str] = []
 
     def died(arguments: threading.ExceptHookArgs) -> None:
         trace = traceback.format_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
         name = arguments.thread.name if arguments.thread else "thread"
-        journal.log(Level.ERROR, f"{name} ended: {arguments.exc_value!r}", TRACEBACK="".join(trace))
+        journal.log(Level.ERROR, f"thread {name} died: {arguments.exc_value!r}", TRACEBACK="".join(trace))
         faults.append(name)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -85,19 +85,19 @@ def run(
     on_stop()
     for thread in threads:
         thread.join(patience)
-    # Only now may another server begin.
+    # Only now may another server start to work.
     stop_lease.set()
     holder.join(leases.TIMEOUT)
     return ExitCode.FAILURE if faults else 0
 
 
 def pause_after(status: str) -> float:
-    """Seconds until a process that says this of itself looks again, at the latest."""
+    """The longest pause in seconds before a process with this status updates it."""
     return _MENDING_INTERVAL if status.startswith(_DEGRADED) else _STATUS_INTERVAL
 
 
 def summary(problems: list[str], else_text: str, unit: str) -> str:
-    """STATUS= of the unit: its first problem and where the others are told, or what is so without any."""
+    """STATUS= of the unit: its first problem and where to find the others; `else_text` if there are none."""
     if not problems:
         return else_text
     others = len(problems) - 1

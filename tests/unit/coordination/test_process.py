@@ -60,7 +60,7 @@ def test_a_thread_that_dies_takes_the_process_along() -> None:
     child = started("die")
     _, errors = child.communicate(timeout=20)
     assert child.returncode == 1
-    assert "worker ended: ValueError('it broke')" in errors
+    assert "thread worker died: ValueError('it broke')" in errors
 
 
 @pytest.mark.parametrize(
