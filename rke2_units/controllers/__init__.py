@@ -1,6 +1,7 @@
-"""What has to be done once in a cluster, by the server that holds the Lease kube-system/rke2-controllers.
+"""rke2-controllers.service: the work that one server does for the cluster, and each server for its own node.
 
-It promotes and removes etcd's members, says on each node whether its member votes, applies the roles that
-every cluster has, and forgets the passwords of nodes that are gone. Every server, with the lease or without,
-labels its own node, sees to its own node's password, and to the cluster's bootstrap data in etcd.
+The server that holds the Lease kube-system/rke2-controllers promotes and removes etcd members, sets the
+condition EtcdIsVoter of nodes, applies the roles that every cluster has, and deletes the passwords of
+deleted nodes. Every server labels its own node, stores the password of that node, and stores or checks the
+cluster's bootstrap data in etcd.
 """

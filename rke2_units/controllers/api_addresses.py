@@ -1,6 +1,6 @@
-"""Where the API servers are, for servers that have etcd alone: a key of RKE2's in etcd.
+"""Writes the addresses of the API servers into a key of RKE2's in etcd, for servers that run etcd only.
 
-Such a server has no other way to find the first of them, as nobody but them can tell who is a node.
+Such a server has no other way to find the first API server, since only API servers know the nodes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rke2_units.lean.etcd import Etcd
 
 
 class ApiAddresses:
-    """Written by the holder of the lease whenever the API servers are others."""
+    """Writes the key whenever the API servers change. Only the holder of the lease does that."""
 
     def __init__(self, etcd: Callable[[], Etcd], client: Client) -> None:
         self._etcd = etcd
@@ -23,7 +23,7 @@ class ApiAddresses:
         self._written = ""
 
     def step(self) -> None:
-        """Raises UserError when the API or etcd does not answer."""
+        """Updates the key if necessary. Raises UserError if the API or etcd does not answer."""
         text = json.dumps(sorted(addresses(self._client.get(API_SERVERS))), separators=(",", ":"))
         if text == self._written:
             return
@@ -33,5 +33,5 @@ class ApiAddresses:
         self._written = text
 
     def forget(self) -> None:
-        """Another server may write it from now on."""
+        """Forgets the written value: another server may write the key from now on."""
         self._written = ""

@@ -1,7 +1,7 @@
 """`python3 -Im rke2_units.controllers.bootstrap --settings FILE`: the cluster's bootstrap data in etcd.
 
-A process of its own: what encrypts would stay in the memory of one that lives on. It creates what is not
-there, and compares what is: files that differ between servers are a person's to look at.
+It runs as a separate process, because the libraries for encryption would stay in the memory of a long-lived
+one. It stores the data if there is none, else compares it: a person has to resolve a difference.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rke2_units.controllers import settings
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.lean.etcd import Etcd
 
-# Who wants to fill the key creates it empty. One that stays empty for so long (s) was left so.
+# A server creates the key empty before it fills it. If it is empty for this long (s), that server has died.
 _PATIENCE = 15.0
 _INTERVAL = 1.0
 _OTHER_TOKEN = "bootstrap data already found and encrypted with different token"
 
 
 def ensure(etcd: Etcd, password: str, files: Mapping[str, bytes]) -> bool:
-    """True when the data was written, False when it was there and is the same.
+    """Returns True if the data was written, False if the same data was there already.
 
-    UserError names the files that differ, or says that the data is another token's.
+    Raises UserError with the names of files that differ, or if the data was encrypted with another token.
     """
     key = bootstrap.key(password)
     end = time.monotonic() + _PATIENCE
@@ -50,14 +50,14 @@ def _compare(stored: Mapping[str, bytes], files: Mapping[str, bytes]) -> bool:
     differing = sorted(name for name in files if files[name] != stored.get(name))
     if differing:
         raise UserError(
-            f"the cluster's bootstrap data has another {', '.join(differing)} than this server",
+            f"the cluster's bootstrap data differs from this server's files: {', '.join(differing)}",
             hint="copy these files from another server",
         )
     return False
 
 
 def main() -> int:
-    """Returns the exit code; what is wrong is the last line on stderr."""
+    """Returns the exit code; the last line on stderr is the error."""
     if len(sys.argv) != 3 or sys.argv[1] != "--settings":
         print("usage: python3 -m rke2_units.controllers.bootstrap --settings FILE", file=sys.stderr)
         return 2
@@ -82,7 +82,7 @@ def _password(path: str) -> str:
 
 
 def _read(files: Mapping[str, str]) -> dict[str, bytes]:
-    """Those of the files that are there."""
+    """The contents of the existing files, by logical name."""
     found = {}
     for name, path in files.items():
         try:

@@ -1,4 +1,4 @@
-"""etcd's members, brought in line with the cluster's nodes by the holder of the lease."""
+"""Keeps etcd's members in line with the cluster's nodes. Only the holder of the lease does that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_YET = "in sync with leader"
 
 
 class EtcdMembers:
-    """Promotes learners, removes the members of nodes that go, and says on nodes who votes."""
+    """Promotes learners, removes members of nodes that leave, and sets EtcdIsVoter of nodes."""
 
     def __init__(
         self,
@@ -30,18 +30,18 @@ class EtcdMembers:
         known: Nodes,
         held: threading.Event,
     ) -> None:
-        """`etcd`: the cluster through these client URLs, or without any through our own member."""
+        """`etcd` returns a client for these client URLs; without any, for this server's own member."""
         self._etcd = etcd
         self._client = client
         self._events = events
         self._nodes = known
         self._held = held
         self._progress = Progress()
-        # By node: its uid, and what was said of its member's vote.
+        # By node: its uid, and the value of EtcdIsVoter that was written last.
         self._said: dict[str, tuple[str, bool]] = {}
 
     def step(self) -> bool:
-        """Does all that can be done now; True while a member is on its way in or out. Raises UserError."""
+        """Does what can be done now; True while a member is joining or leaving. Raises UserError."""
         found = self._etcd(()).members()
         known = self._nodes.metadata()
         self._hold(found, known)
@@ -54,17 +54,17 @@ class EtcdMembers:
         return bool(removed) or any(member.is_learner for member in left)
 
     def _hold(self, found: list[Member], known: dict[str, Object]) -> None:
-        """Nodes of members shall not be gone before their members are."""
+        """Sets the finalizer on nodes with a member: the member must be removed before its node is."""
         begin_so = {member.node for member in found}
         for name, metadata in known.items():
-            # One of another name than its member begins with: the server has got another host name since.
+            # A node may have another name than its member: the host name of the server has changed.
             has_member = name in begin_so or _members_of(metadata, found)
             finalizers = metadata.get("finalizers") or []
             if has_member and "deletionTimestamp" not in metadata and FINALIZER not in finalizers:
                 self._patch(name, _finalizers(metadata, [*finalizers, FINALIZER]))
 
     def _leaving(self, found: list[Member], known: dict[str, Object]) -> set[str]:
-        """The members (names) that are to go: those of nodes that are deleted, or that a person marked."""
+        """Names of the members to remove: those of nodes that are being deleted or marked for removal."""
         leaving = set()
         staying = _staying(found, known)
         for name, metadata in known.items():
@@ -73,17 +73,17 @@ class EtcdMembers:
             if "deletionTimestamp" in metadata:
                 leaving |= own
             elif notes.get(REMOVED) and own and notes[REMOVED] not in own:
-                # It has come back as another member: that wish was fulfilled.
+                # The server has joined again with a new member, so the removal is done.
                 self._patch(name, {"annotations": {REMOVE: None, REMOVED: None}})
             elif notes.get(REMOVE) == "true" and not notes.get(REMOVED):
                 leaving |= own
                 if not own and notes.get(nodes.NODE_NAME):
-                    # It has left, and whoever removed it did not get to write that down.
+                    # The member is removed, but the server that did that was interrupted before it noted it.
                     self._patch(name, {"annotations": {REMOVED: notes[nodes.NODE_NAME]}})
         return leaving
 
     def _remove(self, found: list[Member], leaving: set[str]) -> list[Member]:
-        """Removes who is to go and can; those."""
+        """Removes the members that must leave and can; returns those."""
         learners = [(member, self._index(member)) for member in found if member.is_learner]
         stalled = self._progress.note(learners, time.monotonic())
         voters = [member for member in found if not member.is_learner]
@@ -99,12 +99,12 @@ class EtcdMembers:
                 self._etcd(()).remove(member.identifier)
                 removed.append(member)
                 called = member.name or ", ".join(member.peer_urls)
-                why = "its node goes" if member.name in leaving else "it has got no further for 5 minutes"
-                journal.log(Level.WARNING, f"etcd's member {called} is removed: {why}")
+                why = "its node leaves" if member.name in leaving else "it made no progress for 5 minutes"
+                journal.log(Level.WARNING, f"removed etcd member {called}: {why}")
         return removed
 
     def _index(self, member: Member) -> int:
-        """How far it has come, -1 when it does not answer."""
+        """The member's applied index, -1 if it does not answer."""
         try:
             return self._etcd(member.client_urls).applied_index() if member.client_urls else -1
         except EtcdError:
@@ -112,22 +112,22 @@ class EtcdMembers:
 
     def _explain(self, removal: Removal) -> None:
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": removal.member.node}}
-        message = f"etcd's member {removal.member.name} is not removed: {removal.refused}"
+        message = f"etcd member {removal.member.name} cannot be removed now: {removal.refused}"
         self._events.record(node, "EtcdMemberKept", message, warning=True)
 
     def _release(self, left: list[Member], known: dict[str, Object]) -> None:
-        """Lets deleted nodes go whose members have gone."""
+        """Removes the finalizer from deleted nodes whose members are removed."""
         staying = _staying(left, known)
         for name, metadata in known.items():
             finalizers = metadata.get("finalizers") or []
             if "deletionTimestamp" in metadata and FINALIZER in finalizers:
-                # The last member stays: without it there would be no cluster to delete a node of.
+                # The last member is never removed: without it there would be no cluster.
                 if len(left) <= 1 or not _members_of(metadata, left) - staying:
                     rest = [each for each in finalizers if each != FINALIZER]
                     self._patch(name, _finalizers(metadata, rest))
 
     def _note(self, removed: list[Member], known: dict[str, Object]) -> None:
-        """Writes on nodes that stay which member was removed."""
+        """Notes the removed member on nodes that are not deleted."""
         for member in removed:
             if REMOVE in (known.get(member.node, {}).get("annotations") or {}):
                 self._patch(member.node, {"annotations": {REMOVED: member.name}})
@@ -143,10 +143,10 @@ class EtcdMembers:
                     raise
                 continue
             member.is_learner = False
-            journal.log(Level.INFO, f"etcd's member {member.name} has caught up and votes now")
+            journal.log(Level.INFO, f"etcd member {member.name} has caught up and is now a voting member")
 
     def _tell(self, left: list[Member], known: dict[str, Object]) -> None:
-        """The condition EtcdIsVoter of each node that has a member."""
+        """Sets the condition EtcdIsVoter of each node that has a member."""
         for member in left:
             metadata = known.get(member.node)
             if metadata is None or not self._held.is_set():
@@ -163,17 +163,17 @@ class EtcdMembers:
         try:
             self._client.merge_patch(nodes.path(name), {"metadata": metadata})
         except ApiError as error:
-            # Gone, or changed meanwhile: the watch tells.
+            # The node was deleted or changed meanwhile: the watch reports that.
             if error.status not in (404, 409):
                 raise
 
 
 def _members_of(metadata: Object, found: list[Member]) -> set[str]:
-    """The members (names) of a node: the one that is written on it, else whichever begins with its name.
+    """Names of a node's members: the annotated one, else all that begin with the node's name.
 
-    A server that takes a deleted one's place has the name of its node, and a member of another name.
-    Only a server's node can name a member that begins otherwise: kubelets annotate their nodes as they
-    like, but cannot give them this label (NodeRestriction).
+    A server that replaces a deleted one has the name of its node, and a member with another name. Only a
+    server's node can name a member that begins with another name: kubelets can set any annotation on their
+    nodes, but cannot set this label (NodeRestriction).
     """
     written = (metadata.get("annotations") or {}).get(nodes.NODE_NAME)
     is_server = nodes.ETCD in (metadata.get("labels") or {})
@@ -184,9 +184,9 @@ def _members_of(metadata: Object, found: list[Member]) -> set[str]:
 
 
 def _staying(found: list[Member], known: dict[str, Object]) -> set[str]:
-    """The members (names) of nodes that nobody wants gone.
+    """Names of the members of nodes that are neither being deleted nor marked for removal.
 
-    A server that got another host name has a new node and its old member, which both nodes name then.
+    A server whose host name changed has a new node and its old member, which both nodes then name.
     """
     staying = set()
     for metadata in known.values():

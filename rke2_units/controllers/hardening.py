@@ -1,8 +1,8 @@
-"""What `profile: cis` makes in the cluster, under RKE2's names, by the holder of the lease.
+"""Creates what `profile: cis` requires in the cluster, under RKE2's names: work of the lease's holder.
 
-NetworkPolicies of the namespaces that every cluster has, and default service accounts whose tokens no pod
-gets unasked (CIS 5.3.2, 5.1.5). A policy is made once, which an annotation of its namespace says: what an
-administrator does to it afterwards stays. Without that annotation it is made anew.
+These are NetworkPolicies in the namespaces that every cluster has, and default service accounts whose tokens
+are not mounted automatically (CIS 5.3.2, 5.1.5). A policy is created once, which an annotation of its
+namespace records, so that an administrator can change it. If the annotation is removed, it is created again.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ ACCOUNT_NAMESPACES = (*NAMESPACES, "kube-node-lease")
 DONE = "resolved"
 _NAMESPACES = "/api/v1/namespaces"
 _POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", namespaced=True)
-# What flannel writes on the nodes that it works on, and the policy for them.
+# The annotation that flannel sets on its nodes, and the policy for them.
 FLANNEL = "flannel.alpha.coreos.com/public-ip"
 FLANNEL_POLICY = "rke2-flannel-host-networking"
-# RKE2's controller of that policy puts it on each node. Here nobody waits for it, and a node that has come
-# from there could never be deleted.
+# RKE2's controller for that policy sets this finalizer on each node. Unless it is removed, a node of a
+# cluster that ran RKE2 before can never be deleted.
 RKE2_FINALIZER = "wrangler.cattle.io/cisnetworkpolicy-node"
-# Whole nodes to a page: each has the names of its images.
+# Whole nodes on a page: each is large, because it lists its images.
 _PAGE = 100
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Who may reach which pods of a namespace; `annotation` tells that it has been made."""
+    """Who may reach which pods of a namespace; `annotation` records that the policy was created."""
 
     name: str
     annotation: str
@@ -83,19 +83,19 @@ POLICIES = (
 
 
 class Hardening:
-    """Each step does what is left to do, raises what stands in the way, and costs nothing afterwards."""
+    """Each step does what is left to do, raises UserError if it cannot, and costs nothing afterwards."""
 
     def __init__(self, client: Client, known: Nodes) -> None:
         self._client = client
         self._nodes = known
-        # The namespaces whose policies, and whose account, were seen to.
+        # Namespaces whose policies, and whose service account, are done.
         self._with_policies: set[str] = set()
         self._with_account: set[str] = set()
-        # The nodes (name, uid) that flannel's policy lets in.
+        # The nodes (name, uid) that flannel's policy admits.
         self._hosts: frozenset[tuple[str, str]] = frozenset()
 
     def forget(self) -> None:
-        """Another server may have the lease now, and change all of it."""
+        """Forgets what is done: another server may hold the lease now and change it."""
         self._with_policies.clear()
         self._with_account.clear()
         self._hosts = frozenset()
@@ -114,12 +114,12 @@ class Hardening:
         for policy in POLICIES:
             if namespace in policy.namespaces and policy.annotation not in made:
                 self._apply(namespace, policy.name, policy.pods, [policy.rule])
-                # Last: who is killed before it makes the policy once more.
+                # Last: a process that is killed before this applies the policy again.
                 self._client.merge_patch(path, {"metadata": {"annotations": {policy.annotation: DONE}}})
-                journal.log(Level.INFO, f"NetworkPolicy {namespace}/{policy.name} is made (profile cis)")
+                journal.log(Level.INFO, f"created NetworkPolicy {namespace}/{policy.name} (profile cis)")
 
     def restrict_accounts(self) -> None:
-        """The controller manager makes these accounts: they may come a little later than the API."""
+        """Default accounts; the controller manager creates them, possibly after the API is ready."""
         for namespace in ACCOUNT_NAMESPACES:
             path = path_to(_NAMESPACES, namespace, "serviceaccounts", "default")
             if namespace not in self._with_account and _found(self._client, path) is not None:
@@ -127,7 +127,7 @@ class Hardening:
                 self._with_account.add(namespace)
 
     def let_hosts_in(self) -> None:
-        """Nodes reach the pods of others from the first address of their own range, with flannel (canal)."""
+        """Admits nodes: with flannel (canal) they reach pods from the first address of their own range."""
         hosts = frozenset(
             (name, str(metadata.get("uid", "")))
             for name, metadata in self._nodes.metadata().items()
@@ -149,7 +149,7 @@ class Hardening:
         self._hosts = hosts
 
     def release_nodes(self) -> None:
-        """Takes RKE2's finalizer off the nodes that still have it."""
+        """Removes RKE2's finalizer from nodes that still have it."""
         for name, metadata in self._nodes.metadata().items():
             finalizers = metadata.get("finalizers") or []
             if RKE2_FINALIZER in finalizers:
@@ -158,7 +158,7 @@ class Hardening:
                 try:
                     self._client.merge_patch(nodes.path(name), {"metadata": patch})
                 except ApiError as error:
-                    # It is gone, or another than was known: the watch tells.
+                    # The node was deleted or changed meanwhile: the watch reports that.
                     if error.status not in (404, 409):
                         raise
 

@@ -1,4 +1,4 @@
-"""Decisions about etcd's members, from values alone: which go, and how long a learner has stood still."""
+"""Decides which etcd members to remove, and which learners have stalled. Pure."""
 
 from collections.abc import Container, Sequence
 from collections.abc import Set as AbstractSet
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 
 from rke2_units.lean.etcd import Member
 
-# Seconds. A learner that gets no further for so long makes room for others (RKE2's).
+# Seconds. A learner without progress for this long is removed, to make room for others (RKE2's value).
 STALLED = 300.0
-# Seconds. Looks that are further apart say nothing of the time between them.
+# Seconds. Observations that are further apart say nothing about the time between them.
 WATCHED = 60.0
 
 
 @dataclass(frozen=True)
 class Removal:
-    """A member that is to go, or (`refused`) that cannot go now, and why."""
+    """A member to remove; `refused`: the reason why that is not possible now, "" if it is."""
 
     member: Member
     refused: str = ""
 
 
 class Progress:
-    """How far learners have come, as it was seen here."""
+    """The progress of learners, as observed by this process."""
 
     def __init__(self) -> None:
         # By member: the highest index, and since when (s, monotonic) it has been that.
         self._seen: dict[int, tuple[int, float]] = {}
-        # When (s, monotonic) somebody looked last.
+        # When (s, monotonic) the last observation was noted.
         self._noted = 0.0
 
     def note(self, learners: Sequence[tuple[Member, int]], now: float) -> set[int]:
-        """Takes in each learner with its index (-1: it does not answer); those that have stalled."""
-        # Without the lease or a quorum nobody looks, and without a quorum no learner gets any further.
+        """Notes the index of each learner (-1: it does not answer); returns the ids of stalled ones."""
+        # Nothing is noted without the lease or a quorum, and without a quorum no learner can progress.
         before, self._seen = self._seen if now - self._noted <= WATCHED else {}, {}
         self._noted = now
         for member, index in learners:
@@ -49,10 +49,10 @@ def removals(
     stalled: Container[int],
     healthy: AbstractSet[int],
 ) -> list[Removal]:
-    """The members that are to go: stalled learners, and `leaving` ones (names).
+    """The members to remove: stalled learners (ids), and `leaving` members (names).
 
-    Of voting members, one at a time, and only as long as the `healthy` ones (ids) that are left are a
-    majority of all that are left.
+    Voting members are removed one at a time, and only if the `healthy` ones (ids) among the remaining
+    members are a majority of them.
     """
     found = [
         Removal(member)
@@ -64,19 +64,19 @@ def removals(
     for member in voters:
         if member.name not in leaving:
             continue
-        reason = "another member goes first" if removed else _objection(voters, member, healthy)
+        reason = "another member is removed first" if removed else _objection(voters, member, healthy)
         removed = removed or not reason
         found.append(Removal(member, reason))
     return found
 
 
 def _objection(voters: Sequence[Member], member: Member, healthy: AbstractSet[int]) -> str:
-    """Why this member cannot go, "" when it can."""
+    """Why this member cannot be removed, "" if it can."""
     left = [each for each in voters if each is not member]
     if not left:
-        return "it is the only one that votes"
+        return "it is the only voting member"
     working = sum(each.identifier in healthy for each in left)
     majority = len(left) // 2 + 1
     if working < majority:
-        return f"of the {len(left)} that would be left, {working} are healthy and {majority} have to be"
+        return f"of {len(left)} remaining voting members {working} would be healthy, {majority} are required"
     return ""

@@ -1,4 +1,4 @@
-"""The cluster's nodes as a watch has them, and what servers write on them (RKE2's names)."""
+"""The cluster's nodes, kept up to date by a watch, and the metadata that servers set on them (RKE2's)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NODE_NAME = "etcd.rke2.cattle.io/node-name"
 NODE_ADDRESS = cluster_names.ETCD_ADDRESS_ANNOTATION
 REMOVE = cluster_names.ETCD_REMOVE_ANNOTATION
 REMOVED = cluster_names.ETCD_REMOVED_ANNOTATION
-# The one of RKE2's controller for the same work: a node is not gone before its member is.
+# RKE2's finalizer for the same purpose: a node is not removed before its member is.
 FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
-# What of a node's metadata counts here.
+# The fields of a node's metadata that are used here.
 _FIELDS = ("name", "uid", "labels", "annotations", "finalizers", "deletionTimestamp")
-# How long (s) it is remembered that a node was deleted: long enough for another server to take the lease.
+# How long (s) deleted nodes are remembered: long enough for another server to take the lease.
 _REMEMBERED = 30.0
 
 
 class Nodes:
-    """The metadata of all nodes by name; `changed` is set with changes, `synced` when all are known."""
+    """The metadata of all nodes by name; `changed` is set at changes, `synced` once all are known."""
 
     def __init__(self, client: Client) -> None:
         self.changed = threading.Event()
@@ -38,7 +38,7 @@ class Nodes:
         self._gone: dict[str, float] = {}
 
     def follow(self, stop: threading.Event) -> None:
-        """A thread's whole work; it ends when `stop` is set and the client closed."""
+        """Watches the nodes until `stop` is set and the client closed. To be run in a thread."""
         for event in self._client.watch(PATH, stop=stop, metadata_only=True):
             if event.type == "SYNCED":
                 self.synced.set()
@@ -47,7 +47,7 @@ class Nodes:
                 self.note(event.type, event.object["metadata"])
 
     def note(self, kind: str, metadata: Object) -> None:
-        """One change: ADDED, MODIFIED or DELETED."""
+        """Takes in a change; `kind` is ADDED, MODIFIED or DELETED."""
         name = metadata["name"]
         with self._lock:
             if kind == "DELETED":
@@ -59,7 +59,7 @@ class Nodes:
                 now = {field: metadata[field] for field in _FIELDS if field in metadata}
                 self._metadata[name] = {**now, "resourceVersion": metadata["resourceVersion"]}
                 self._gone.pop(name, None)
-        # Kubelets write the state of their nodes all the time.
+        # Ignore changes of the status only: kubelets write it all the time.
         if now is None or before is None or {**now, "resourceVersion": before["resourceVersion"]} != before:
             self.changed.set()
 
@@ -68,7 +68,7 @@ class Nodes:
             return dict(self._metadata)
 
     def gone(self) -> set[str]:
-        """The nodes that were deleted a moment ago."""
+        """Names of nodes that were deleted in the last 30 s."""
         with self._lock:
             end = time.monotonic() - _REMEMBERED
             self._gone = {name: moment for name, moment in self._gone.items() if moment > end}
@@ -82,10 +82,10 @@ def path(name: str) -> str:
 def own_metadata(
     member_name: str, address: str, annotations: Mapping[str, str], *, control_plane: bool = True
 ) -> dict[str, dict[str, str | None]]:
-    """The labels and annotations of a server's node, with None for those that it must not have.
+    """The labels and annotations of a server's node; None for those that it must not have.
 
-    `member_name` is "" where no etcd runs: annotations that tell of an earlier member stay, as its removal
-    goes by them. `annotations` are those that every node has.
+    `member_name` is "" if no etcd runs: annotations of an earlier member are kept, since its removal depends
+    on them. `annotations` are those that every node has.
     """
     member = {NODE_NAME: member_name, NODE_ADDRESS: address} if member_name else {}
     return {
@@ -97,7 +97,7 @@ def own_metadata(
 def missing(
     metadata: Object, wanted: Mapping[str, Mapping[str, str | None]]
 ) -> dict[str, dict[str, str | None]]:
-    """What the node's labels and annotations lack to be as wanted, as a patch of its metadata."""
+    """The patch of the node's metadata that makes its labels and annotations as wanted."""
     patch = {}
     for field, values in wanted.items():
         present = metadata.get(field) or {}
@@ -108,7 +108,7 @@ def missing(
 
 
 def voter_condition(name: str, is_voter: bool) -> Object:
-    """The node's condition EtcdIsVoter, to be applied to its status."""
+    """The node object with the condition EtcdIsVoter, to be applied to its status."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     condition = {
         "type": "EtcdIsVoter",

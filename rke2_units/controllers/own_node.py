@@ -1,4 +1,4 @@
-"""What each server does for itself: its node's labels and password, and the bootstrap data in etcd."""
+"""The work of each server for itself: labels and password of its node, and the bootstrap data in etcd."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REJECTED = (
 
 
 class OwnNode:
-    """This server's node. Each of these does what is left to do, and raises what stands in the way."""
+    """This server's node. Each method does what is left to do, and raises UserError if it cannot."""
 
     def __init__(self, settings: Settings, client: Client, known: Nodes) -> None:
         self._settings = settings
@@ -37,9 +37,9 @@ class OwnNode:
             settings.node_annotations,
             control_plane=settings.control_plane,
         )
-        # The uid of the node whose password was seen to: one that was deleted is another when it returns.
+        # The uid of the node whose password is stored: a node that is deleted and returns has a new one.
         self._password_of = ""
-        # When (s, monotonic) a password that was refused is compared again: that takes 32 MB each time.
+        # When (s, monotonic) a rejected password is compared again: each comparison takes 32 MB.
         self._refused_until = 0.0
         self._refused = ""
 
@@ -53,7 +53,7 @@ class OwnNode:
             self._client.merge_patch(nodes.path(name), {"metadata": patch})
 
     def keep_password(self) -> None:
-        """Makes the Secret by which servers know this node; ConfigurationError when it is another's."""
+        """Creates the Secret with the node's password; ConfigurationError if it has another password."""
         name = self._settings.node_name
         uid = str((self._nodes.metadata().get(name) or {}).get("uid", ""))
         if not uid or uid == self._password_of:
@@ -76,10 +76,10 @@ class OwnNode:
         else:
             if not node_passwords.is_of(found, password):
                 self._refused_until = time.monotonic() + _LAST_PAUSE
-                # Whoever came first has a certificate of this name, and keeps it without the Secret.
+                # The first node has a certificate for this name, which stays valid without the Secret.
                 mend = (
-                    f"if this node alone has ever been {name}, delete the Secret {secret} in kube-system;"
-                    f" else another machine has joined as {name}: give this server another node-name"
+                    f"if no other machine was ever named {name}, delete the Secret {secret} in kube-system;"
+                    f" otherwise another machine joined as {name}: set another node-name on this server"
                 )
                 self._refused = f"{_REJECTED.format(file=file)} ({mend})"
                 raise ConfigurationError(self._refused)
@@ -87,7 +87,7 @@ class OwnNode:
 
 
 class Bootstrap:
-    """The cluster's bootstrap data, seen to once, by a process of its own."""
+    """The cluster's bootstrap data, stored or checked once, by a separate process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -97,7 +97,7 @@ class Bootstrap:
         self._problem = ""
 
     def ensure(self) -> None:
-        """UserError while it is not as it should be."""
+        """Tries again when that is due. Raises UserError until it has succeeded."""
         if self._done:
             return
         if time.monotonic() >= self._next:
@@ -119,4 +119,6 @@ class Bootstrap:
         self._problem = finished.last_words
         self._done = finished.code == 0
         if self._done and finished.output:
-            journal.log(Level.INFO, "the cluster's bootstrap data is in etcd now, sealed with the token")
+            journal.log(
+                Level.INFO, "stored the cluster's bootstrap data in etcd, encrypted with the server token"
+            )

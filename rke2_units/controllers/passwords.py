@@ -1,4 +1,4 @@
-"""The passwords of nodes that are gone: their Secrets go as well, by the holder of the lease."""
+"""Deletes the password Secrets of deleted nodes. Only the holder of the lease does that."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from rke2_units.certificates import node_passwords
 from rke2_units.controllers.nodes import Nodes
 from rke2_units.doors.kubernetes import ApiError, Client, path_to
 
-# So long (s) a password is kept whose node is not there: nodes ask for certificates before they register.
+# How long (s) a password without a node is kept: nodes request certificates before they register.
 _UNCLAIMED = 3600.0
 
 
 class NodePasswords:
-    """The Secrets of all nodes' passwords."""
+    """The Secrets with the passwords of all nodes."""
 
     def __init__(self, client: Client, known: Nodes, held: threading.Event) -> None:
         self._client = client
         self._nodes = known
         self._held = held
-        # The deleted nodes whose Secrets were seen to.
+        # Deleted nodes whose Secrets are deleted.
         self._done: set[str] = set()
 
     def step(self) -> None:
-        """Those of nodes that were deleted a moment ago."""
+        """Deletes the Secrets of nodes that were just deleted."""
         gone = self._nodes.gone()
         self._done &= gone
         for name in gone - self._done:
@@ -32,7 +32,7 @@ class NodePasswords:
             self._done.add(name)
 
     def sweep(self) -> None:
-        """Those that were missed while nobody looked."""
+        """Deletes Secrets that were missed while no server held the lease."""
         known = {node_passwords.secret_name(name) for name in self._nodes.metadata()}
         for secret in self._client.list(node_passwords.COLLECTION, metadata_only=True):
             name = str(secret["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""The process of the controllers: its threads, the order of its work, and what it says."""
+"""The process of the controllers: its threads, the order of its work, and its STATUS=."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from rke2_units.errors import ConfigurationError, UserError
 
 # The lease's name, the source of events.
 _NAME = unit_names.CONTROLLERS_UNIT.removesuffix(".service")
-# Seconds. A question to etcd is a process: it is asked seldom while nothing happens.
+# Seconds between checks of etcd's members. Each request to etcd is a process, so they are rare when idle.
 _IDLE = 10.0
 _BUSY = 2.0
-# What is under way when the process is to end; systemd waits 15.
+# Seconds that the work gets to finish at SIGTERM; systemd waits 15 s.
 _PATIENCE = 5.0
-# What the holder of the lease alone does.
+# The work of the lease's holder only.
 _HOLDERS = (
     "roles",
     "old node passwords",
@@ -46,7 +46,7 @@ _HOLDERS = (
 
 
 class Work:
-    """All that is to be done, step by step in one thread; what fails does not hold up the rest."""
+    """All the work, step by step in one thread; a step that fails does not stop the others."""
 
     def __init__(self, settings: Settings, client: Client, known: Nodes, held: threading.Event) -> None:
         events = Events(client, _NAME, settings.node_name)
@@ -60,13 +60,13 @@ class Work:
         self._passwords = NodePasswords(client, known, held)
         self._addresses = ApiAddresses(settings.etcd, client)
         self._hardening = Hardening(client, known)
-        # Whether what is done once with each lease is done.
+        # Whether the work that is done once after taking the lease is done.
         self._begun = False
         self._next_members = 0.0
         self._problems: dict[str, str] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """A thread's whole work."""
+        """Works until `stop` is set. To be run in a thread."""
         while not stop.is_set():
             changed = self._nodes.changed.is_set()
             self._nodes.changed.clear()
@@ -74,7 +74,7 @@ class Work:
             self._nodes.changed.wait(_BUSY)
 
     def step(self, changed: bool = True) -> None:
-        """Does what is to be done now; `changed`: something about the nodes has."""
+        """Does the work that is due; `changed`: whether a node has changed."""
         if not self._nodes.synced.is_set():
             return
         self._do("labels", self._own.label)
@@ -105,7 +105,7 @@ class Work:
             self._do("addresses of API servers", self._addresses.step)
 
     def problems(self) -> list[str]:
-        """What is wrong, a line each."""
+        """The present problems, one line each."""
         return list(self._problems.values())
 
     def _apply_roles(self) -> None:
@@ -127,18 +127,18 @@ class Work:
             self._problems[what] = text
             return False
         if self._problems.pop(what, ""):
-            journal.log(Level.INFO, f"{what}: in order again")
+            journal.log(Level.INFO, f"{what}: the problem is resolved")
         return True
 
 
 def run(settings: Settings) -> int:
-    """Works until SIGTERM; returns the exit code, which is a failure when a thread has died."""
+    """Works until SIGTERM; returns the exit code, a failure if a thread has died."""
     client = Client(settings.url, settings.identity)
     lease = Lease(
         Client(settings.url, settings.identity, timeout=leases.TIMEOUT),
         _NAME,
         leases.identity(settings.node_name),
-        work="sees to the cluster's members",
+        work="manages the cluster's members",
     )
     known = Nodes(client)
     work = Work(settings, client, known, lease.held)
@@ -161,8 +161,8 @@ def status(holds_lease: bool, problems: list[str]) -> str:
     if holds_lease:
         return process.summary(
             problems,
-            "this server sees to the cluster's members, roles and node passwords",
+            "this server manages the cluster's members, roles and node passwords",
             unit_names.CONTROLLERS_UNIT,
         )
-    waiting = "waiting for the lease: another server sees to the cluster, or the apiserver does not answer"
+    waiting = "waiting for the lease: another server holds it, or kube-apiserver does not answer"
     return process.summary(problems, waiting, unit_names.CONTROLLERS_UNIT)

@@ -1,4 +1,4 @@
-"""The roles and bindings that every cluster has, applied by the holder of the lease."""
+"""Applies the roles and bindings that every cluster has. Only the holder of the lease does that."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLURALS = {
 }
 
 
-# As the apiserver has it for its own roles: with "false" they are the administrator's.
+# As for the apiserver's own roles: an administrator sets "false" to keep changes.
 _AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 
 def apply(client: Client, path: str) -> None:
-    """Makes the cluster's roles and bindings what this file (YAML) says. Raises UserError."""
+    """Applies the roles and bindings in this file (YAML). Raises UserError."""
     for obj in read(path):
         place = path_in_api(obj)
         if not _is_kept(client, place):
@@ -39,7 +39,7 @@ def _is_kept(client: Client, path: str) -> bool:
 
 def read(path: str) -> list[Object]:
     """The file's objects; ConfigurationError when it cannot be read."""
-    # Used once with each lease.
+    # Needed only once after taking the lease, so not imported at the start.
     import yaml
 
     try:
@@ -52,9 +52,9 @@ def read(path: str) -> list[Object]:
 
 
 def path_in_api(obj: Object) -> str:
-    """Where the object is; ConfigurationError when it is neither a role nor a binding."""
+    """The object's path in the API; ConfigurationError if it is neither a role nor a binding."""
     kind = str(obj.get("kind"))
     if obj.get("apiVersion") != f"{_GROUP}/{_VERSION}" or kind not in _PLURALS:
-        raise ConfigurationError(f"{kind} is no role or binding of {_GROUP}/{_VERSION}")
+        raise ConfigurationError(f"{kind} is not a role or binding of {_GROUP}/{_VERSION}")
     resource = Resource(_GROUP, _VERSION, _PLURALS[kind], namespaced=not kind.startswith("Cluster"))
     return path_of(resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])

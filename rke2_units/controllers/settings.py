@@ -19,7 +19,7 @@ class Settings:
         self._etcdctl = etcd.text("etcdctl")
         self.endpoints = etcd.texts("endpoints")
         self._etcd_files = {key: etcd.text(key) for key in ("authority", "certificate", "key")}
-        # The server token, and the password by which servers know this node again.
+        # Files of the server token, and of the password with which the node identifies itself to servers.
         self.token_file = table.text("token_file")
         self.node_password_file = table.text("node_password_file")
         # Roles and bindings.
@@ -28,17 +28,17 @@ class Settings:
         # "" on a server without etcd.
         self.member_name = table.text("member_name")
         self.member_address = table.text("member_address")
-        # profile: cis, and the same with flannel (canal).
+        # Whether `profile: cis` is set, and also whether flannel (canal) is used with it.
         self.is_hardened = table.boolean("is_hardened")
         self.lets_flannel_in = table.boolean("lets_flannel_in")
-        # What the node tells of itself, on its Node object.
+        # The annotations that the node sets on its own Node object.
         annotations = table.table("node_annotations")
         self.node_annotations = {name: annotations.text(name) for name in annotations.values}
         files = table.table("bootstrap_files")
         self.bootstrap_files = {name: files.text(name) for name in files.values}
 
     def etcd(self, endpoints: tuple[str, ...] = ()) -> Etcd:
-        """etcd, through these of its members; without any, through this server's own."""
+        """A client of etcd for these members' URLs; without any, for this server's own member."""
         return Etcd(self._etcdctl, list(endpoints or self.endpoints), **self._etcd_files)
 
 

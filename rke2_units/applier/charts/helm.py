@@ -71,7 +71,7 @@ class Helm:
         limit: float,
         stop: threading.Event,
     ) -> Ended:
-        """Runs helm in the directory until it ends, `limit` seconds are over, or `stop` is set; never raises.
+        """Runs helm in the directory until it ends, `limit` seconds are over or `stop` is set; never raises.
 
         helm is ended by SIGKILL only: on SIGTERM it marks the release as failed, and the failure policy
         would uninstall it; after SIGKILL the release is still pending, and the next run resumes it.

@@ -44,7 +44,7 @@ def test_files_that_differ_are_named_and_not_overwritten() -> None:
     etcd = FakeEtcd()
     put(etcd, {"ServerCA": b"other"})
     before = etcd.values[KEY]
-    with pytest.raises(UserError, match="another ServerCA, ServiceKey than this server"):
+    with pytest.raises(UserError, match="differs from this server's files: ServerCA, ServiceKey"):
         bootstrap.ensure(etcd, "secret", FILES)
     assert etcd.values[KEY] is before
 

@@ -102,7 +102,7 @@ def test_a_member_that_the_rest_cannot_do_without_stays_and_its_node_says_why(
     assert FINALIZER in cluster.metadata("node3")["finalizers"]
     (event,) = [body for path, body in cluster.api.applied if path.endswith("/events")]
     assert event["involvedObject"]["name"] == "node3"
-    assert "1 are healthy and 2 have to be" in event["message"]
+    assert "1 would be healthy, 2 are required" in event["message"]
     cluster.etcd.silent = set()
     step(cluster, controller)
     assert left(cluster) == [1, 2]

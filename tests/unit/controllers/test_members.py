@@ -31,18 +31,18 @@ def test_a_lost_server_of_three_can_go_and_a_second_one_cannot() -> None:
     (found,) = removals(members, leaving=names(3), stalled=set(), healthy={1, 2})
     assert (found.member.identifier, found.refused) == (3, "")
     (found,) = removals(members, leaving=names(3), stalled=set(), healthy={1, 3})
-    assert found.refused == "of the 2 that would be left, 1 are healthy and 2 have to be"
+    assert found.refused == "of 2 remaining voting members 1 would be healthy, 2 are required"
 
 
 def test_voting_members_go_one_at_a_time() -> None:
     members = [member(number) for number in range(1, 6)]
     found = removals(members, leaving=names(4, 5), stalled=set(), healthy={1, 2, 3, 4, 5})
-    assert [each.refused for each in found] == ["", "another member goes first"]
+    assert [each.refused for each in found] == ["", "another member is removed first"]
 
 
 def test_the_last_member_stays() -> None:
     (found,) = removals([member(1)], leaving=names(1), stalled=set(), healthy={1})
-    assert found.refused == "it is the only one that votes"
+    assert found.refused == "it is the only voting member"
 
 
 numbers = st.sets(st.integers(1, 9))

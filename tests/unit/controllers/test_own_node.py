@@ -98,7 +98,7 @@ def test_a_password_that_is_there_is_compared(cluster: Cluster, own: OwnNode, pa
         own.keep_password()
     assert str(password) in str(error.value)
     # Another machine may have joined under this name, and keeps its certificate.
-    assert "another machine has joined as node1: give this server another node-name" in str(error.value)
+    assert "another machine joined as node1: set another node-name on this server" in str(error.value)
 
 
 def test_a_password_that_was_refused_is_compared_again_after_a_minute(

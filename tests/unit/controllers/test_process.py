@@ -114,8 +114,8 @@ def test_problems_of_a_holder_end_with_its_lease(cluster: Cluster, work: Work, t
 @pytest.mark.parametrize(
     ("holds", "problems", "text"),
     [
-        (True, [], "this server sees to the cluster's members, roles and node passwords"),
-        (False, [], "waiting for the lease: another server sees to the cluster"),
+        (True, [], "this server manages the cluster's members, roles and node passwords"),
+        (False, [], "waiting for the lease: another server holds it"),
         (True, ["etcd: a", "roles: b"], "degraded: etcd: a (and 1 more: journalctl -u rke2-controllers)"),
         (False, ["bootstrap data: a"], "degraded: bootstrap data: a"),
     ],
