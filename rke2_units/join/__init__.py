@@ -1,1 +1,1 @@
-"""How a node joins a cluster: what it asks the servers for, whom it believes, and what it keeps of that."""
+"""How a node joins a cluster: what it requests from servers, whom it trusts, and what it stores."""

@@ -1,6 +1,6 @@
-"""What an agent gets from its servers: authorities, certificates for its own keys, the cluster's values.
+"""Fetches what an agent needs from a server: CAs, certificates for its own keys, the cluster's values.
 
-All is fetched and checked before anything of it is written; no key ever leaves this machine.
+Everything is fetched and checked before the first file is written. No private key leaves this machine.
 """
 
 import json
@@ -21,14 +21,14 @@ from rke2_units.join.validate import Trusted
 from rke2_units.model import File
 
 _API = "/v1-rke2"
-# The kubelet's certificate, as which the node is known after its first start.
+# The kubelet's certificate, with which the node identifies itself after its first start.
 _OWN_CERTIFICATE = "client-kubelet"
 _CERTIFICATES = ("serving-kubelet", _OWN_CERTIFICATE, "client-kube-proxy", "client-rke2-controller")
 
 
 @dataclass(frozen=True)
 class Agent:
-    """The node that joins. `apiserver_url` is its own way to all API servers, for its kubeconfigs."""
+    """The node that joins. `apiserver_url`, for its kubeconfigs, is its own proxy to all API servers."""
 
     request: Request
     token: Token
@@ -45,17 +45,17 @@ class Fetched:
 
 
 def fetch(urls: Sequence[str], agent: Agent, now: datetime) -> Fetched:
-    """From the first of these servers that gives it. Nothing is written.
+    """Fetches everything from the first of these servers that answers. Nothing is written.
 
-    Raises Unreachable while none does, and Refused when one has said no and no other yes; for a node that
-    can start without a server only when all have said no.
+    Raises Refused if a server rejected the node and no other accepted it, else Unreachable. For a node that
+    can start without a server, Refused requires that all servers rejected it.
     """
     complete = is_complete(agent.request)
     return candidates.first(urls, lambda url: _fetch(url, agent, now), all_refuse=complete)
 
 
 def is_complete(request: Request) -> bool:
-    """Whether everything of an earlier fetch is on disk, so that the node can start without a server."""
+    """Whether the files of an earlier fetch are complete, so that the node can start without a server."""
     paths = request.paths
     wanted = [f"{paths.agent}/{name}.crt" for name in (table.CLIENT_CA, table.SERVER_CA)]
     wanted += [f"{paths.agent}/{name}.{end}" for name in _CERTIFICATES for end in ("crt", "key")]
@@ -82,7 +82,7 @@ def _fetch(url: str, agent: Agent, now: datetime) -> Fetched:
     except (ConfigurationError, Unreachable):
         raise
     except UserError as error:
-        # What one server answers may be nonsense, and another's not.
+        # This server's answer is invalid; another server's may be valid.
         raise Unreachable(f"{url}: {error.message}") from None
 
 
@@ -96,7 +96,7 @@ def _as_known_node(server: Trusted, agent: Agent) -> Connection | None:
 
 def _ask(connection: Connection, url: str, agent: Agent, now: datetime) -> Fetched:
     request = agent.request
-    # One whose apiserver is not ready knows no servers but itself.
+    # A server whose apiserver is not ready knows only itself.
     connection.get(f"{_API}/readyz")
     values = cluster_config.values(cluster_config.parse(connection.get(f"{_API}/config")))
     issuers = {name: _issuer(connection, name) for name in (table.CLIENT_CA, table.SERVER_CA)}
@@ -111,7 +111,7 @@ def _ask(connection: Connection, url: str, agent: Agent, now: datetime) -> Fetch
     known = server_list.of_apiservers(_json(connection.get(f"{_API}/apiservers")))
     known = known if known.servers else server_list.of_url(url)
     made.append(server_list.file(request.paths.server_list, known))
-    # Last: where it is, all else is.
+    # Last: if this file exists, all others do.
     made.append(cluster_config.file(request.paths.cluster_config, values))
     return Fetched(tuple(made), values)
 
@@ -148,10 +148,10 @@ def _json(answer: bytes) -> object:
     try:
         parsed: object = json.loads(answer)
     except ValueError:
-        raise UserError(f"{_API}/apiservers is no JSON") from None
+        raise UserError(f"{_API}/apiservers is not JSON") from None
     return parsed
 
 
 def node_password(directory: str) -> str:
-    """The node's password without the file's final newline, as servers are told it."""
+    """The node's password in this directory, as it is sent to servers: without the final newline."""
     return (files.read_text(f"{directory}/password") or "").strip()

@@ -1,4 +1,4 @@
-"""One of several servers: the first that gives what is wanted."""
+"""Tries several servers until one of them succeeds."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,10 +9,10 @@ _Found = TypeVar("_Found")
 
 
 def first(urls: Sequence[str], attempt: Callable[[str], _Found], *, all_refuse: bool = False) -> _Found:
-    """What `attempt` returns for the first URL that it succeeds with.
+    """Returns the result of `attempt` for the first URL with which it succeeds.
 
-    When all have been asked in vain, the first refusal is raised rather than that others are Unreachable;
-    with `all_refuse` only when there are no others.
+    If it fails for all URLs, raises the first Refused if there is one, else Unreachable. With `all_refuse`,
+    raises Refused only if `attempt` raised Refused for every URL.
     """
     failed: list[Refused | Unreachable] = []
     for url in urls:
@@ -23,6 +23,6 @@ def first(urls: Sequence[str], attempt: Callable[[str], _Found], *, all_refuse: 
     refused = [error for error in failed if isinstance(error, Refused)]
     if refused and not (all_refuse and len(refused) < len(failed)):
         raise refused[0]
-    # Who does not say when to come again may be there at any time.
+    # A server that names no time to retry (0.0) may be back at any moment.
     pause = min((error.pause for error in failed if isinstance(error, Unreachable)), default=0.0)
     raise Unreachable("; ".join(error.message for error in failed), pause=pause)

@@ -1,4 +1,4 @@
-"""What to say of a certificate that is not valid now: mostly it is a clock that is wrong."""
+"""Explains that a certificate is not valid now: the usual cause is a wrong clock."""
 
 import ssl
 from datetime import UTC, datetime
@@ -11,15 +11,15 @@ _TIMEOUT = 5.0
 
 
 def said(error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
-    """OpenSSL's words; where time is the problem, with the certificate's dates and this machine's clock."""
+    """OpenSSL's message; if it is about time, with the certificate's dates and this machine's clock."""
     if error.verify_code not in (_NOT_YET, _EXPIRED):
         return error.verify_message
     now = datetime.now(UTC)
     behind = error.verify_code == _NOT_YET
     guess = (
-        "is it behind, or was the server's ahead when it made its certificates?"
+        "is it behind, or was the server's clock ahead when it issued its certificates?"
         if behind
-        else "if it is right, restart rke2-server there, which renews its certificates"
+        else "if it is right, restart rke2-server on that server to renew its certificates"
     )
     return (
         f"{error.verify_message}{_dates(host, port, now)}; this machine's clock says {_text(now)}: {guess}"
@@ -27,9 +27,9 @@ def said(error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
 
 
 def _dates(host: str, port: int, now: datetime) -> str:
-    """When the certificate of who listens there is valid; "" when it is now, or that is not known."""
+    """The validity of the certificate at this address; "" if it is valid now, or cannot be fetched."""
     try:
-        # Not verified: nothing but its dates is gone by.
+        # Not verified: only its dates are shown.
         found = certificate.load(ssl.get_server_certificate((host, port), timeout=_TIMEOUT))
     except (OSError, ValueError):
         return ""
@@ -40,5 +40,5 @@ def _dates(host: str, port: int, now: datetime) -> str:
 
 
 def _text(moment: datetime) -> str:
-    # To the minute: what changes with each attempt would be a line in the journal for each.
+    # To the minute: a text that changed with each attempt would be logged each time.
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,7 +1,7 @@
-"""What a cluster's servers say of it (/v1-rke2/config), as far as every node goes by it.
+"""The cluster's configuration from its servers (/v1-rke2/config): the values that every node uses.
 
 The answer has Go's field names, and its ranges are Go's net.IPNet: {"IP": "10.42.0.0", "Mask": BASE64}.
-Fields of servers alone are passed over, missing ones are not missed: RKE2's own answer will do.
+Fields for servers only are ignored, and fields may be missing, so RKE2's own answer can be used.
 """
 
 import base64
@@ -20,7 +20,7 @@ Values = Mapping[str, tuple[str, ...]]
 
 
 def parse(answer: bytes) -> dict[str, object]:
-    """The answer's fields; UserError when it is none."""
+    """The answer's fields; UserError if it is not a JSON object."""
     try:
         found = json.loads(answer)
     except ValueError:
@@ -31,7 +31,7 @@ def parse(answer: bytes) -> dict[str, object]:
 
 
 def values(answer: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    """UserError for a field that cannot be read."""
+    """The values in the answer's fields; UserError for a field that cannot be read."""
     found: dict[str, tuple[str, ...]] = {}
     for key, fields, read in _FIELDS:
         for name in fields:
@@ -47,12 +47,12 @@ def values(answer: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
 
 
 def file(path: str, found: Values) -> File:
-    """What is kept for a start without servers."""
+    """The file that stores the values, for a start without servers."""
     return File(path, json.dumps(found, indent=2) + "\n", 0o600)
 
 
 def kept(path: str) -> dict[str, tuple[str, ...]] | None:
-    """What was kept, None when nothing was or it is damaged."""
+    """The stored values; None if there are none or the file is damaged."""
     try:
         content = json.loads(files.read_text(path) or "")
         return {str(name): tuple(str(item) for item in items) for name, items in content.items()}

@@ -1,4 +1,4 @@
-"""What must be alike on all servers of a cluster: RKE2's list, compared before a server joins."""
+"""The values that must be equal on all servers (RKE2's list), compared before a server joins."""
 
 import base64
 import binascii
@@ -28,9 +28,9 @@ _CRITICAL = {
 
 
 def compare(here: Mapping[str, object], there: Mapping[str, object]) -> None:
-    """ConfigurationError, with RKE2's words, when the two servers' configurations cannot go together.
+    """Raises ConfigurationError, with RKE2's words, if critical values of two servers differ.
 
-    Both are what /v1-rke2/config answers; a field that one of them lacks is not compared.
+    Both are answers of /v1-rke2/config; a field that is missing in one of them is not compared.
     """
     different = []
     for name, fields in _CRITICAL.items():
@@ -44,12 +44,12 @@ def compare(here: Mapping[str, object], there: Mapping[str, object]) -> None:
     if different:
         raise ConfigurationError(
             f"critical configuration value mismatch between servers: {'; '.join(different)}",
-            hint="set the same in config.yaml on all servers",
+            hint="set the same values in config.yaml on all servers",
         )
 
 
 def _text(value: object) -> str:
-    """One spelling of each value, for comparing and showing."""
+    """The value in one canonical spelling, to compare and to show it."""
     if isinstance(value, list):
         return ",".join(_text(item) for item in value)
     if isinstance(value, dict) and {"IP", "Mask"} <= value.keys():

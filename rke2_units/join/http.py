@@ -1,4 +1,4 @@
-"""HTTPS to one server's supervisor: short questions, one after another over a connection that is kept."""
+"""HTTPS to the join API of one server: short requests over one connection."""
 
 import json
 import re
@@ -17,15 +17,14 @@ from rke2_units.lean import http, server_certificate
 # RKE2's. The answers are small: a larger one is an error.
 _TIMEOUT = 10.0
 _LARGEST_ANSWER = 4 << 20
-# What passes: another node with this one's address, too many requests, and what a server says of itself
-# while it is coming up.
+# Temporary errors: another node has this one's address, too many requests, or a server is still starting.
 _TEMPORARY = (409, 429, 500, 502, 503, 504)
 
 
 class Unreachable(UserError):
-    """No answer, or one that says "later": worth another try, or another server.
+    """There is no answer, or a temporary error: try again, or try another server.
 
-    `pause`: how long (s) the server wants to be left alone, 0.0 when it does not say. It may say anything.
+    `pause`: after how many seconds the server wants a retry, 0.0 if it does not say. It may be any number.
     """
 
     def __init__(self, message: str, *, pause: float = 0.0) -> None:
@@ -34,15 +33,15 @@ class Unreachable(UserError):
 
 
 class Busy(Unreachable):
-    """429: also of somebody else's failed logins from this address, where a certificate may still do."""
+    """429, which failed logins of others at this address can cause; a certificate may still be accepted."""
 
 
 class NotVerified(Unreachable):
-    """The server's certificate is not one of the authority that was to be believed, or not a server's."""
+    """The server's certificate is not signed by the trusted authority, or not for a server."""
 
 
 class Refused(ConfigurationError):
-    """The server's no, with HTTP's `status`: asking it again would not help."""
+    """The server rejected the request, with this HTTP `status`: a retry would not help."""
 
     def __init__(self, message: str, status: int, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -50,7 +49,7 @@ class Refused(ConfigurationError):
 
 
 class Connection:
-    """`headers` go with every request. Errors name the URL, and none of the headers."""
+    """`headers` are sent with every request. Errors contain the URL, and none of the headers."""
 
     def __init__(
         self,
@@ -114,7 +113,7 @@ class Connection:
 
 
 def _pause(header: str) -> float:
-    """Retry-After in seconds; 0.0 for a date, which is not what our servers say, and for nonsense."""
+    """Retry-After in seconds; 0.0 for a date, which these servers do not send, and for invalid values."""
     return float(header) if re.fullmatch("[0-9]{1,9}", header) else 0.0
 
 

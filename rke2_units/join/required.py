@@ -1,4 +1,4 @@
-"""What a node that joins must be told by a person."""
+"""The configuration that a person must set on a node that joins."""
 
 from rke2_units.config.config import Config
 from rke2_units.errors import ConfigurationError
@@ -6,7 +6,7 @@ from rke2_units.unit_names import Role
 
 
 def check(config: Config) -> None:
-    """ConfigurationError when an agent has no server, or a node that joins has no token."""
+    """Raises ConfigurationError if an agent has no server, or a node that joins has no token."""
     if config.role is Role.AGENT and not config.is_set("server"):
         raise ConfigurationError(
             "server is not set, and an agent needs one to join",

@@ -1,4 +1,4 @@
-"""What a further server gets from one that is there: the authorities and keys that all servers share."""
+"""Fetches what a further server needs from an existing one: the CAs and keys that all servers share."""
 
 import csv
 import io
@@ -18,20 +18,20 @@ from rke2_units.model import File, ServerList
 
 _API = "/v1-rke2"
 _MEMBERS = "/db/info"
-# The logical names of authorities, each of which has a key beside it (its name, and Key).
+# The logical names of CA certificates; the name of each key is that name followed by Key.
 _AUTHORITIES = tuple(name for name in bootstrap.FILES if name.endswith("CA"))
-# Without these a server would make its own, and be none of this cluster.
+# A server that lacked one of these would create its own, and would not belong to the cluster.
 _KEYS = tuple(f"{name}Key" for name in _AUTHORITIES)
 _NEEDED = (*_AUTHORITIES, *_KEYS, "ServiceKey", "PasswdFile", "EncryptionConfig")
-# What no data of a server without etcd member depends on: the cluster's own may replace it.
+# No data of a server without an etcd member depends on these, so the cluster's own may replace them.
 _REPLACEABLE = ("PasswdFile", "IPSECKey", "EncryptionConfig", "EncryptionHash")
 
 
 @dataclass(frozen=True)
 class Server:
-    """The server that joins. `agent_password`: what its configuration makes agents join with.
+    """The server that joins. `agent_password`: the password for agents in its configuration.
 
-    `configuration` is what it would itself answer to /v1-rke2/config.
+    `configuration`: its own answer to /v1-rke2/config.
     """
 
     paths: Paths
@@ -41,10 +41,10 @@ class Server:
 
 
 def fetch(url: str, server: Server) -> tuple[File, ...]:
-    """The files that make this server one of the cluster at `url`; nothing is written.
+    """The files that make this server a member of the cluster at `url`; nothing is written.
 
-    Raises Unreachable while nobody answers, Refused, and ConfigurationError for what a person must change on
-    one of the two servers: critical settings, or the authorities of another cluster on this one's disk.
+    Raises Unreachable without a valid answer, Refused, and ConfigurationError for what a person must change
+    on one of the two servers: critical values that differ, or files of another cluster on this server.
     """
     trusted = validate.trust(url, server.token)
     with validate.connect(trusted, server.token) as connection:
@@ -63,22 +63,22 @@ def fetch(url: str, server: Server) -> tuple[File, ...]:
 
 
 def members(url: str, server: Server) -> ServerList:
-    """The members of etcd that vote, as the server at `url` knows them. Raises as `fetch` does."""
+    """etcd's voting members, from the server at `url`. Raises the same errors as `fetch`."""
     trusted = validate.trust(url, server.token)
     with validate.connect(trusted, server.token) as connection:
         answer = connection.get(_MEMBERS)
     try:
         voters = [member for member in parse_members(json.loads(answer)) if not member.is_learner]
     except (ValueError, UserError):
-        raise Unreachable(f"{url}{_MEMBERS}: the answer is no list of members") from None
+        raise Unreachable(f"{url}{_MEMBERS}: the answer is not a list of members") from None
     found = server_list.of_members(member_url for member in voters for member_url in member.client_urls)
     if not found.members:
-        raise Unreachable(f"{url}{_MEMBERS}: none of etcd's members has started")
+        raise Unreachable(f"{url}{_MEMBERS}: no etcd member has started")
     return found
 
 
 def path(paths: Paths, name: str) -> str:
-    """Where the file of this logical name is."""
+    """The path of the file with this logical name."""
     return f"{paths.server}/{bootstrap.FILES[name]}"
 
 
@@ -88,7 +88,7 @@ def _file(paths: Paths, name: str, content: bytes) -> File:
 
 
 def _check(contents: Mapping[str, bytes], authority: bytes) -> None:
-    """UserError for what no server could have meant to send."""
+    """Raises UserError if the bootstrap data is incomplete or damaged. `authority` is /cacerts."""
     missing = [name for name in _NEEDED if name not in contents]
     if missing:
         raise UserError(f"the bootstrap data lacks {', '.join(missing)}")
@@ -96,18 +96,18 @@ def _check(contents: Mapping[str, bytes], authority: bytes) -> None:
         try:
             content.decode()
         except UnicodeDecodeError:
-            raise UserError(f"the bootstrap data's {name} is no text") from None
+            raise UserError(f"the bootstrap data's {name} is not text") from None
     for name in _AUTHORITIES:
         found = certificate.load_first(contents[name].decode())
         key = _key(contents[f"{name}Key"].decode())
         if found is None or not certificate.is_authority(found):
-            raise UserError(f"the bootstrap data's {name} is no authority")
+            raise UserError(f"the bootstrap data's {name} is not a CA certificate")
         if key is None or not certificate.has_key(found, key.public_key()):
             raise UserError(f"the bootstrap data's {name} and {name}Key do not belong together")
     if contents["ServerCA"] != authority:
-        raise UserError("the bootstrap data has another ServerCA than /cacerts")
+        raise UserError("the bootstrap data's ServerCA differs from /cacerts")
     if pem.first_private_key(contents["ServiceKey"].decode()) is None:
-        raise UserError("the bootstrap data's ServiceKey is no private key")
+        raise UserError("the bootstrap data's ServiceKey is not a private key")
     try:
         json.loads(contents["EncryptionConfig"])
     except ValueError:
@@ -123,7 +123,7 @@ def _key(text: str) -> keys.PrivateKey | None:
 
 
 def _rows(content: bytes) -> dict[str, str]:
-    """passwd: the password of each user."""
+    """The passwords in passwd, by user."""
     rows = [row for row in csv.reader(io.StringIO(content.decode())) if row]
     if any(len(row) < 4 for row in rows):
         raise UserError("the bootstrap data's PasswdFile has a line without four fields")
@@ -134,8 +134,8 @@ def _compare_agent_password(passwd: bytes, server: Server) -> None:
     there = _rows(passwd).get("node")
     if there is not None and there != server.agent_password:
         raise ConfigurationError(
-            "critical configuration value mismatch between servers: agent-token here is not the one there",
-            hint="set agent-token as on the other servers, or remove it here if they have none",
+            "critical configuration value mismatch between servers: agent-token differs",
+            hint="set agent-token as on the other servers, or remove it here if it is not set there",
         )
 
 
@@ -144,7 +144,7 @@ def _refuse_other_cluster(paths: Paths, contents: Mapping[str, bytes], url: str)
         here = files.read_bytes(path(paths, name))
         if here and here != content and name not in _REPLACEABLE:
             raise ConfigurationError(
-                f"{path(paths, name)} is not that of the cluster at {url}",
-                hint=f"this server has begun a cluster of its own: without it, remove {paths.server} and"
-                " start again; or remove server from its configuration",
+                f"{path(paths, name)} differs from that of the cluster at {url}",
+                hint=f"this server has a cluster of its own: to give that up, remove {paths.server} and"
+                " start again; to keep it, remove server from the configuration",
             )

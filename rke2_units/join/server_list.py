@@ -1,6 +1,6 @@
-"""The servers that a node knows of: a file (RKE2's name and place) that survives its restarts.
+"""The servers that a node knows: a file (with RKE2's name and place) that survives restarts.
 
-Entries are HOST:PORT, with an IPv6 address in brackets. What is no such thing is left out: the list is
+Entries are HOST:PORT, with an IPv6 address in brackets. Anything else is dropped, because the list is
 written into a proxy's configuration.
 """
 
@@ -21,7 +21,7 @@ def file(path: str, known: ServerList) -> File:
 
 
 def read(path: str) -> ServerList:
-    """The list on disk, an empty one when there is none that can be read."""
+    """The list on disk; an empty one if it is missing or damaged."""
     try:
         content = json.loads(files.read_text(path) or "")
     except ValueError:
@@ -63,7 +63,7 @@ def of_members(client_urls: Iterable[str]) -> ServerList:
 
 
 def of_url(url: str) -> ServerList:
-    """What a join URL alone tells: its supervisor, and the rest on the usual ports of that host."""
+    """From a join URL alone: its supervisor, and the others at the default ports of that host."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return ServerList(
@@ -74,7 +74,7 @@ def of_url(url: str) -> ServerList:
 
 
 def urls(known: ServerList, configured: str) -> tuple[str, ...]:
-    """Where to ask, in this order: the servers of the list, then the configured join URL; each once."""
+    """The URLs to try, in this order: the servers of the list, then the configured join URL; each once."""
     found = [f"https://{entry}" for entry in known.servers]
     return tuple(dict.fromkeys([*found, configured] if configured else found))
 
@@ -94,7 +94,7 @@ def _is_entry(text: str) -> bool:
     bare = host.removeprefix("[").removesuffix("]")
     try:
         grammar.port(port)
-        # A wildcard is a name in a certificate, and nobody's address.
+        # A wildcard is valid in a certificate, but not as an address.
         return not grammar.host(bare).startswith("*") and _join(bare, int(port)) == text
     except ValueError:
         return False

@@ -1,4 +1,4 @@
-"""Whom to believe: RKE2's sequence by which a node gets to know a cluster's authority (server-ca.crt)."""
+"""Establishes trust: RKE2's steps by which a node fetches and checks a cluster's CA (server-ca.crt)."""
 
 import base64
 import ssl
@@ -16,24 +16,24 @@ _CACERTS = "/cacerts"
 
 
 class NoJoinApi(Refused):
-    """Somebody else answers at this URL: an API server, a web server."""
+    """Something else answers at this URL: an API server or a web server, for example."""
 
     def __init__(self, url: str, refusal: Refused) -> None:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
         right = f"https://{host}:{ports.SUPERVISOR_PORT}"
-        hint = f"servers are joined at port {ports.SUPERVISOR_PORT}: {right}"
+        hint = f"the join API is at port {ports.SUPERVISOR_PORT}: {right}"
         if right == url:
-            hint = "does a balancer in between lead to this port of a server?"
-        super().__init__(f"{refusal.message}: that is no server's join API", refusal.status, hint=hint)
+            hint = "does a load balancer forward to another port?"
+        super().__init__(f"{refusal.message}: this is not a server's join API", refusal.status, hint=hint)
         self.url = url
 
 
 @dataclass(frozen=True)
 class Trusted:
-    """A server that may be told the token. `authority` is its server-ca.crt, byte by byte.
+    """A server to which the token may be sent. `authority` is its server-ca.crt, byte by byte.
 
-    `by_system`: its certificate is one that this machine's own authorities vouch for.
+    `by_system`: its certificate is signed by one of this machine's system CAs.
     """
 
     url: str
@@ -41,20 +41,20 @@ class Trusted:
     by_system: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """A new one, that believes this server and no other."""
+        """A new TLS context that trusts only this server's authority, or the system's."""
         return _system() if self.by_system else _only(self.authority)
 
 
 def parse(text: str, source: str, *, user: str, pin_required: bool) -> Token:
-    """The token, with `user` where it names none. ConfigurationError for what is none.
+    """The token, with `user` if it names no user. ConfigurationError if the text is not a token.
 
-    `pin_required` (token-require-ca-pin): one without the authority's hash is refused.
+    `pin_required` (token-require-ca-pin): reject a token without the authority's hash.
     """
     found = tokens.parse(text, source)
     if pin_required and not found.ca_hash:
         raise ConfigurationError(
             f"{source} has no hash of the cluster's authority, and token-require-ca-pin is true",
-            hint="use the long form (K10...), as server/token of a server has it",
+            hint="use the long form (K10...), which is in server/token on a server",
         )
     if found.bootstrap or found.user:
         return found
@@ -62,20 +62,20 @@ def parse(text: str, source: str, *, user: str, pin_required: bool) -> Token:
 
 
 def unverified(token: Token, source: str) -> str | None:
-    """The warning for a token by which nobody can tell the cluster from another; None for a long one."""
+    """The warning that a short token cannot identify the cluster; None for a long one."""
     if token.ca_hash:
         return None
     return (
-        f"{source} has no hash of the cluster's authority: whoever answers as this server is believed, and "
-        "is told the token; use the long form (K10...) of server/token"
+        f"{source} has no hash of the cluster's authority: whoever answers at the server's address is "
+        "trusted and receives the token; use the long form (K10...), which is in server/token on a server"
     )
 
 
 def trust(url: str, token: Token) -> Trusted:
-    """The server, once it has proven to own the authority that the token names.
+    """The server, after it has proven that it owns the authority that the token names.
 
-    With a hash in the token that authority alone counts; without one, as in RKE2, those of the system come
-    first. Nothing secret is sent. Raises Unreachable, NotVerified and Refused.
+    With a hash in the token only that authority is accepted; without one, as in RKE2, the system CAs are
+    tried first. Nothing secret is sent. Raises Unreachable, NotVerified and Refused.
     """
     if not token.ca_hash:
         try:
@@ -87,33 +87,33 @@ def trust(url: str, token: Token) -> Trusted:
             return Trusted(url, bundle, by_system=True)
     bundle = _cacerts(url, _anybody())
     _compare(url, token, bundle)
-    # Whoever has the authority's certificate need not have its keys.
+    # Anybody can copy the authority's certificate, but not its key: verify the TLS connection with it.
     if _cacerts(url, _only(bundle), any_subject=False) != bundle:
-        raise Refused(f"{url} has given two different authorities", 200)
+        raise Refused(f"{url} returned two different CA bundles", 200)
     return Trusted(url, bundle)
 
 
 def connect(server: Trusted, token: Token) -> Connection:
-    """With the token as credentials."""
+    """A connection with the token as credentials."""
     return _connection(server, server.context(), {"Authorization": authorization(token)})
 
 
 def with_certificate(server: Trusted, certificate: str, key: str) -> Connection:
-    """With a client certificate (paths of PEM files). OSError when the files cannot be used."""
+    """A connection with a client certificate (paths of PEM files). OSError if they cannot be loaded."""
     context = server.context()
     context.load_cert_chain(certificate, key)
     return _connection(server, context, {})
 
 
 def authorization(token: Token) -> str:
-    """The header's value: a bootstrap token is a bearer's, all others are user and password."""
+    """The Authorization header: Bearer for a bootstrap token, else Basic with user and password."""
     if token.bootstrap:
         return f"Bearer {token.bootstrap}"
     return "Basic " + base64.b64encode(f"{token.user}:{token.password}".encode()).decode()
 
 
 def _connection(server: Trusted, context: ssl.SSLContext, headers: Mapping[str, str]) -> Connection:
-    # A balancer that the system vouches for has a subject of its own.
+    # A load balancer with a certificate of a system CA has its own subject.
     return Connection(server.url, context, headers, any_subject=server.by_system)
 
 
@@ -122,7 +122,7 @@ def _cacerts(url: str, context: ssl.SSLContext, *, any_subject: bool = True) -> 
         with Connection(url, context, {}, any_subject=any_subject) as connection:
             return connection.get(_CACERTS)
     except Refused as error:
-        # Everybody may ask for this.
+        # A server lets everybody fetch this.
         raise NoJoinApi(url, error) from None
 
 
@@ -133,9 +133,9 @@ def _compare(url: str, token: Token, bundle: bytes) -> None:
         raise Refused(f"{url}{_CACERTS}: {error.message}", 200) from None
     if not token.names_authority(found):
         raise Refused(
-            f"token CA hash does not match the Cluster CA certificate hash of {url}: that is {found}",
+            f"token CA hash does not match the Cluster CA certificate hash of {url}, which is {found}",
             200,
-            hint="the token is another cluster's, or this server is not who it claims to be",
+            hint="the token belongs to another cluster, or another machine answers instead of this server",
         )
 
 

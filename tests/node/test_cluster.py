@@ -53,7 +53,7 @@ def test_three_servers_started_at_the_same_moment_end_as_three_voters(cluster: C
 def test_a_short_token_is_taken_with_a_warning_that_names_the_risk(cluster: Cluster) -> None:
     for node, unit in ((cluster.agent, AGENT), (cluster.servers[1], SERVER)):
         said = node.journal(unit)
-        assert "no hash of the cluster's authority" in said and "is told the token" in said
+        assert "no hash of the cluster's authority" in said and "receives the token" in said
 
 
 def test_writes_go_on_and_the_agent_starts_without_the_server_it_was_told(

@@ -217,7 +217,7 @@ def config_values(config: Config) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [([], "none of etcd's members has started"), ([{"ID": "x"}], "no list of members")]
+    ("answer", "said"), [([], "no etcd member has started"), ([{"ID": "x"}], "not a list of members")]
 )
 def test_a_server_without_etcd_waits_until_there_are_members(
     server_settings: dict[str, object], supervisor: Supervisor, answer: list[dict[str, object]], said: str
@@ -281,9 +281,9 @@ def test_a_server_that_is_an_api_server_is_named_with_the_right_port(
     with pytest.raises(ConfigurationError) as caught:
         join(node)
     assert str(caught.value).startswith(f"{node.config.source('server')}: server leads elsewhere: ")
-    assert "401 Unauthorized" in caught.value.message and "no server's join API" in caught.value.message
+    assert "401 Unauthorized" in caught.value.message and "not a server's join API" in caught.value.message
     assert "token" not in caught.value.message
-    assert caught.value.hint == "servers are joined at port 9345: https://127.0.0.1:9345"
+    assert caught.value.hint == "the join API is at port 9345: https://127.0.0.1:9345"
 
 
 def join(node: Node) -> None:

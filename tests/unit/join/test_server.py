@@ -86,7 +86,9 @@ def test_a_server_of_another_cluster_keeps_its_files(
     path = Path(server.path(joining.paths, name))
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    with pytest.raises(ConfigurationError, match=f"{path} is not that of the cluster at {supervisor.url}"):
+    with pytest.raises(
+        ConfigurationError, match=f"{path} differs from that of the cluster at {supervisor.url}"
+    ):
         server.fetch(supervisor.url, joining)
     assert path.read_text() == "mine"
 
@@ -127,11 +129,11 @@ def swaps(one: str, other: str) -> Callable[[dict[str, bytes]], None]:
     [
         (lacks("ServerCAKey"), "lacks ServerCAKey"),
         (lacks("EncryptionConfig"), "lacks EncryptionConfig"),
-        (has("ServiceKey", b"none"), "ServiceKey is no private key"),
-        (has("IPSECKey", b"\xff\xff"), "IPSECKey is no text"),
+        (has("ServiceKey", b"none"), "ServiceKey is not a private key"),
+        (has("IPSECKey", b"\xff\xff"), "IPSECKey is not text"),
         (has("EncryptionConfig", b"{"), "EncryptionConfig is not JSON"),
         (has("PasswdFile", b"a,b\n"), "PasswdFile has a line without four fields"),
-        (has("ClientCA", b"none"), "ClientCA is no authority"),
+        (has("ClientCA", b"none"), "ClientCA is not a CA certificate"),
         (has("ServerCA", other_authority()), "ServerCA and ServerCAKey do not belong together"),
         (swaps("ETCDServerCAKey", "ETCDPeerCAKey"), "do not belong together"),
     ],
@@ -151,7 +153,7 @@ def test_bootstrap_data_with_another_server_authority_than_the_proven_one_is_not
         contents["ServerCA"], contents["ServerCAKey"] = contents["ClientCA"], contents["ClientCAKey"]
 
     spoil(supervisor, change)
-    with pytest.raises(Unreachable, match="another ServerCA than /cacerts"):
+    with pytest.raises(Unreachable, match="ServerCA differs from /cacerts"):
         server.fetch(supervisor.url, joining)
 
 

@@ -114,9 +114,9 @@ def test_nobody_at_the_address_is_worth_another_try() -> None:
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_who_refuses_what_anybody_may_ask_for_is_no_join_api(supervisor: Supervisor, status: int) -> None:
     supervisor.spoils("/cacerts", status, b"Unauthorized")
-    with pytest.raises(validate.NoJoinApi, match=f"/cacerts: {status} .*no server's join API") as caught:
+    with pytest.raises(validate.NoJoinApi, match=f"/cacerts: {status} .*not a server's join API") as caught:
         validate.trust(supervisor.url, supervisor.token())
-    assert caught.value.hint == "servers are joined at port 9345: https://127.0.0.1:9345"
+    assert caught.value.hint == "the join API is at port 9345: https://127.0.0.1:9345"
     assert isinstance(caught.value, Refused)
 
 
@@ -125,7 +125,7 @@ def test_who_refuses_what_anybody_may_ask_for_is_no_join_api(supervisor: Supervi
     [
         ("https://[2001:db8::1]:6443", "port 9345: https://[2001:db8::1]:9345"),
         ("https://server.example", "port 9345: https://server.example:9345"),
-        ("https://server.example:9345", "a balancer in between"),
+        ("https://server.example:9345", "a load balancer"),
     ],
 )
 def test_the_right_url_is_told(url: str, hint: str) -> None:
@@ -146,7 +146,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         (
             -365 * DAY,
             -1 * DAY,
-            "has expired .it is valid from {first} to {last}.; .*restart rke2-server there",
+            "has expired .it is valid from {first} to {last}.; .*restart rke2-server on that server",
         ),
     ],
 )
