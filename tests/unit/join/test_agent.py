@@ -231,7 +231,7 @@ def test_a_node_behind_an_address_that_is_held_back_is_known_by_its_certificate(
         ("/v1-rke2/config", 200, b'{"ClusterDNS": "nobody"}', Unreachable, "ClusterDNS"),
         ("/v1-rke2/client-ca.crt", 200, b"", Unreachable, "client-ca.crt is no bundle"),
         ("/v1-rke2/serving-kubelet.crt", 200, b"hello", Unreachable, "no certificate for agent-1"),
-        ("/v1-rke2/apiservers", 200, b"<html>", Unreachable, "no JSON"),
+        ("/v1-rke2/apiservers", 200, b"<html>", Unreachable, "not JSON"),
         ("/v1-rke2/config", 200, b"x" * (5 << 20), Unreachable, "too long"),
     ],
 )
