@@ -93,7 +93,8 @@ class Settings:
         pods = table.table("static_pods")
         self.static_pods = {name: StaticPod(name, pods.table(name)) for name in pods.values}
         self.images_first = (*images.texts("first"), *(pod.image for pod in self.static_pods.values()))
-        checks = table.table("health_checks")
+        # Version 0.1 wrote "facts": its file stays from an upgrade of the package to the next start.
+        checks = table.table("health_checks" if "health_checks" in table.values else "facts")
         # A static pod's has its component's name.
         self.health_checks = {name: HealthCheck(name, checks.table(name)) for name in checks.values}
         if "/" in self.content_directory or self.content_directory in ("", ".", ".."):

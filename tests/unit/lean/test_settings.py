@@ -18,6 +18,13 @@ def test_the_settings_that_the_plan_writes_are_read(tmp_path: Path) -> None:
     assert settings.bundles == f"{tmp_path}/run/io.containerd.runtime.v2.task/k8s.io"
 
 
+def test_the_health_checks_of_a_file_of_version_0_1_are_read(tmp_path: Path) -> None:
+    values = settings_values(tmp_path)
+    values["facts"] = values.pop("health_checks")
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    assert read(str(tmp_path / "old.json")).health_check("etcd").path == "/health"
+
+
 def test_an_unknown_component_is_named_with_those_that_are_planned(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'etc'.*planned: etcd"):
         make_settings(tmp_path).static_pod("etc")
