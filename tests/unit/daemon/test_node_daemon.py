@@ -45,12 +45,12 @@ from rke2_units.unit_names import (
     KUBELET_UNIT,
     STATIC_PODS,
     SUPERVISOR_SOCKET,
-    SUPERVISOR_UNIT,
     Role,
     static_pod_of,
     static_pod_unit,
 )
-from rke2_units.unit_table import ALL_UNITS, PROCESSES, UNITS, Start, Unit, stopping_order
+from rke2_units.unit_table import ALL_UNITS, PROCESSES, STOPPING_ORDER, UNITS, Start, Unit, stopping_order
+from tests import plain_nodes
 from tests.unit.daemon.fake_systemd import FAILED, RUNNING, FakeEvents, FakeSystemd, State
 
 ETCD_UNIT, APISERVER_UNIT = static_pod_unit(ETCD), static_pod_unit(KUBE_APISERVER)
@@ -62,20 +62,13 @@ POD_STARTS: Sequence[State] = (
     ("active", "exited"),
 )
 RUNS_ONCE: Sequence[State] = (("activating", "start"), ("active", "exited"))
-ON_A_SERVER = tuple(unit for unit in ALL_UNITS if unit not in (API_PROXY_UNIT, ETCD_JOIN_UNIT))
-JOINING = (
-    SUPERVISOR_SOCKET,
-    SUPERVISOR_UNIT,
-    CONTENT_UNIT,
-    CONTAINERD_UNIT,
-    IMAGES_UNIT,
-    ETCDCTL_UNIT,
-    ETCD_JOIN_UNIT,
+SERVER = replace(plain_nodes.SERVER, components=STATIC_PODS)
+ON_A_SERVER = plain_nodes.started_units(SERVER)
+JOINING = plain_nodes.started_units(
+    replace(SERVER, joins_etcd=True, components=(), takes_helm_from_image=False)
 )
-TIMER = Unit("rke2-etcd-snapshot.timer", Start.TIMER, has=lambda node: True, waits=None, values=())
-SNAPSHOT = Unit(
-    "rke2-etcd-snapshot.service", Start.NOT_BY_DAEMON, has=lambda node: True, waits=None, values=()
-)
+TIMER = Unit("rke2-daily.timer", Start.TIMER, has=lambda node: True, waits=None, values=())
+DAILY = Unit("rke2-daily.service", Start.NOT_BY_DAEMON, has=lambda node: True, waits=None, values=())
 
 
 class FakeHealth:
@@ -505,10 +498,7 @@ def test_a_stop_stops_all_units_in_the_reverse_order_and_leaves_the_pods(node: N
     node.systemd.on_stop = lambda unit: stays.append(static_pod._daemon_stops())
     node.live()
     stopped = node.systemd.asked("stop")
-    assert stopped == [
-        SUPERVISOR_SOCKET,
-        *(unit for unit in reversed(ON_A_SERVER) if unit != SUPERVISOR_SOCKET),
-    ]
+    assert stopped == [unit for unit in STOPPING_ORDER if unit in ON_A_SERVER]
     assert stays == [True] * len(stopped)
     assert not static_pod._daemon_stops()
     assert {unit.active for unit in node.systemd.units.values()} == {"inactive"}
@@ -536,13 +526,13 @@ def test_a_restart_of_the_node_leaves_its_units_to_the_next_daemon(node: NodeUnd
 @pytest.fixture
 def with_timer(node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch) -> NodeUnderTest:
     """A table that ends with a timer and what that starts, and a node that has both."""
-    rows = (*UNITS, SNAPSHOT, TIMER)
+    rows = (*UNITS, DAILY, TIMER)
     monkeypatch.setattr(node_daemon, "UNITS", rows)
     monkeypatch.setattr(node_daemon, "ALL_UNITS", tuple(row.name for row in rows))
     monkeypatch.setattr(node_daemon, "STOPPING_ORDER", stopping_order(rows))
     monkeypatch.setattr(readiness, "STOPPING_ORDER", stopping_order(rows))
     monkeypatch.setattr(readiness, "HOLDS_NOTHING_UP", {row.name for row in rows if row.waits is None})
-    node.plans = [node.plan((*ON_A_SERVER, TIMER.name), more=[SNAPSHOT.name]) for _ in range(3)]
+    node.plans = [node.plan((*ON_A_SERVER, TIMER.name), more=[DAILY.name]) for _ in range(3)]
     unit = Path(layout.UNIT_DIRECTORY) / TIMER.name
     unit.parent.mkdir()
     unit.write_text("[Timer]\nOnCalendar=daily\n")
@@ -568,16 +558,16 @@ def test_a_timer_is_restarted_when_its_unit_has_changed(with_timer: NodeUnderTes
 
 
 def test_a_timer_stops_before_what_it_starts(with_timer: NodeUnderTest) -> None:
-    with_timer.live(lambda: with_timer.systemd.run(SNAPSHOT.name))
+    with_timer.live(lambda: with_timer.systemd.run(DAILY.name))
     stopped = with_timer.systemd.asked("stop")
-    assert stopped.index(TIMER.name) < stopped.index(SNAPSHOT.name)
+    assert stopped.index(TIMER.name) < stopped.index(DAILY.name)
 
 
 def test_a_timer_that_leaves_the_plan_is_stopped_with_what_it_started(with_timer: NodeUnderTest) -> None:
-    with_timer.systemd.run(SNAPSHOT.name, TIMER.name)
+    with_timer.systemd.run(DAILY.name, TIMER.name)
     with_timer.plans = []
     active: list[str] = []
     with_timer.live(
-        lambda: active.extend(with_timer.systemd[name].active for name in (TIMER.name, SNAPSHOT.name))
+        lambda: active.extend(with_timer.systemd[name].active for name in (TIMER.name, DAILY.name))
     )
     assert active == ["inactive", "inactive"]
