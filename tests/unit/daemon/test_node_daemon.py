@@ -160,6 +160,7 @@ class NodeUnderTest:
         self.systemd.run(*names)
         for name in names:
             self._started(name)
+            kept_state.remember_handed_on(f"{layout.UNIT_DIRECTORY}/{name}")
 
     def daemon(self) -> NodeDaemon:
         return NodeDaemon(Role.SERVER, cast(Any, self.systemd))
@@ -314,7 +315,6 @@ def test_the_next_attempt_begins_after_a_pause_and_starts_what_failed(node: Node
 
 def test_what_runs_with_what_the_plan_says_is_left_alone(node: NodeUnderTest) -> None:
     node.runs(*ON_A_SERVER)
-    kept_state.remember_handed_on(f"{layout.UNIT_DIRECTORY}/{SUPERVISOR_SOCKET}")
     node.live()
     # What runs at each start does so again.
     assert node.systemd.started() == [IMAGES_UNIT, ETCDCTL_UNIT, HELM_UNIT]
@@ -322,7 +322,6 @@ def test_what_runs_with_what_the_plan_says_is_left_alone(node: NodeUnderTest) ->
 
 def test_a_process_is_restarted_when_its_digest_is_another(node: NodeUnderTest) -> None:
     node.runs(*ON_A_SERVER)
-    kept_state.remember_handed_on(f"{layout.UNIT_DIRECTORY}/{SUPERVISOR_SOCKET}")
     node.digests[node.systemd[KUBELET_UNIT].pid] = "another"
     node.stage(KUBE_SCHEDULER, "another manifest")
     node.live()
