@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from rke2_units import layout
+from rke2_units import layout, unit_names
 from rke2_units.daemon import kept_state, readiness, server_questions, units
 from rke2_units.daemon.attempts import Attempt
 from rke2_units.daemon.events import Events, StopRequested
@@ -36,9 +36,6 @@ from rke2_units.unit_names import (
     KUBELET_UNIT,
     STATIC_PODS,
     Role,
-    component,
-    static_pod_of,
-    static_pod_unit,
 )
 from rke2_units.unit_table import ALL_UNITS, STOPPING_ORDER, UNITS, Start, Unit
 
@@ -168,8 +165,8 @@ class NodeDaemon:
             elif unit.name == CONTAINERD_UNIT:
                 self._stop_what_left(prepared)
                 self._restarts.remember(prepared.digests)
-            elif static_pod_of(unit.name) == STATIC_PODS[0]:
-                pods = [pod for pod in prepared.static_pods if static_pod_unit(pod) in wanted]
+            elif unit_names.static_pod_of(unit.name) == STATIC_PODS[0]:
+                pods = [pod for pod in prepared.static_pods if unit_names.static_pod_unit(pod) in wanted]
                 units.end_outdated_starts(self._systemd, prepared.paths, pods)
             if unit.name in wanted:
                 self._start_unit(unit, prepared)
@@ -206,7 +203,7 @@ class NodeDaemon:
         units.remove_unwanted_static_pods(self._systemd, prepared.paths, prepared.static_pods)
         if API_PROXY_UNIT not in wanted:
             return
-        leaving = [static_pod_unit(pod) for pod in STATIC_PODS if pod not in prepared.static_pods]
+        leaving = [unit_names.static_pod_unit(pod) for pod in STATIC_PODS if pod not in prepared.static_pods]
         while going := readiness.stopping(self._systemd.states(leaving)):
             self._say(f"{self._starting}: waiting for {going} to stop")
             self._events.wait(1.0)
@@ -269,7 +266,7 @@ class NodeDaemon:
         needed = readiness.needed(wanted, without_api=prepared.up_without_api)
         others = [unit for unit in ALL_UNITS if unit not in prepared.plan.all_units]
         # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
-        own_apiserver = static_pod_unit(KUBE_APISERVER)
+        own_apiserver = unit_names.static_pod_unit(KUBE_APISERVER)
         registering = (
             KUBELET_UNIT,
             API_PROXY_UNIT if prepared.api_elsewhere else own_apiserver,
@@ -306,13 +303,13 @@ class NodeDaemon:
     def _fail(self, failure: Failure) -> NoReturn:
         cause = self._explain(failure.unit, self._began)
         problem = ": ".join(text for text in (failure.reason, cause) if text)
-        reason = f"{component(failure.unit)} does not start: {problem}"
+        reason = f"{unit_names.component(failure.unit)} does not start: {problem}"
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
 
     def _explain(self, unit: str, since: float) -> str:
         """Why the unit failed; the last lines of its log go into ours."""
         cause, lines = causes.explain(unit, causes.log_since(unit, since))
-        name = component(unit)
+        name = unit_names.component(unit)
         for line in lines:
             prefix = "" if line.startswith(name) else f"{name}| "
             journal.log(Level.WARNING, prefix + line, COMPONENT=unit)

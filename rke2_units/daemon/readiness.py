@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from rke2_units import unit_names
 from rke2_units.model import UnitState
-from rke2_units.unit_names import ETCD, STATIC_PODS, component, static_pod_of, static_pod_unit
+from rke2_units.unit_names import ETCD, STATIC_PODS
 from rke2_units.unit_table import HOLDS_NOTHING_UP, STOPPING_ORDER
 
 # Seconds to wait before the next attempt, by the number of attempts that failed in a row.
@@ -35,7 +36,7 @@ def needed(units: Sequence[str], *, without_api: bool) -> list[str]:
     """The units that a start waits for; `without_api`, not for pods that need an API server elsewhere."""
     later = HOLDS_NOTHING_UP
     if without_api:
-        later = later | {static_pod_unit(pod) for pod in STATIC_PODS if pod != ETCD}
+        later = later | {unit_names.static_pod_unit(pod) for pod in STATIC_PODS if pod != ETCD}
     return [unit for unit in units if unit not in later]
 
 
@@ -45,11 +46,11 @@ def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
         state = states[unit]
         if is_up(state):
             continue
-        name = component(unit)
+        name = unit_names.component(unit)
         if unit in HOLDS_NOTHING_UP:
             # Static pods whose images are still being imported say so themselves.
             continue
-        if not static_pod_of(unit):
+        if not unit_names.static_pod_of(unit):
             return f"waiting for {name}" + (" to restart" if state.sub == "auto-restart" else "")
         phase = {
             "start-pre": "its image and what it needs",
@@ -68,13 +69,17 @@ def unwanted(states: Mapping[str, UnitState], planned: Sequence[str]) -> list[st
     return [
         unit
         for unit in STOPPING_ORDER
-        if unit not in planned and not static_pod_of(unit) and states[unit].active != "inactive"
+        if unit not in planned and not unit_names.static_pod_of(unit) and states[unit].active != "inactive"
     ]
 
 
 def stopping(states: Mapping[str, UnitState]) -> str:
     """The name of a unit that is on its way out, "" when none is."""
-    found = (component(unit) for unit, s in states.items() if s.active == "deactivating" or s.job == "stop")
+    found = (
+        unit_names.component(unit)
+        for unit, s in states.items()
+        if s.active == "deactivating" or s.job == "stop"
+    )
     return next(found, "")
 
 
@@ -112,7 +117,7 @@ def health(
     troubles, starting = [], []
     for unit in units:
         state = states[unit]
-        name = component(unit)
+        name = unit_names.component(unit)
         if unit in stopped_by_hand:
             troubles.append(f"{name} was stopped by hand")
         elif state.active == "failed":
