@@ -1,4 +1,4 @@
-"""What the supervisor asks the apiserver and etcd of its own machine. Blocking: for threads of their own."""
+"""Requests of the supervisor to the apiserver and etcd of its machine. They block: call them in threads."""
 
 import json
 import time
@@ -21,12 +21,12 @@ _TIMEOUT = 5.0
 _READY_TIMEOUT = 2.0
 _READY_SECONDS = 1.0
 _NODES = "/api/v1/nodes"
-# Nodes weigh some KB each: so many are in memory at once.
+# A Node has some KB: this many are in memory at once.
 _NODES_PAGE = 50
 
 
 class Cluster:
-    """Every method raises Refusal 503 when nobody answers: the caller may come again."""
+    """Every method raises Refusal 503 if there is no answer, so that the caller retries."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class Cluster:
         self._ready, self._asked = False, -_READY_SECONDS
 
     def is_ready(self) -> bool:
-        """Whether the apiserver says so, or said so a second ago: every agent's proxy asks all the time."""
+        """Whether the apiserver is ready, as of the last second: every agent's proxy asks all the time."""
         if time.monotonic() - self._asked < _READY_SECONDS:
             return self._ready
         self._ready = self._ask_ready()
@@ -49,17 +49,17 @@ class Cluster:
             return False
 
     def bootstrap_token(self, token_id: str) -> Object | None:
-        """The token's Secret, None when there is none."""
+        """The token's Secret, None if it does not exist."""
         name = f"{BOOTSTRAP_TOKEN_SECRET}{token_id}"
         return self._get(f"{node_passwords.COLLECTION}/{quote(name, safe='')}")
 
     def node_password(self, node_name: str) -> Object | None:
-        """The Secret with the hash of the node's password, None when it never came."""
+        """The Secret with the hash of the node's password, None if it does not exist."""
         name = node_passwords.secret_name(node_name)
         return self._get(f"{node_passwords.COLLECTION}/{quote(name, safe='')}")
 
     def keep_node_password(self, secret: Object) -> bool:
-        """Creates this Secret; False when somebody was faster."""
+        """Creates this Secret; False if it exists already."""
         try:
             self._client.create(node_passwords.COLLECTION, secret)
         except ApiError as error:
@@ -71,7 +71,7 @@ class Cluster:
         return True
 
     def holder(self, token: str) -> Caller | None:
-        """Whom the apiserver takes the holder of a token for (TokenReview), None for nobody."""
+        """The user of a token according to the apiserver (TokenReview), None for an unknown token."""
         status = self._review("authentication", "tokenreviews", "TokenReview", {"token": token})
         if status.get("authenticated") is not True:
             return None
@@ -82,7 +82,7 @@ class Cluster:
         """Whether the apiserver lets this caller GET this path (SubjectAccessReview)."""
         asked = {
             "user": caller.name,
-            # A certificate does not name the group that everybody with a valid one is in.
+            # A certificate does not contain this group, which every authenticated user has.
             "groups": sorted(caller.groups | {AUTHENTICATED}),
             "nonResourceAttributes": {"path": path, "verb": "get"},
         }
@@ -90,7 +90,7 @@ class Cluster:
         return status.get("allowed") is True
 
     def api_servers(self) -> list[str]:
-        """The apiservers as "address:port": those that the API has, else those that the plan knows."""
+        """The apiservers as "address:port": those in the API, else those in the settings."""
         try:
             found = self._client.get(API_SERVERS)
         except (ApiError, ApiUnavailable):
@@ -98,7 +98,7 @@ class Cluster:
         return addresses(found) or list(self._settings.apiservers_fallback)
 
     def taken(self) -> Taken:
-        """The names and addresses of the cluster's servers and nodes. A cluster's first ones find none."""
+        """The names and addresses of the cluster's servers and nodes; there are none in a new cluster."""
         found = addresses(self._get(API_SERVERS) or {})
         try:
             return taken(map(host, found), self._client.list(_NODES, limit=_NODES_PAGE))
@@ -128,15 +128,17 @@ class Cluster:
         except UserError as error:
             raise Refusal(503, "etcd does not answer yet", why=error.message) from None
         except (ValueError, TypeError, KeyError):
-            raise Refusal(503, "etcd does not answer yet", why="etcdctl shows no members") from None
+            raise Refusal(
+                503, "etcd does not answer yet", why="etcdctl returned no list of members"
+            ) from None
         return list(found)
 
     def close(self) -> None:
-        """Ends what is under way, from whatever thread."""
+        """Aborts requests in progress. May be called from any thread."""
         self._client.close()
 
     def _review(self, api: str, resource: str, kind: str, asked: Object) -> Object:
-        """What the apiserver says to a review of authentication.k8s.io/v1 or authorization.k8s.io/v1."""
+        """The status of a review by the apiserver (authentication.k8s.io/v1 or authorization.k8s.io/v1)."""
         version = f"{api}.k8s.io/v1"
         review = {"apiVersion": version, "kind": kind, "spec": asked}
         try:

@@ -1,8 +1,8 @@
-"""One connection: how long it may be silent, and how much of what it sends is taken at a time.
+"""One connection: limits how long it may be silent, and how much of its data is read at a time.
 
-aiohttp takes all that comes, and makes objects of it that weigh 80 times as much. Here it gets the headers
-of one request when they are whole, as much of the body as its handler asks for, and the next request when
-the answer has been fetched. What is sent beyond that waits with the sender.
+aiohttp reads everything that arrives, and turns it into objects that take 80 times the memory. Here it
+receives the headers of one request when they are complete, as much of the body as its handler reads, and the
+next request when the client has read the answer. All further data stays with the sender.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from rke2_units.join_api.throttle import network
 LARGEST_HEADER = 16 << 10
 LARGEST_BODY = 64 << 10
 FIRST_REQUEST_SECONDS = 10.0
-# An answer may take so long to be made, and so long may nothing of it be fetched.
+# An answer must be ready within this time, and the client may stop reading it for this long.
 ANSWER_SECONDS = 30.0
-# Headers that are larger than they may be get an answer that says so, up to this.
+# Headers above the limit are answered with an error, up to this size.
 _LARGEST_READ = 2 * LARGEST_HEADER
-# A body is passed on in pieces: what follows it in the last one is taken for further requests at once.
+# A body is passed on in pieces of this size: data after it in the last piece is parsed as further requests.
 _PIECE = 512
-# What waits to be fetched. asyncio's 512 KB for each would be 128 MB in all.
+# Bytes of an answer that are buffered. asyncio's 512 KB for each connection would be 128 MB in all.
 UNFETCHED = 2 << 10
-# What waits encrypted, but for what was read at once. asyncio's 256 KB would be 64 MB in all.
+# Encrypted bytes that are buffered beyond one read. asyncio's 256 KB would be 64 MB in all.
 _UNREAD = 1 << 10
-# What is decrypted at a time, of whatever connection. While a request is answered the rest stays with TLS.
+# The buffer for decrypted data of all connections. While a request is answered, the rest stays in TLS.
 _DECRYPTED = memoryview(bytearray(4 << 10))
 # Not the empty lines that may come before a request.
 _HEADERS_END = re.compile(rb"[^\r\n]\r?\n\r?\n")
@@ -35,7 +35,7 @@ _LONGEST_END = 5
 
 
 class Keeper(Protocol):
-    """Who has all connections."""
+    """What a connection needs of Connections."""
 
     def remove(self, connection: "Connection") -> None: ...
 
@@ -45,20 +45,20 @@ class Keeper(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """From the handshake on. What it receives goes on to aiohttp's handler, within bounds."""
+    """A connection after the handshake. Passes received data to aiohttp's handler, within limits."""
 
     def __init__(self, address: str, factory: Callable[[], asyncio.Protocol], keeper: Keeper) -> None:
-        """`factory` makes aiohttp's handler."""
+        """`factory` returns a handler of aiohttp."""
         self.address = address
         self.network = network(address)
-        # Nobody, until the handshake is over.
+        # A dummy, until the handshake is complete.
         self.handler = asyncio.Protocol()
         self.answering = False
-        # It has sent a whole request; its caller was one that we know.
+        # Whether it has sent a complete request, and whether its caller was authenticated.
         self.spoke = False
         self.known = False
         self._loop = asyncio.get_running_loop()
-        # When it came, or its last answer was fetched.
+        # When it was accepted, or when its last answer was read.
         self.resting_since = self._loop.time()
         self._factory = factory
         self._keeper = keeper
@@ -66,21 +66,21 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._sent_anything = False
         self._received = bytearray()
-        # How far no end of headers was found.
+        # Up to where no end of headers was found.
         self._looked = 0
-        # aiohttp has a request; what its handler asks for of the body.
+        # Whether aiohttp has a request, and the body if its handler is reading that.
         self._busy = False
         self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=UNFETCHED)
-        # typeshed does not know that TLS has these.
+        # typeshed does not know this method of TLS transports.
         self._transport.set_read_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
-        self._alarm(FIRST_REQUEST_SECONDS, "sent no whole request in time")
+        self._alarm(FIRST_REQUEST_SECONDS, "did not send a complete request in time")
         self.handler = self._factory()
         self.handler.connection_made(transport)
-        # A request may have come with the end of the handshake.
+        # A request may have arrived with the end of the handshake.
         self._pass_on()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -95,24 +95,24 @@ class Connection(asyncio.BufferedProtocol):
         return self.handler.eof_received()
 
     def pause_writing(self) -> None:
-        self._alarm(ANSWER_SECONDS, "did not fetch its answer")
+        self._alarm(ANSWER_SECONDS, "did not read its answer")
         self.handler.pause_writing()
 
     def resume_writing(self) -> None:
-        self._alarm(ANSWER_SECONDS, "did not fetch its answer")
+        self._alarm(ANSWER_SECONDS, "did not read its answer")
         self.handler.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._disarm()
         self._keeper.remove(self)
         if self._sent_anything and not self.spoke:
-            self._keeper.say(self.address, "sent no valid request")
+            self._keeper.say(self.address, "did not send a valid request")
         self.handler.connection_lost(error)
 
     def request_began(self) -> None:
-        """Its headers are there."""
+        """The headers of a request have arrived."""
         self.answering = self.spoke = True
-        self._alarm(ANSWER_SECONDS, "did not fetch its answer")
+        self._alarm(ANSWER_SECONDS, "did not read its answer")
         self._keeper.answers_another()
 
     async def body(self, request: web.BaseRequest) -> bytes:
@@ -125,14 +125,14 @@ class Connection(asyncio.BufferedProtocol):
             self._body = None
 
     def request_ended(self) -> None:
-        """Its answer is fetched, but for what the system holds of it."""
+        """The client has read the answer, except for what the system buffers."""
         self.answering = self._busy = False
         self.resting_since = self._loop.time()
         self._disarm()
         self._pass_on()
 
     def abort(self) -> None:
-        """Ends it at once; before the handshake is over, its socket is what is ended (Connections)."""
+        """Closes it at once. During the handshake there is only a socket, which Connections closes."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -144,14 +144,14 @@ class Connection(asyncio.BufferedProtocol):
             del self._received[:size]
             self.handler.data_received(piece)
         if not self._busy and len(self._received) > _LARGEST_READ:
-            self._too_late("sent more than any request may hold")
+            self._too_late("sent a request that is too large")
         elif self._busy and (self._body is None or self._body.is_eof()):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
 
     def _size(self) -> int:
-        """How much of what was received goes to aiohttp now."""
+        """How many of the received bytes may be passed to aiohttp now."""
         if self._body is not None:
             return 0 if self._body.is_eof() else min(_PIECE, len(self._received))
         if self._busy:

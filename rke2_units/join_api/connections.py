@@ -1,8 +1,8 @@
-"""All connections: who is let in, who has to wait for that, and who has to go for others.
+"""All connections: which are accepted, which have to wait, and which are closed in favour of others.
 
-aiohttp's server reads requests and writes answers. What it leaves open stands here: a limit of connections
-that every address has its share of, and a time for the TLS handshake. What one connection may do is
-connection.py's.
+aiohttp's server reads requests and writes answers. This module adds what it lacks: a limit of connections,
+of which every address gets its share, and a time limit for the TLS handshake. connection.py limits a single
+connection.
 """
 
 import asyncio
@@ -24,72 +24,72 @@ from rke2_units.join_api.turns import Turns
 
 HANDSHAKE_SECONDS = 10.0
 _GOODBYE_SECONDS = 2.0
-# Of one address: TLS handshakes at once, and how many there may be: so many at first, then one in so many
-# seconds.
-# Who is beyond that waits: a whole site may be behind one address.
+# Limits of one address: TLS handshakes at the same time; handshakes at once, and then the seconds for each
+# further one. Beyond that they wait: a whole site may be behind one address.
 _HANDSHAKES = 16
 _BURST, _SECONDS = 200, 0.01
-# How often it is looked whether there is another one.
+# Seconds between checks of that rate.
 _TURN_SECONDS = 0.05
-# Answers to strangers at once: one that is not fetched weighs more than twice what an idle connection does.
+# Answers to strangers at once: one that is not read takes over twice the memory of an idle connection.
 _MOST_TO_STRANGERS = 128
-# What has rested for so long may go for another one of its own address.
+# A connection that was idle for this long may be closed in favour of another one of its own address.
 _REST_SECONDS = 2.0
 # Connections that are accepted in one go.
 _AT_ONCE = 16
-# What asyncio keeps of a handshake or an ended connection refers to itself, and Python would find it late:
-# those of an attack would weigh as much again as those of the next. After so many, and so many seconds.
+# Ended handshakes and closed connections of asyncio are reference cycles, which Python would collect late.
+# Collect them after this many and this many seconds, or an attack's garbage doubles the memory that the next
+# one needs.
 _MANY = 32
 _TIDY_SECONDS = 0.5
-# What is read at once of a connection; a buffer of this size belongs to each.
+# Bytes that are read at once; each connection has a buffer of this size.
 _READ_BUFFER = 4 << 10
-# After an error of accept(), which is a lack of memory or descriptors.
+# Pause after an error of accept(), which means a lack of memory or descriptors.
 _ACCEPT_PAUSE = 0.1
-# An address causes one line in the journal in so many seconds.
+# An address causes at most one journal line in this many seconds.
 _LINE_SECONDS = 3.0
 
 
 class Connections:
-    """All of them: accepted, counted, and ended."""
+    """Accepts, counts and closes all connections."""
 
     def __init__(self, most: int, context: ssl.SSLContext, factory: Callable[[], asyncio.Protocol]) -> None:
         self._most = most
         self._context = context
         self._factory = factory
-        # In the order of their coming; with the task that begins them, as long as that lasts.
+        # In the order in which they were accepted; with the task of the handshake until that is complete.
         self._all: dict[Connection, asyncio.Task[None] | None] = {}
         self._handshakes = Turns(_HANDSHAKES)
         self._rate = Throttle(_BURST, _SECONDS)
-        # By address: how often something was said of it that is not yet in the journal, and what last.
+        # By address: the number of messages that are not logged yet, and the last of them.
         self._said: dict[str, tuple[int, str]] = {}
         self._untidy = 0
-        # asyncio's 256 KB for each, from its first moment on, would be 64 MB in all.
+        # asyncio's 256 KB for each, allocated at once, would be 64 MB in all.
         asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER
 
     def of(self, request: web.BaseRequest) -> Connection:
-        """The connection that a request came over."""
+        """The connection of a request."""
         return next(one for one in self._all if one.handler is request.protocol)
 
     async def accept(self, listener: socket.socket) -> None:
-        """Takes connections for ever."""
+        """Accepts connections until cancelled."""
         loop = asyncio.get_running_loop()
         accepted_now = 0
         while True:
             try:
                 accepted, peer = await loop.sock_accept(listener)
             except OSError as error:
-                journal.log(Level.WARNING, f"no connection could be accepted: {error.strerror}")
+                journal.log(Level.WARNING, f"cannot accept a connection: {error.strerror}")
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
-            # The socket is one for both families.
+            # The socket serves IPv4 and IPv6.
             self._came(accepted, host(str(peer[0])))
             accepted_now = (accepted_now + 1) % _AT_ONCE
             if not accepted_now:
-                # While others come, those that are here go on.
+                # Let the existing connections work while new ones arrive.
                 await asyncio.sleep(0)
 
     def remove(self, connection: Connection) -> None:
-        """It is gone."""
+        """Forgets a closed connection."""
         if connection not in self._all:
             return
         del self._all[connection]
@@ -99,16 +99,16 @@ class Connections:
         return len(self._all)
 
     def answering(self) -> int:
-        """Requests that are being answered."""
+        """The number of requests that are being answered."""
         return sum(connection.answering for connection in self._all)
 
     def abort(self) -> None:
-        """Ends all."""
+        """Closes all connections."""
         for connection in list(self._all):
             self._end(connection)
 
     def say(self, address: str, what: str) -> None:
-        """A line in the journal about this address: at once, and then one in so many seconds for all."""
+        """Logs a line about this address: the first at once, then at most one in _LINE_SECONDS."""
         address = network(address)
         if address in self._said:
             count, _ = self._said[address]
@@ -118,13 +118,13 @@ class Connections:
         self._log(address, what)
 
     def answers_another(self) -> None:
-        """One more request. Of too many answers to strangers the network with most loses its oldest."""
+        """A request began. If strangers get too many answers, closes the busiest network's oldest."""
         strangers = [one for one in self._all if one.answering and not one.known]
         if len(strangers) <= _MOST_TO_STRANGERS:
             return
         ((busiest, _),) = Counter(one.network for one in strangers).most_common(1)
         victim = next(one for one in strangers if one.network == busiest)
-        self.say(victim.address, "has most of all answers under way, and lost its oldest")
+        self.say(victim.address, "has the most answers in progress; closed its oldest connection")
         self._end(victim)
 
     def _say_the_rest(self, address: str) -> None:
@@ -150,11 +150,11 @@ class Connections:
     def _came(self, accepted: socket.socket, address: str) -> None:
         connection = Connection(address, self._factory, self)
         if len(self._all) >= self._most and not self._make_room(connection.network):
-            self.say(address, "holds most of all connections, and got no other")
+            self.say(address, "holds the most connections; rejected another one")
             accepted.close()
             return
         task = asyncio.get_running_loop().create_task(self._begin(accepted, connection))
-        # Also of a task that was cancelled before it began.
+        # Closes the socket even if the task is cancelled before it starts.
         task.add_done_callback(lambda ended: accepted.close() if ended.cancelled() else None)
         self._all[connection] = task
 
@@ -169,14 +169,14 @@ class Connections:
         except OSError as error:
             accepted.close()
             self.remove(connection)
-            # Who just looks whether the port is open has done nothing wrong.
+            # A reset is not logged: somebody may just check whether the port is open.
             if not isinstance(error, ConnectionResetError):
-                self.say(connection.address, f"made no TLS connection: {_words(error)}")
+                self.say(connection.address, f"failed the TLS handshake: {_words(error)}")
 
     async def _encrypt(self, accepted: socket.socket, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_accepted_socket(_Unread, accepted)
-        # Below TLS as above it: asyncio's 64 KB for each would be 16 MB in all.
+        # The same limit below TLS as above it: asyncio's 64 KB for each would be 16 MB in all.
         transport.set_write_buffer_limits(high=UNFETCHED)
         encrypted = await loop.start_tls(
             transport, connection, self._context, server_side=True, ssl_shutdown_timeout=_GOODBYE_SECONDS
@@ -187,10 +187,10 @@ class Connections:
             self._leaves_garbage()
 
     def _make_room(self, whose: str) -> bool:
-        """Ends a connection of the network that has most, the newcomer counted in; False: none may go.
+        """Closes a connection of the network with the most, counting the new one; False if it cannot.
 
-        Of its own network's, only what has rested for a while goes: of many callers behind one address those
-        that have just come must not end each other.
+        If that is the new one's network, only a connection that was idle for a while is closed: many callers
+        behind one address must not close each other's new connections.
         """
         held = Counter(one.network for one in self._all)
         held[whose] += 1
@@ -199,13 +199,13 @@ class Connections:
                 break
             victim = _least_missed(self._of(busiest, rested=busiest == whose))
             if victim:
-                self.say(victim.address, "holds most of all connections, and lost its oldest")
+                self.say(victim.address, "holds the most connections; closed its oldest one")
                 self._end(victim)
                 return True
         return False
 
     def _of(self, whose: str, *, rested: bool) -> list[Connection]:
-        """This network's in the order of their coming, all or those that have rested for a while."""
+        """This network's connections, oldest first; with `rested` only those that were idle for a while."""
         before = asyncio.get_running_loop().time() - _REST_SECONDS
         found = (one for one in self._all if one.network == whose)
         return [one for one in found if not rested or (not one.answering and one.resting_since <= before)]
@@ -219,16 +219,16 @@ class Connections:
 
 
 class _Unread(asyncio.Protocol):
-    """Leaves what comes to TLS."""
+    """Reads nothing: all data is for TLS."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast(asyncio.Transport, transport).pause_reading()
 
 
 def _least_missed(found: Sequence[Connection]) -> Connection | None:
-    """Those that said nothing yet go first, then idle ones, then those of strangers, of each the oldest.
+    """The connection to close: the oldest without a request, else an idle one, else a stranger's.
 
-    None when all of them have known callers at work.
+    None if all of them are answering authenticated callers.
     """
     kinds: tuple[Callable[[Connection], bool], ...] = (
         lambda one: not one.spoke,
@@ -239,7 +239,7 @@ def _least_missed(found: Sequence[Connection]) -> Connection | None:
 
 
 async def _first_byte(accepted: socket.socket) -> None:
-    """Waits for it: who says nothing costs next to nothing."""
+    """Waits for the first byte: a silent connection costs almost nothing."""
     loop = asyncio.get_running_loop()
     came = asyncio.Event()
     loop.add_reader(accepted, came.set)
@@ -250,6 +250,6 @@ async def _first_byte(accepted: socket.socket) -> None:
 
 
 def _words(error: OSError) -> str:
-    """ssl.SSLError is an OSError, and so is the handshake's timeout."""
+    """The reason as one line; ssl.SSLError and the handshake's timeout are OSErrors, too."""
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
     return " ".join(str(reason).split())

@@ -1,4 +1,4 @@
-"""The answer that is a file: however slowly it is fetched, little of it is in memory."""
+"""Answers with a file, of which little is in memory, however slowly the client reads it."""
 
 import asyncio
 from typing import IO, Any, cast
@@ -10,10 +10,10 @@ from rke2_units.join_api.connection import UNFETCHED
 
 
 class FileAnswer(web.FileResponse):
-    """aiohttp's, with its ranges and dates, sent piece by piece through the connection.
+    """aiohttp's FileResponse, with its ranges and dates, but sent in pieces through the connection.
 
-    asyncio's sendfile, which aiohttp takes, has 16 KB three times over for each, and the connection does not
-    learn from it that something was fetched.
+    asyncio's sendfile, which aiohttp uses, buffers three times 16 KB for each, and the connection does not
+    notice that the client reads.
     """
 
     async def _sendfile(
@@ -25,7 +25,7 @@ class FileAnswer(web.FileResponse):
         while count > 0 and (piece := await loop.run_in_executor(None, fobj.read, min(count, UNFETCHED))):
             count -= len(piece)
             await writer.write(piece)
-            # aiohttp would wait after 64 KB only.
+            # aiohttp alone would wait only after 64 KB.
             await writer.drain()
         await web.StreamResponse.write_eof(self)
         return writer

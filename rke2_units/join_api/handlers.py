@@ -31,9 +31,9 @@ from rke2_units.join_api.taken import Taken
 
 _Result = TypeVar("_Result")
 
-# Questions to the apiserver and etcd at once.
+# Requests to the apiserver and etcd at the same time.
 _QUESTIONS = 8
-# How old (s) the list of all nodes may be, which hundreds that join at once go by.
+# How old (s) the list of all nodes may be: hundreds of nodes that join at once share it.
 _TAKEN_SECONDS = 5.0
 # RKE2's words, which the operators of its agents search for.
 _OTHER_PASSWORD = (
@@ -48,7 +48,7 @@ BOOTSTRAP_CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Question:
-    """A request of a caller who may ask; `body` is whole."""
+    """A request of an authorized caller, with its complete body."""
 
     request: web.Request
     caller: Caller
@@ -65,19 +65,19 @@ class Handlers:
         self._credentials = settings.credentials
         self._cluster = known
         self._questions = ThreadPoolExecutor(_QUESTIONS, "questions")
-        # One at a time: both take the processor, and a password's hash takes 32 MB and so long that nobody
-        # else waits behind it.
+        # One at a time, since both use the processor. Hashes have their own thread: one takes 32 MB, and too
+        # long for anything else to wait for it.
         self._cryptography = ThreadPoolExecutor(1, "cryptography")
         self._hashes = ThreadPoolExecutor(1, "hashes")
         self._known_passwords = KnownPasswords()
         self._password_checks = PasswordChecks()
-        # Each is a process of its own.
+        # Each call is a process.
         self._etcdctl = asyncio.Lock()
         self._asked_taken: asyncio.Future[Taken] | None = None
         self._taken_until = 0.0
 
     async def ask(self, question: Callable[..., _Result], *arguments: object) -> _Result:
-        """What a blocking question to the apiserver or etcd gives."""
+        """The result of a blocking request to the apiserver or etcd."""
         return await asyncio.get_running_loop().run_in_executor(self._questions, question, *arguments)
 
     async def ping(self, question: Question) -> web.StreamResponse:
@@ -92,7 +92,7 @@ class Handlers:
     async def static(self, question: Question) -> web.StreamResponse:
         path = static_file(self._settings.static, question.request.match_info["path"])
         if path is None:
-            raise Refusal(404, "there is no such file")
+            raise Refusal(404, "no such file")
         return FileAnswer(path)
 
     async def config(self, question: Question) -> web.StreamResponse:
@@ -112,7 +112,7 @@ class Handlers:
             for key, name in BOOTSTRAP_CREDENTIALS.items()
             if (content := self._credentials.read(name))
         }
-        journal.log(Level.NOTICE, f"{question.address}: the cluster's keys go to {question.caller.name}")
+        journal.log(Level.NOTICE, f"{question.address}: sent the cluster's keys to {question.caller.name}")
         return web.Response(
             body=bootstrap.pack(contents, datetime.now(UTC)), content_type="application/json"
         )
@@ -147,7 +147,7 @@ class Handlers:
         return await self._certificate(question, name, issuer, node)
 
     async def _taken(self) -> Taken:
-        """Names and addresses of servers and nodes, a moment old at most. Many nodes may come at once."""
+        """Names and addresses of servers and nodes, at most 5 s old. Many nodes may join at once."""
         asked = self._asked_taken
         if asked is None or asked.done() and (asked.exception() or time.monotonic() > self._taken_until):
             asked = self._asked_taken = asyncio.ensure_future(self.ask(self._cluster.taken))
@@ -155,12 +155,12 @@ class Handlers:
         return await asyncio.shield(asked)
 
     async def _check_known(self, caller: Caller) -> None:
-        """Refusal 403 for the certificate of a node that was deleted."""
+        """Raises Refusal 403 if the caller's certificate is that of a deleted node."""
         if caller.node and await self.ask(self._cluster.node_password, caller.node) is None:
             raise _forgotten(caller.node)
 
     async def _check_password(self, node: NodeRequest, caller: Caller) -> None:
-        """Refusal 403 for another password than the one that the node came with first."""
+        """Raises Refusal 403 for another password than that of the node's first request."""
         while True:
             found = await self.ask(self._cluster.node_password, node.name)
             if found is None and caller.node:
@@ -171,7 +171,7 @@ class Handlers:
             await self._password_checks.end_of(node.name, node.password, check)
 
     async def _learn_password(self, name: str, password: str, found: Object | None) -> None:
-        """A password that is right, or the node's first one, is known then. Refusal 403 for another."""
+        """Remembers a correct password, or the node's first one. Raises Refusal 403 for another."""
         if found is None:
             secret = await self._hash(node_passwords.secret, name, password)
             if await self.ask(self._cluster.keep_node_password, secret):
@@ -192,11 +192,11 @@ class Handlers:
     ) -> web.StreamResponse:
         text = await self._compute(self._sign, question.body, name, issuer, node)
         whom = f"node {node.name}" if node else question.caller.name
-        journal.log(Level.INFO, f"{question.address}: certificate {name} for {whom}")
+        journal.log(Level.INFO, f"{question.address}: issued certificate {name} for {whom}")
         return web.Response(text=text)
 
     def _sign(self, body: bytes, name: str, issuer: str, node: NodeRequest | None) -> str:
-        # cryptography weighs some MB: not before the first certificate.
+        # cryptography takes some MB: do not import it before the first certificate.
         from rke2_units.certificates import signing
 
         try:
@@ -211,7 +211,7 @@ class Handlers:
         except signing.InvalidRequest as error:
             raise Refusal(422, str(error)) from None
         except UserError as error:
-            raise Refusal(503, "this server cannot sign", why=str(error)) from None
+            raise Refusal(503, "this server cannot sign certificates", why=str(error)) from None
 
     def _own_names(self) -> frozenset[str]:
         """This server's own names and addresses, and those of its certificate, tls-san among them."""
@@ -223,15 +223,15 @@ class Handlers:
         return certified.union([settings.node_name], settings.node_ips, advertised)
 
     def close(self) -> None:
-        """Begins to end all threads."""
+        """Tells all threads to end, and does not wait for them."""
         self._cluster.close()
         for executor in (self._questions, self._cryptography, self._hashes):
             executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _forgotten(node: str) -> Refusal:
-    """Its Node was deleted: what it has from before must not let it in again."""
-    return Refusal(403, f"node {node} is not known any more: join with a token", failed_login=True)
+    """The Node was deleted: its old certificate must not be accepted."""
+    return Refusal(403, f"node {node} was deleted: join again with a token", failed_login=True)
 
 
 def static_file(folder: str, path: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Memory that is not needed any more goes back to the system: the C library keeps it otherwise."""
+"""Returns unused memory to the system, which the C library would keep."""
 
 import ctypes
 import gc
@@ -7,6 +7,6 @@ _C_LIBRARY = ctypes.CDLL(None)
 
 
 def give_back() -> None:
-    """Takes some milliseconds."""
+    """Collects garbage and returns free memory. Takes some milliseconds."""
     gc.collect()
     _C_LIBRARY.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Who asks: client certificates, passwords and bootstrap tokens become a name and groups. Pure."""
+"""Authenticates callers: a client certificate, password or bootstrap token yields name and groups. Pure."""
 
 import base64
 import binascii
@@ -23,15 +23,15 @@ AUTHENTICATED = "system:authenticated"
 
 AGENT_GROUPS = frozenset({AGENT, SERVER, NODES, BOOTSTRAPPERS})
 SERVER_GROUPS = frozenset({SERVER})
-# The client authority also signs what the cluster's administrators approve: another organization in such a
-# certificate must not become one of our groups.
+# The client CA also signs requests that the cluster's administrators approve: another organization in such a
+# certificate must not become a group here.
 _CERTIFICATE_GROUPS = frozenset({NODES, MASTERS})
 _NODE_PREFIX = "system:node:"
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `node` is the node that a kubelet's certificate names, "" for all other credentials."""
+    """An authenticated caller. `node`: the node in a kubelet's certificate, "" for other credentials."""
 
     name: str
     groups: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Authorization:
-    """The Authorization header: user and password, or a bootstrap token's two parts. All "": neither."""
+    """The Authorization header: user and password, or a bootstrap token's two parts; other fields are ""."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -50,7 +50,7 @@ class Authorization:
 
 @dataclass(frozen=True)
 class PasswordRow:
-    """A line of passwd: whose it is, the groups, and the SHA-256 of user and password."""
+    """A line of passwd: user, groups, and the SHA-256 of user and password."""
 
     user: str
     groups: frozenset[str]
@@ -58,7 +58,7 @@ class PasswordRow:
 
 
 def of_certificate(certificate: Mapping[str, Any] | None) -> Caller | None:
-    """The holder of a verified certificate (ssl's getpeercert); None without one."""
+    """The caller with this verified certificate (ssl's getpeercert); None without one."""
     whole = subject(certificate)
     if whole is None:
         return None
@@ -70,7 +70,7 @@ def of_certificate(certificate: Mapping[str, Any] | None) -> Caller | None:
 
 
 def subject(certificate: Mapping[str, Any] | None) -> Caller | None:
-    """The holder of a verified certificate with all groups, as kube-apiserver knows them; None without."""
+    """The caller with a verified certificate and all its groups, as for kube-apiserver; None without one."""
     if not certificate:
         return None
     pairs = [pair for part in certificate.get("subject", ()) for pair in part]
@@ -86,7 +86,7 @@ def bearer(header: str) -> str:
 
 
 def authorization(header: str) -> Authorization | None:
-    """What the header's value says; None for one that is neither of the two kinds."""
+    """The parsed value of the header; None if it is neither of the two kinds."""
     scheme, _, value = header.partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":
@@ -112,7 +112,7 @@ def password_rows(passwd: str) -> tuple[PasswordRow, ...]:
 
 
 def of_password(rows: Iterable[PasswordRow], user: str, password: str) -> Caller | None:
-    """Whose password this is. Every row is compared, in a time that says nothing about which one fits."""
+    """The caller with this password, None for a wrong one. Always compares every row, in constant time."""
     digest = _digest(user, password)
     fitting = [row for row in rows if hmac.compare_digest(digest, row.digest)]
     return Caller(user, frozenset().union(*(row.groups for row in fitting))) if fitting else None
@@ -121,18 +121,18 @@ def of_password(rows: Iterable[PasswordRow], user: str, password: str) -> Caller
 def of_bootstrap_token(
     secret: Mapping[str, Any], token_id: str, token_secret: str, now: datetime
 ) -> Caller | str:
-    """Who comes with a token, by its Secret as kubeadm writes it; a text says why it is not accepted."""
+    """The caller with a token, from its Secret (kubeadm's format), or the reason why it is rejected."""
     data = {key: _decoded(value) for key, value in (secret.get("data") or {}).items()}
     if secret.get("type") != BOOTSTRAP_TOKEN_TYPE or data.get("token-id") != token_id:
         return "there is no such bootstrap token"
     if not hmac.compare_digest(data.get("token-secret", "").encode(), token_secret.encode()):
-        return "its bootstrap token has another secret part"
+        return "wrong secret part of its bootstrap token"
     if (secret.get("metadata") or {}).get("deletionTimestamp"):
         return "its bootstrap token is being deleted"
     if "expiration" in data and not _is_ahead(data["expiration"], now):
         return "its bootstrap token has expired"
     if data.get("usage-bootstrap-authentication") != "true":
-        return "its bootstrap token is not one to authenticate with"
+        return "its bootstrap token is not enabled for authentication"
     extra = {group for group in data.get("auth-extra-groups", "").split(",") if group}
     if not all(group.startswith(f"{BOOTSTRAPPERS}:") for group in extra):
         return f"its bootstrap token names groups that do not begin with {BOOTSTRAPPERS}:"
@@ -140,7 +140,7 @@ def of_bootstrap_token(
 
 
 def _digest(user: str, password: str) -> bytes:
-    # A user has no colon: the first one ends it.
+    # Unambiguous: a user name contains no colon.
     return hashlib.sha256(f"{user}:{password}".encode()).digest()
 
 
@@ -152,7 +152,7 @@ def _decoded(value: object) -> str:
 
 
 def _is_ahead(text: str, now: datetime) -> bool:
-    """Whether this moment (RFC 3339) is still to come; one that nobody can read is over."""
+    """Whether this time (RFC 3339) is in the future; False if it cannot be parsed."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Node passwords that were right a moment ago: a hash takes 100 ms, and a node comes with its own twice."""
+"""Remembers correct node passwords: a hash takes 100 ms, and a node sends its password twice."""
 
 import hashlib
 import hmac
@@ -11,14 +11,14 @@ _MOST = 1024
 
 
 class KnownPasswords:
-    """Knows of a hash, as a Secret holds it now, and a password that they belong together; never more."""
+    """Remembers which password belongs to which hash in a Secret, but neither of them in plain."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def add(self, secret: object, password: str) -> None:
-        """They belong together."""
+        """Remembers that this password belongs to the hash in the Secret."""
         self._known[self._digest(secret, password)] = None
         if len(self._known) > _MOST:
             self._known.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What the supervisor counts, in Prometheus' text format (version 0.0.4)."""
+"""The supervisor's metrics, in Prometheus' text format (version 0.0.4)."""
 
 import os
 import time
@@ -11,7 +11,7 @@ _NOWHERE = "other"
 
 
 class Metrics:
-    """Requests since the start of the process, by the path of their endpoint: no caller makes up a name."""
+    """Requests since the start of the process, by the endpoint's path: callers cannot invent labels."""
 
     def __init__(self) -> None:
         self._started = time.time()
@@ -27,7 +27,7 @@ class Metrics:
         self._failed_logins += 1
 
     def text(self, connections: int) -> str:
-        """All of it, with the number of connections that there are now."""
+        """All metrics as text; `connections` is the present number of them."""
         requests = {
             f'{{code="{status}",method="{method}",path="{path}"}}': count
             for (method, path, status), count in sorted(self._requests.items())
@@ -36,7 +36,7 @@ class Metrics:
             resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return "".join(
             (
-                _family(_REQUESTS, "counter", "Requests that were answered.", requests),
+                _family(_REQUESTS, "counter", "Answered requests.", requests),
                 _family(
                     "rke2_units_supervisor_failed_logins_total",
                     "counter",

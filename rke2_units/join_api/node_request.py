@@ -1,4 +1,4 @@
-"""Which node a certificate is asked for, by the request's headers. Pure."""
+"""The node for which a certificate is requested, from the request's headers. Pure."""
 
 import ipaddress
 import re
@@ -13,20 +13,20 @@ NAME_HEADER = "rke2-Node-Name"
 PASSWORD_HEADER = "rke2-Node-Password"
 IP_HEADER = "rke2-Node-IP"
 
-# RFC 1123, as Kubernetes wants it of a node's name.
+# RFC 1123, which Kubernetes requires of a node's name.
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # The common name system:node:NAME holds 64 characters.
 _LONGEST_NAME = 64 - len("system:node:")
 _LONGEST_PASSWORD = 512
 _MOST_ADDRESSES = 8
-# What a certificate of the server authority must never say of a node: the API's own names.
+# The API's own names, which the certificate of a node must never contain.
 _API_NAMES = re.compile(r"localhost|kubernetes(?:\.default(?:\.svc(?:\..*)?)?)?")
 
 
 @dataclass(frozen=True)
 class NodeRequest:
-    """A node as it says it is: nothing of this is believed before its password is checked."""
+    """A node's own claims: not to be trusted before its password is checked."""
 
     name: str
     password: str = field(repr=False)
@@ -34,19 +34,19 @@ class NodeRequest:
 
 
 def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
-    """The node in the headers; Refusal for one that cannot be, or that is not the caller's own."""
+    """The node in the headers; Refusal if it is invalid, or not the caller's own node."""
     name = headers.get(NAME_HEADER, "")
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise Refusal(400, f"the header {NAME_HEADER} must hold the node's name, a lower-case DNS name")
     if is_address(name):
-        # Its certificate would name it as one.
+        # The certificate would contain it as an address.
         _check_address(name)
     if _API_NAMES.fullmatch(name):
-        raise Refusal(403, f"{name} is a name of the API and cannot be a node's")
+        raise Refusal(403, f"{name} is a name of the Kubernetes API and cannot be a node's name")
     if caller.node and caller.node != name:
         raise Refusal(
             403,
-            f"node {caller.node} may not ask for certificates of node {name}",
+            f"node {caller.node} may not request certificates of node {name}",
             failed_login=True,
         )
     password = headers.get(PASSWORD_HEADER, "")
@@ -56,10 +56,10 @@ def node_request(headers: Mapping[str, str], caller: Caller) -> NodeRequest:
 
 
 def check_names(node: NodeRequest, servers: frozenset[str], nodes: Mapping[str, Set[str]]) -> None:
-    """Refusal when the node would get a certificate for a server's name or address, or another node's.
+    """Raises Refusal if the certificate would be for a server's name or address, or for another node's.
 
-    The server authority signs for kubelets and for the API alike: a node must not be able to pass for it.
-    `nodes`: which nodes have an address already. 409: the other one may be about to go.
+    The server CA signs for kubelets and for the API: a node must not be able to impersonate a server.
+    `nodes`: by address, the nodes that have it. The status is then 409, as the other node may be leaving.
     """
     known = {name.lower().rstrip(".") for name in servers}
     wildcard = f"*.{node.name.partition('.')[2]}"
@@ -70,8 +70,8 @@ def check_names(node: NodeRequest, servers: frozenset[str], nodes: Mapping[str, 
         if others := sorted(nodes.get(address, frozenset()) - {node.name}):
             raise Refusal(
                 409,
-                f"{address} is the address of node {others[0]}, and cannot be that of {node.name}:"
-                f" if {others[0]} is gone, kubectl delete node {others[0]}",
+                f"{address} is the address of node {others[0]}, so {node.name} cannot have it;"
+                f" if {others[0]} no longer exists: kubectl delete node {others[0]}",
             )
 
 
@@ -87,7 +87,7 @@ def _addresses(text: str) -> tuple[str, ...]:
 
 
 def _check_address(text: str) -> str:
-    """The address in its usual form; Refusal for one that a kubelet would not take for its node's."""
+    """The address in canonical form; Refusal if a kubelet would not accept it for its node."""
     address = ipaddress.ip_address(text)
     special = address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local
     if special or "%" in text or (address.version == 6 and address.ipv4_mapped):

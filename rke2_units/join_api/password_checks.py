@@ -1,7 +1,7 @@
-"""Checks of node passwords that wait for a hash: one that was begun ends, also when its caller did not wait.
+"""Checks of node passwords, which take a hash each: a check is finished even if its caller does not wait.
 
-Hundreds of nodes that come at once wait longer than an agent does for an answer. Each is told to come again,
-and finds then what it waited for.
+If hundreds of nodes join at once, a check takes longer than an agent waits for an answer. The agent is then
+asked to retry, and gets the result of the first check.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from collections.abc import Callable, Coroutine
 from rke2_units.join_api import slots
 from rke2_units.join_api.refusal import Refusal
 
-# Checks that are under way, or whose refusals nobody has fetched: more than a site has nodes.
+# Checks in progress, or with an error that was not fetched: more than a site has nodes.
 _MOST = 512
 _KEPT_SECONDS = 60.0
-# What one takes, more or less, and the longest that anybody is told to stay away.
+# The approximate duration of a check, and the longest pause that a node is asked for.
 _CHECK_SECONDS = 0.2
 _LONGEST_PAUSE = 30
 
 
 class PasswordChecks:
-    """Those of all nodes, by what is checked, in the order of their coming."""
+    """The checks of all nodes, by node and password, in the order of the requests."""
 
     def __init__(self) -> None:
         self._checks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -27,9 +27,9 @@ class PasswordChecks:
     async def end_of(
         self, name: str, password: str, check: Callable[[], Coroutine[object, object, None]]
     ) -> None:
-        """Waits for the check of this node's password, a new one when there is none.
+        """Waits for the check of this node's password; starts it if there is none.
 
-        Raises what it raises, and Refusal 429 when it does not end in time.
+        Raises the errors of the check, and Refusal 429 if it does not end in time.
         """
         key = name, password
         task = self._checks.get(key)
@@ -47,7 +47,7 @@ class PasswordChecks:
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception():
-            # A no is for the one who asked, also when they come again for it.
+            # Keep an error for the node that asked, until it retries.
             asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._forget, key, task)
         else:
             self._forget(key, task)

@@ -1,4 +1,4 @@
-"""The process of the supervisor: from systemd's socket to the last signal."""
+"""The process of the supervisor, from systemd's socket to SIGTERM."""
 
 import asyncio
 import gc
@@ -21,19 +21,19 @@ from rke2_units.join_api.settings import Settings
 
 # sd_listen_fds(3)
 _FIRST_DESCRIPTOR = 3
-# Requests that are being answered may finish, for so long after SIGTERM.
+# Seconds that requests in progress get to finish after SIGTERM.
 _PATIENCE = 1.5
 _STEP = 0.02
-# What a request line or a header may hold.
+# Bytes of a request line or a header.
 _LARGEST_LINE = 8 << 10
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM, and ends the process."""
-    # What aiohttp and asyncio say of broken requests and connections is said here, and less often.
+    """Serves until SIGTERM, then exits the process."""
+    # This package logs broken requests and connections itself, and less often than aiohttp and asyncio.
     logging.disable(logging.CRITICAL)
     asyncio.run(serve(settings, listening_socket()))
-    # Threads may still wait for an answer of others, which nobody waits for.
+    # Do not wait for threads, which may still wait for an answer.
     sys.stderr.flush()
     os._exit(0)
 
@@ -42,7 +42,7 @@ def listening_socket() -> socket.socket:
     """The socket that systemd has opened; ConfigurationError without one."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
         raise ConfigurationError(
-            "systemd gave no listening socket", hint="systemctl start rke2-supervisor.socket opens it"
+            "systemd passed no listening socket", hint="systemctl start rke2-supervisor.socket opens it"
         )
     found = socket.socket(fileno=_FIRST_DESCRIPTOR)
     found.setblocking(False)
@@ -66,13 +66,13 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
         max_line_size=_LARGEST_LINE,
         max_field_size=_LARGEST_LINE,
         lingering_time=0.0,
-        # Of what was compressed, a little becomes much.
+        # A little compressed data can become much.
         auto_decompress=False,
     )
     await runner.setup()
     factory = cast(web.Server, runner.server)  # setup() has made it
     connections = server.connections = Connections(settings.connections, tls.context(settings), factory)
-    # What is there now stays: connections.py looks for garbage among the rest.
+    # Everything that exists now stays, so connections.py need not search it for garbage.
     heap.give_back()
     gc.freeze()
     accepting = loop.create_task(connections.accept(listener))
@@ -92,7 +92,7 @@ async def serve(settings: Settings, listener: socket.socket) -> None:
 
 
 def _report_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio reports of connections that break is the other side's; faults of ours are not."""
+    """Logs errors in this program that asyncio reports, but not broken connections (OSError)."""
     error = context.get("exception")
     if error is not None and not isinstance(error, OSError):
         journal.log(Level.ERROR, f"{context.get('message')}: {type(error).__name__}")

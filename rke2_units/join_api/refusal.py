@@ -1,4 +1,4 @@
-"""Errors as the API says them: Kubernetes' Status objects."""
+"""Errors of the API, answered as Kubernetes' Status objects."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _REASONS = {
 
 
 class Refusal(Exception):
-    """An answer that is none. `message` is what the caller reads, `why` (where it says more) the journal."""
+    """An error answer with `status`. `message` is sent to the caller; `why`, if given, is logged instead."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Refusal(Exception):
         self.message = message
         self.why = why or message
         self.headers = headers or {}
-        # Counted against the caller's address.
+        # Whether it counts as a failed login of the caller's address.
         self.failed_login = failed_login
 
 

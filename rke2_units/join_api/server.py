@@ -1,4 +1,4 @@
-"""From a request to its answer: who asks, whether they may, and in which order."""
+"""From a request to its answer: authentication, authorization, and the limits of requests."""
 
 import asyncio
 import contextlib
@@ -23,16 +23,16 @@ from rke2_units.join_api.slots import Slot
 from rke2_units.join_api.strangers import Strangers
 from rke2_units.join_api.throttle import FailedLogins
 
-# Requests at once that are read from files and the apiserver. Those for certificates wait for the processor.
+# Requests at once that only read. Requests for certificates wait for the processor instead.
 READS = 20
 _BODY_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
-# Where a request carries the connection that it came over.
+# The key of a request under which its connection is stored.
 _CONNECTION = "connection"
-# What the journal shows of a path.
+# Characters of a path that are logged.
 _LONGEST_NAME = 100
 _BAD_CREDENTIALS = "Unauthorized"
-_NO_KEY = "POST a certificate request in DER form: keys are made where they are used, and never given out"
+_NO_KEY = "POST a certificate request in DER form: nodes create their own keys, which are never sent"
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +58,7 @@ class Server:
             self.application.router.add_route(endpoint.method, path, self._handler(endpoint))
 
     def close(self) -> None:
-        """Begins to end what is under way."""
+        """Tells all threads to end, and does not wait for them."""
         self._handlers.close()
         self._strangers.close()
 
@@ -76,7 +76,7 @@ class Server:
         return handle
 
     async def _caller(self, request: web.Request, connection: Connection, access: Access) -> Caller:
-        """Who asks; Refusal unless they may. A caller without a name is nobody, where anyone may ask."""
+        """The authorized caller, without a name if anyone may ask; Refusal for all others."""
         if access is Access.ANYONE:
             return Caller("")
         if access is Access.REVIEWED:
@@ -95,12 +95,12 @@ class Server:
         return caller
 
     async def _reviewed(self, request: web.Request, address: str) -> Caller:
-        """Who asks, with a certificate or a token of the cluster, when its apiserver says that they may."""
+        """The caller with a certificate or token of the cluster, if the apiserver allows the request."""
         caller = identity.subject(request.get_extra_info("peercert"))
         if caller is None:
             token = identity.bearer(self._authorization(request, address))
             if not token:
-                raise _unauthorized("there is no token")
+                raise _unauthorized("missing token")
             caller = await self._strangers.ask(address, self._cluster.holder, token)
         if caller is None:
             raise _unauthorized("kube-apiserver does not know the token")
@@ -109,23 +109,23 @@ class Server:
         return caller
 
     def _authorization(self, request: web.Request, address: str) -> str:
-        """The header's value; Refusal without one, and for an address that is held back."""
-        # Also with right credentials: otherwise the answers would tell them from wrong ones.
+        """The header's value; Refusal if it is missing, or if logins of the address are suspended."""
+        # Also with correct credentials: otherwise the answers would tell them from wrong ones.
         if not self._failures.allow(address):
             raise self._held_back(address)
         if hdrs.AUTHORIZATION not in request.headers:
-            # A guess it is not: a health check must not lock others out.
+            # This is not a guess of a password: a health check must not lock others out.
             raise Refusal(401, _BAD_CREDENTIALS, headers={"WWW-Authenticate": 'Basic realm="rke2"'})
         return request.headers[hdrs.AUTHORIZATION]
 
     async def _credentials(self, request: web.Request, address: str) -> Caller:
         given = identity.authorization(self._authorization(request, address))
         if given is None:
-            raise _unauthorized("there are no credentials, or such as nobody has")
+            raise _unauthorized("missing or malformed credentials")
         if not given.token_id:
             found = identity.of_password(self._passwords, given.user, given.password)
             if found is None:
-                # Not the name of an unknown user, which may be a password in the wrong place.
+                # Do not log the name of an unknown user: it may be a password in the wrong place.
                 known = any(given.user == row.user for row in self._passwords)
                 raise _unauthorized(f"wrong password of {given.user}" if known else "unknown user")
             return found
@@ -139,13 +139,13 @@ class Server:
         return whose
 
     def _held_back(self, address: str) -> Refusal:
-        self.connections.say(address, "has failed to log in too often, and is held back")
+        self.connections.say(address, "failed to log in too often; its logins are suspended")
         pause = str(self._failures.pause(address))
         return Refusal(429, "too many failed logins from this address", headers={"Retry-After": pause})
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Every answer is ours: what is refused is a Status object, and the journal knows of it."""
+        """Answers a request: errors are Status objects, and are logged."""
         connection = request[_CONNECTION] = self.connections.of(request)
         connection.request_began()
         try:
@@ -155,7 +155,7 @@ class Server:
             self._metrics.count_request(
                 request.method, resource.canonical if resource else None, response.status
             )
-            # Here, and not after this, so that its end is seen.
+            # Here, and not in aiohttp, so that the end of the answer is noticed.
             await response.prepare(request)
             await response.write_eof()
         finally:
@@ -167,7 +167,7 @@ class Server:
     ) -> web.StreamResponse:
         try:
             if sum(len(name) + len(value) for name, value in request.raw_headers) > LARGEST_HEADER:
-                raise Refusal(431, f"the headers hold more than {LARGEST_HEADER} bytes")
+                raise Refusal(431, f"the headers are larger than {LARGEST_HEADER} bytes")
             return await handler(request)
         except Refusal as refusal:
             return self._refused(request, connection, refusal)
@@ -176,7 +176,7 @@ class Server:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
-            # Its type alone: its words may be what the caller sent, a password among it.
+            # Only its type: its text may contain what the caller sent, such as a password.
             journal.log(Level.ERROR, f"{connection.address}: {_what(request)}: {type(error).__name__}")
             return _answer(Refusal(500, "internal error"))
 
@@ -200,14 +200,14 @@ class Server:
 async def _body(request: web.Request, connection: Connection) -> bytes:
     """The whole body, b"" without one."""
     if (request.content_length or 0) > LARGEST_BODY:
-        raise Refusal(413, f"the body may hold {LARGEST_BODY} bytes")
+        raise Refusal(413, f"the body is larger than {LARGEST_BODY} bytes")
     if not request.can_read_body:
         return b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             return await connection.body(request)
     except TimeoutError:
-        raise Refusal(408, "the body did not come in time") from None
+        raise Refusal(408, "the body did not arrive in time") from None
 
 
 def _what(request: web.Request) -> str:
@@ -219,7 +219,7 @@ def _answer(refusal: Refusal) -> web.Response:
         status_object(refusal.status, refusal.message), status=refusal.status, headers=refusal.headers
     )
     if refusal.status in (408, 413, 431):
-        # What is left of the request is not worth reading.
+        # Do not read the rest of the request.
         response.force_close()
     return response
 
@@ -231,13 +231,15 @@ def _unauthorized(why: str) -> Refusal:
 
 
 def _of_router(request: web.Request, error: web.HTTPException) -> Refusal:
-    """What aiohttp itself refuses: unknown paths and methods, bodies that are too large."""
+    """The Refusal for an error of aiohttp itself: an unknown path or method, or a body that is too large."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         certificates = {endpoint.path for endpoint in ENDPOINTS if endpoint.writes}
-        message = _NO_KEY if request.path in certificates else f"{request.method} is not for this path"
+        message = (
+            _NO_KEY if request.path in certificates else f"{request.method} is not allowed for this path"
+        )
         return Refusal(405, message, headers={"Allow": ",".join(sorted(error.allowed_methods))})
     if error.status == 404:
-        return Refusal(404, "there is no such path")
+        return Refusal(404, "no such path")
     if error.status == 413:
-        return Refusal(413, f"the body may hold {LARGEST_BODY} bytes")
+        return Refusal(413, f"the body is larger than {LARGEST_BODY} bytes")
     return Refusal(error.status, error.reason)

@@ -1,4 +1,4 @@
-"""What the join API is told: the settings file that plan.supervisor_settings writes, and credentials."""
+"""The join API's settings: the file that plan.supervisor_settings writes, and systemd's credentials."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rke2_units.lean.http import Identity
 
 @dataclass(frozen=True)
 class Credentials:
-    """Files that systemd hands over (LoadCredential=), by name; one that a server lacks is missing."""
+    """Files that systemd passes (LoadCredential=), by name; some servers lack some of them."""
 
     directory: str
 
@@ -19,7 +19,7 @@ class Credentials:
         return f"{self.directory}/{name}"
 
     def read(self, name: str) -> bytes:
-        """The content, b"" when there is no such file."""
+        """The content, b"" if the file does not exist."""
         try:
             with open(self.path(name), "rb") as file:
                 return file.read()
@@ -38,7 +38,7 @@ class Credentials:
 
     @property
     def apiserver(self) -> Identity:
-        """Who asks the apiserver."""
+        """The client certificate for requests to the apiserver."""
         return Identity(self.path("server-ca.crt"), self.path("client.crt"), self.path("client.key"))
 
 
@@ -63,7 +63,7 @@ class Settings:
 
     @property
     def has_metrics(self) -> bool:
-        """supervisor-metrics, which all servers of a cluster have alike."""
+        """supervisor-metrics, which is equal on all servers of a cluster."""
         return self.config.get("SupervisorMetrics") is True
 
 
@@ -72,7 +72,7 @@ def read(path: str) -> Settings:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         raise ConfigurationError(
-            "there are no credentials", hint="systemctl start rke2-supervisor is what starts this program"
+            "systemd passed no credentials", hint="start this program with systemctl start rke2-supervisor"
         )
     table = json_table.read(path)
     connections = table.values.get("connections")

@@ -1,16 +1,16 @@
-"""How many may be at something at once: the others wait for a while."""
+"""Limits how many requests do something at the same time: the others wait for a while."""
 
 import asyncio
 
 from rke2_units.join_api.refusal import Refusal
 
-# Shorter than the 10 s for which nodes wait for an answer: who was told to come again does so at once, while
-# the answer to a question whose caller has gone away is work for nobody.
+# Shorter than the 10 s for which nodes wait for an answer: a node that is asked to retry does so, while work
+# for a node that has closed its connection is wasted.
 WAIT_SECONDS = 4.0
 
 
 class Slot:
-    """One of so many at once; Refusal 429 when none becomes free in time."""
+    """A place among those of the semaphore; Refusal 429 if none becomes free in time."""
 
     def __init__(self, semaphore: asyncio.Semaphore) -> None:
         self._semaphore = semaphore

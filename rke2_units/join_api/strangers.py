@@ -1,7 +1,7 @@
-"""Questions to the apiserver about callers of whom only it can say who they are.
+"""Requests to the apiserver about callers that only the apiserver can authenticate.
 
-They have threads of their own: while strangers keep all of these busy, callers that are known go on. Of one
-address few are asked at once, the others wait their turn.
+They have their own threads: strangers who keep all of these busy do not delay authenticated callers. For
+each address few requests are made at once, the others wait their turn.
 """
 
 import asyncio
@@ -16,24 +16,24 @@ from rke2_units.join_api.turns import Turns
 
 _Result = TypeVar("_Result")
 
-# Questions at once, and those of one address (IPv6: a /64).
+# Requests at once, and those for one address (IPv6: a /64).
 _QUESTIONS, _OF_ONE = 4, 2
 
 
 class Strangers:
-    """Those who ask with a token that nobody has looked at yet."""
+    """Callers with a token that is not verified yet."""
 
     def __init__(self, failures: FailedLogins, held_back: Callable[[str], Refusal]) -> None:
-        """`held_back`: what an address is told that has failed too often."""
+        """`held_back` returns the Refusal for an address that failed too often."""
         self._failures = failures
         self._held_back = held_back
         self._threads = ThreadPoolExecutor(_QUESTIONS, "strangers")
         self._turns = Turns(_OF_ONE)
 
     async def ask(self, address: str, question: Callable[[str], _Result], token: str) -> _Result:
-        """What a blocking question about a token of this address gives. Raises Refusal 429."""
+        """The result of a blocking request about a token from this address. Raises Refusal 429."""
         async with self._turns.of(network(address)) as turns, Slot(turns):
-            # Others of this address may have failed while this one waited.
+            # Other logins of this address may have failed while this one waited.
             with self._failures.trying(address) as may_try:
                 if not may_try:
                     raise self._held_back(address)
@@ -41,5 +41,5 @@ class Strangers:
                 return await loop.run_in_executor(self._threads, question, token)
 
     def close(self) -> None:
-        """Begins to end all threads."""
+        """Tells all threads to end, and does not wait for them."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Which names and addresses no node may come with, as they are a server's or another node's. Pure."""
+"""The names and addresses that a node may not use, because a server or another node has them. Pure."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,23 +8,23 @@ from typing import Any
 from rke2_units import cluster_names
 
 _SERVER_LABELS = (cluster_names.CONTROL_PLANE_LABEL, cluster_names.ETCD_LABEL)
-# What only servers' own programs write on servers' nodes; one value, or several with commas.
+# Annotations that only servers' own programs set on servers' nodes: one value, or several with commas.
 _SERVER_ANNOTATIONS = (cluster_names.ETCD_ADDRESS_ANNOTATION, "rke2.io/internal-ip", "rke2.io/external-ip")
 
 
 @dataclass(frozen=True)
 class Taken:
-    """`servers`: names and addresses of servers. `nodes`: all others that have an address, by it."""
+    """`servers`: names and addresses of servers. `nodes`: the other nodes, by address."""
 
     servers: frozenset[str] = frozenset()
     nodes: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def taken(api_servers: Iterable[str], nodes: Iterable[Mapping[str, Any]]) -> Taken:
-    """From the addresses of API servers, and the cluster's Node objects.
+    """Computes them from the addresses of API servers and the cluster's Node objects.
 
-    A server that is down, or has etcd alone, is no API server, but has a Node with one of servers' labels.
-    Kubelets cannot give those to their nodes (NodeRestriction).
+    A server that is down, or runs etcd only, is not an API server, but its Node has a server's label.
+    Kubelets cannot set those labels on their nodes (NodeRestriction).
     """
     servers = set(api_servers)
     others: dict[str, set[str]] = {}
@@ -40,7 +40,7 @@ def taken(api_servers: Iterable[str], nodes: Iterable[Mapping[str, Any]]) -> Tak
 
 
 def _addresses(node: Mapping[str, Any]) -> Iterator[str]:
-    """All that the node's kubelet says of it: addresses and names."""
+    """The addresses and names that the node's kubelet reports."""
     for entry in (node.get("status") or {}).get("addresses") or ():
         yield _canonical(str(entry.get("address", "")))
 

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Buckets that are remembered, of each throttle.
+# Buckets that each throttle remembers.
 _REMEMBERED = 4096
-# So many are forgotten at once.
+# This many are forgotten at once.
 _FORGOTTEN = 512
-# Who has one IPv6 address has all of its network.
+# Somebody with one IPv6 address can use its whole network.
 _IPV6_PREFIX = 64
 # Hosts of IPv4 behind a translator (RFC 6052, RFC 8215): each of these addresses is another host's.
 _TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-# Failed logins of one address: so many at once, then one in so many seconds. A network has more of them: one
-# machine in it must not keep the others out.
+# Failed logins of one address: how many at once, then the seconds for each further one. A network is allowed
+# more: one machine in it must not lock the others out.
 _FAILURES, _FAILURE_SECONDS = 10, 2.0
 _NETWORK_FAILURES, _NETWORK_FAILURE_SECONDS = 100, 0.2
 
@@ -42,14 +42,14 @@ class Throttle:
             return False
         self._full[key] = max(self._clock(), self._full.get(key, 0.0)) + self._seconds
         if len(self._full) > _REMEMBERED:
-            # Those with most tokens: who fails from many networks makes it forget none that is held back.
-            # Only as many that are held back at the same time could, and what is remembered has to end.
+            # Forget those with the most tokens: failures from many networks do not free a suspended one,
+            # unless this many are suspended at the same time, which limited memory cannot avoid.
             for known in sorted(self._full, key=self._full.__getitem__)[:_FORGOTTEN]:
                 del self._full[known]
         return True
 
     def give_back(self, key: str) -> None:
-        """A token that was taken."""
+        """Puts back a token that was taken."""
         if key in self._full:
             self._full[key] -= self._seconds
 
@@ -62,7 +62,7 @@ class Throttle:
 
 
 class FailedLogins:
-    """What is held against an address for its failed logins, and against the network that it is in."""
+    """Counts the failed logins of an address, and of the network that it is in."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._throttles = (
@@ -75,7 +75,7 @@ class FailedLogins:
         return all(throttle.allows(key) for throttle, key in self._buckets(address))
 
     def count(self, address: str) -> bool:
-        """Counts a failure; False when there was nothing left to count it against."""
+        """Counts a failure; False if the address was suspended already."""
         if not self.allow(address):
             return False
         for throttle, key in self._buckets(address):
@@ -84,7 +84,7 @@ class FailedLogins:
 
     @contextmanager
     def trying(self, address: str) -> Iterator[bool]:
-        """A login whose outcome is not known counts as failed meanwhile. False: the address is held back."""
+        """Counts a login as failed until its result is known. Yields False if the address is suspended."""
         counted = self.count(address)
         try:
             yield counted
@@ -102,7 +102,7 @@ class FailedLogins:
 
 
 def host(address: str) -> str:
-    """The address as one text, an IPv4 address for one that is mapped to IPv6."""
+    """The address in canonical form; an IPv4 address if it is an IPv4-mapped one."""
     parsed = _parsed(address)
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
@@ -110,7 +110,7 @@ def host(address: str) -> str:
 
 
 def network(address: str) -> str:
-    """What one machine may have all of: a network of IPv6, one address of IPv4."""
+    """The addresses that one machine may use: an IPv6 network, or one IPv4 address."""
     parsed = _parsed(host(address))
     if not isinstance(parsed, ipaddress.IPv6Address) or any(parsed in known for known in _TRANSLATED):
         return host(address)

@@ -1,4 +1,4 @@
-"""TLS as the apiserver is configured to speak it, in OpenSSL's words."""
+"""Configures TLS like that of the apiserver, translated for OpenSSL."""
 
 import ssl
 
@@ -19,21 +19,21 @@ _SUITES = {
 
 
 def suites(names: tuple[str, ...]) -> str:
-    """OpenSSL's cipher list for Go's names; all that we know when there are none.
+    """OpenSSL's cipher list for Go's names; all supported ones if there are no names.
 
-    Suites without forward secrecy or authenticated encryption are left out, whoever wants them.
+    Suites without forward secrecy or authenticated encryption are left out, even if they are configured.
     """
     known = [_SUITES[name] for name in names or tuple(_SUITES) if name in _SUITES]
     if not known and not all(name.startswith(("TLS_AES_", "TLS_CHACHA20_")) for name in names):
         raise ConfigurationError(
-            "no suite of tls-cipher-suites is one that port 9345 offers",
-            hint=f"it offers {', '.join(_SUITES)}",
+            "port 9345 supports none of the suites in tls-cipher-suites",
+            hint=f"it supports {', '.join(_SUITES)}",
         )
     return ":".join(dict.fromkeys(known or _SUITES.values()))
 
 
 def context(settings: Settings) -> ssl.SSLContext:
-    """The server's side: client certificates are asked for, and verified when they come."""
+    """The server's TLS context: client certificates are optional, and verified."""
     credentials = settings.credentials
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     newest = settings.min_tls_version == "VersionTLS13"
@@ -44,11 +44,13 @@ def context(settings: Settings) -> ssl.SSLContext:
     made.num_tickets = 0
     made.set_alpn_protocols(["http/1.1"])
     made.verify_mode = ssl.CERT_OPTIONAL
-    # An authority may be one whose own issuer is not here.
+    # The issuer of the client CA may be missing here.
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         made.load_cert_chain(credentials.path("serving.crt"), credentials.path("serving.key"))
         made.load_verify_locations(credentials.path("client-ca.crt"))
     except OSError as error:
-        raise ConfigurationError(f"the supervisor's certificate or the client authority: {error}") from None
+        raise ConfigurationError(
+            f"cannot load the supervisor's certificate or the client CA: {error}"
+        ) from None
     return made

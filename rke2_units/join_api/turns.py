@@ -1,4 +1,4 @@
-"""Few at once of each network: the others of it wait their turn."""
+"""Limits how many callers of a network work at the same time: the others wait their turn."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """Remembers a network for as long as anybody of it is here."""
+    """Remembers a network as long as it has callers."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        # By network: its turns, and how many are here.
+        # By network: its semaphore and its number of callers.
         self._here: dict[str, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
     async def of(self, network: str) -> AsyncIterator[asyncio.Semaphore]:
-        """What this network's callers take their turns with (`async with`)."""
+        """The semaphore of this network, to be used with `async with`."""
         semaphore, here = self._here.get(network) or (asyncio.Semaphore(self._at_once), 0)
         self._here[network] = semaphore, here + 1
         try:

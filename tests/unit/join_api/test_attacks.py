@@ -84,7 +84,7 @@ def test_more_connections_than_there_may_be_push_out_the_oldest_silent_one(mater
         assert supervisor.ask("/ping").status == 200
         assert ends(silent[0], 2)
         assert not ends(silent[-1], 0.1)
-        assert "127.0.0.66 holds most of all connections, and lost its oldest" in supervisor.journal
+        assert "127.0.0.66 holds the most connections; closed its oldest one" in supervisor.journal
 
 
 def test_a_known_caller_at_work_is_not_pushed_out(material: Path, api: Api) -> None:
@@ -113,7 +113,7 @@ def test_what_is_no_tls_is_refused_and_in_the_journal(supervisor: Supervisor) ->
             with supervisor.connect() as connection:
                 connection.sendall(garbage)
                 assert ends(connection, 5)
-    assert "127.0.0.1 made no TLS connection" in supervisor.journal
+    assert "127.0.0.1 failed the TLS handshake" in supervisor.journal
 
 
 def test_one_address_cannot_fill_the_journal_and_nothing_of_it_is_lost(supervisor: Supervisor) -> None:
@@ -126,7 +126,7 @@ def test_one_address_cannot_fill_the_journal_and_nothing_of_it_is_lost(superviso
         time.sleep(0.1)
     lines = supervisor.journal.splitlines()
     assert len(lines) < 10
-    assert "127.0.0.1 made no TLS connection" in lines[0] and lines[1].endswith(" in 3 s)")
+    assert "127.0.0.1 failed the TLS handshake" in lines[0] and lines[1].endswith(" in 3 s)")
 
 
 def test_what_is_no_http_is_refused_and_in_the_journal(supervisor: Supervisor) -> None:
@@ -135,7 +135,7 @@ def test_what_is_no_http_is_refused_and_in_the_journal(supervisor: Supervisor) -
             with supervisor.tls().wrap_socket(supervisor.connect(), server_hostname="127.0.0.1") as tls:
                 tls.sendall(garbage)
                 assert not answer_of(tls).startswith(b"HTTP/1.1 2")
-    assert "127.0.0.1 sent no valid request" in supervisor.journal
+    assert "127.0.0.1 did not send a valid request" in supervisor.journal
     assert "Traceback" not in supervisor.journal
 
 

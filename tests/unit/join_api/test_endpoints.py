@@ -147,10 +147,10 @@ def test_every_kind_of_agent_credential_reaches_the_configuration(supervisor: Su
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"token-secret": "fedcba9876543210"}, "another secret part"),
+        ({"token-secret": "fedcba9876543210"}, "wrong secret part"),
         ({"expiration": (datetime.now(UTC) - timedelta(seconds=1)).isoformat()}, "has expired"),
         ({"expiration": "soon"}, "has expired"),
-        ({"usage-bootstrap-authentication": "false"}, "not one to authenticate with"),
+        ({"usage-bootstrap-authentication": "false"}, "not enabled for authentication"),
         ({"auth-extra-groups": "system:masters"}, "system:bootstrappers:"),
         ({"token-id": "fedcba"}, "no such bootstrap token"),
     ],
@@ -241,7 +241,7 @@ def test_an_agents_key_gets_its_certificate(
 def test_no_private_key_is_given_out(supervisor: Supervisor, path: str) -> None:
     asked = supervisor.ask(path, user="node", headers=node_headers("two"))
     assert (asked.status, asked.headers["Allow"]) == (405, "POST")
-    assert "never given out" in asked.json["message"]
+    assert "never sent" in asked.json["message"]
     for body in (b"", b"garbage"):
         posted = supervisor.ask(path, method="POST", user="node", headers=node_headers("two"), body=body)
         assert (posted.status, posted.json["reason"]) == (422, "Invalid")
@@ -272,12 +272,12 @@ def test_a_node_that_was_deleted_needs_a_token_again(supervisor: Supervisor) -> 
         )
 
     refused = ask(client="node-two")
-    assert refused.status == 403 and "join with a token" in refused.json["message"]
+    assert refused.status == 403 and "join again with a token" in refused.json["message"]
     for path in (e.path for e in ENDPOINTS if e.writes):
         other = supervisor.ask(
             path, method="POST", client="node-two", headers=node_headers("two"), body=BODY
         )
-        assert other.status == 403 and "join with a token" in other.json["message"], path
+        assert other.status == 403 and "join again with a token" in other.json["message"], path
     assert supervisor.api.store.objects == {}
     assert ask(user="node").status == 200
     assert ask(client="node-two").status == 200
@@ -349,7 +349,7 @@ def test_a_nodes_certificate_gets_no_other_nodes_certificate(supervisor: Supervi
         body=BODY,
     )
     assert answer.status == 403
-    assert "node two may not ask for certificates of node three" in supervisor.journal
+    assert "node two may not request certificates of node three" in supervisor.journal
     assert supervisor.api.store.objects == {}
 
 
@@ -400,7 +400,7 @@ def test_bootstrap_data_is_all_that_a_server_needs(shared: Supervisor) -> None:
     assert found.keys() == bootstrap.FILES.keys()
     assert found["ClientCAKey"] == (shared.credentials / "client-ca.key").read_bytes()
     assert found["PasswdFile"] == (shared.credentials / "passwd").read_bytes()
-    assert "the cluster's keys go to server" in shared.journal
+    assert "sent the cluster's keys to server" in shared.journal
 
 
 def test_members_are_those_that_etcdctl_shows(shared: Supervisor, material: Path) -> None:

@@ -57,7 +57,7 @@ NODES = {"192.0.2.7": frozenset({"three"}), "192.0.2.9": frozenset({"two"})}
 @pytest.mark.parametrize("node", [("two", "192.0.2.7"), ("192.0.2.7", "192.0.2.9"), ("one", "192.0.2.9")])
 def test_an_address_that_another_node_has_is_refused_until_that_node_is_gone(node: tuple[str, str]) -> None:
     name, address = node
-    with pytest.raises(Refusal, match="is gone, kubectl delete node (two|three)") as raised:
+    with pytest.raises(Refusal, match="no longer exists: kubectl delete node (two|three)") as raised:
         check_names(NodeRequest(name, "x", (address,)), SERVERS, NODES)
     assert raised.value.status == 409 and not raised.value.failed_login
 

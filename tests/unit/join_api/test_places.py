@@ -64,7 +64,7 @@ def test_knocking_beside_many_connections_ends_no_handshake_of_others(
                     knock()
                     tls.sendall(CONFIG)
                     assert tls.recv(100).startswith(b"HTTP/1.1 200")
-        assert f"{ATTACKER} holds most of all connections" in supervisor.journal
+        assert f"{ATTACKER} holds the most connections" in supervisor.journal
 
 
 def test_a_newcomer_takes_the_place_of_the_address_with_most_even_if_others_say_less(

@@ -65,7 +65,7 @@ def test_without_systemd_it_says_how_it_is_started(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert (
         done.stderr
-        == "there are no credentials (systemctl start rke2-supervisor is what starts this program)\n"
+        == "systemd passed no credentials (start this program with systemctl start rke2-supervisor)\n"
     )
     done = subprocess.run(
         command, capture_output=True, text=True, env={**environment, "CREDENTIALS_DIRECTORY": str(tmp_path)}
@@ -90,7 +90,7 @@ def test_every_suite_that_is_offered_is_one_that_openssl_has() -> None:
 def test_suites_without_forward_secrecy_are_left_out() -> None:
     names = ("TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
     assert tls.suites(names) == "ECDHE-ECDSA-AES256-GCM-SHA384"
-    with pytest.raises(ConfigurationError, match="no suite of tls-cipher-suites"):
+    with pytest.raises(ConfigurationError, match="none of the suites in tls-cipher-suites"):
         tls.suites(names[:1])
     assert tls.suites(("TLS_AES_128_GCM_SHA256",)) == tls.suites(())
 
@@ -130,4 +130,4 @@ def test_a_certificate_of_a_stranger_is_refused(material: Path, api: Api) -> Non
         deadline = time.monotonic() + 5
         while not supervisor.journal and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert "127.0.0.1 made no TLS connection" in supervisor.journal
+        assert "127.0.0.1 failed the TLS handshake" in supervisor.journal

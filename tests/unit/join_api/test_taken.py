@@ -119,7 +119,7 @@ def test_another_nodes_address_is_waited_for_and_the_journal_says_so(
 ) -> None:
     api.nodes = [node("old", "192.0.2.9"), node("two", "192.0.2.8")]
     status, text = serving_certificate(supervisor, "two", "192.0.2.9")
-    assert (status, "if old is gone, kubectl delete node old" in text) == (409, True)
+    assert (status, "if old no longer exists: kubectl delete node old" in text) == (409, True)
     assert "kubectl delete node old" in supervisor.journal
     assert serving_certificate(supervisor, "two", "192.0.2.8")[0] == 200
 

@@ -46,7 +46,7 @@ def test_as_many_unfetched_answers_as_there_can_be_weigh_little(supervisor: Supe
             tls = stack.enter_context(unfetched(supervisor))
             tls.sendall(PING * 500)
             assert other.recv(16 << 10)
-    assert f"{ATTACKER} has most of all answers under way" in supervisor.journal
+    assert f"{ATTACKER} has the most answers in progress" in supervisor.journal
 
 
 def test_a_file_may_be_fetched_for_as_long_as_something_of_it_is(
@@ -168,4 +168,4 @@ def test_an_answer_of_which_nothing_is_fetched_in_time_is_given_up(
         one.connection_lost(None)
         return transport.aborted, keeper.said
 
-    assert asyncio.run(scenario()) == ((False, "") if fetches else (True, "did not fetch its answer"))
+    assert asyncio.run(scenario()) == ((False, "") if fetches else (True, "did not read its answer"))
