@@ -1,1 +1,1 @@
-"""Key material on disk: authorities, certificates, kubeconfigs, tokens; names and layout are RKE2's."""
+"""Key material on disk: authorities, certificates, kubeconfigs and tokens, with RKE2's names and layout."""

@@ -1,4 +1,4 @@
-"""Certificate authorities: those on disk are used as they are, missing ones are made."""
+"""Certificate authorities: existing ones are used unchanged, missing ones are created."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,10 +27,10 @@ class Authority:
     files: tuple[File, ...]
 
     def signing_key(self, purpose: str) -> keys.PrivateKey:
-        """The private key; ConfigurationError when it is kept elsewhere. `purpose`: what is to be signed."""
+        """The private key; ConfigurationError if it is not on disk. `purpose`: what is to be signed."""
         if self.key is None:
             raise ConfigurationError(
-                f"{_key_path(self.path)} is missing, and {purpose} has to be signed with it",
+                f"{_key_path(self.path)} is missing, and is needed to sign {purpose}",
                 hint="put the key of this authority there",
             )
         return self.key
@@ -41,8 +41,9 @@ def ensure(
 ) -> Authority:
     """The authority of this entry, below the folder `tls`; nothing is written yet.
 
-    `issued` are the certificate files of this authority that exist. With any of them, a missing authority is
-    a loss and not a first start: a new one would cut off every node and client that trusts the old one.
+    `issued`: the existing certificate files that this authority issued. If there are any, a missing
+    authority is an error, not a first start: every node and client that trusts the old one would reject a
+    new one.
     """
     path = f"{tls}/{entry.name}.crt"
     bundle = _text(path)
@@ -52,8 +53,8 @@ def ensure(
         if issued:
             raise ConfigurationError(
                 f"{path} is missing, but {issued[0]} was issued by it",
-                hint=f"restore it, or, to begin with a new authority, remove {_key_path(path)} and"
-                " all that was issued by it",
+                hint=f"restore it; or, to start with a new authority, remove {_key_path(path)} and"
+                " all certificates that it issued",
             )
         # A key without a certificate is what an interrupted first start leaves.
         key = _load_key(path, key_text) if key_text.strip() else None
@@ -80,7 +81,7 @@ def ensure(
         written.append(File(f"{tls}/{entry.name}.nochain.crt", pem.certificates(bundle)[0]))
     authority = Authority(loaded, key, bundle, path, existed, tuple(written))
     if entry.key_needed:
-        authority.signing_key("what nodes and the controller-manager ask for")
+        authority.signing_key("certificates for nodes and for the controller-manager")
     return authority
 
 
@@ -100,7 +101,7 @@ def _load_key(path: str, text: str) -> keys.PrivateKey:
 
 
 def _check(path: str, bundle: str, now: datetime) -> x509.Certificate:
-    """The first certificate of a bundle of which all are valid now."""
+    """The first certificate of a bundle; UserError unless all of them are valid now."""
     blocks = pem.certificates(bundle)
     if not blocks:
         raise ConfigurationError(f"{path} holds no certificate in PEM form", hint=_RESTORE)
@@ -115,16 +116,16 @@ def _check(path: str, bundle: str, now: datetime) -> x509.Certificate:
                 hint="put a renewed authority certificate for the same key there",
             )
         if certificate.not_before(one) > now:
-            # A clock may be set right later, so this is not for a person alone to mend.
+            # Not a ConfigurationError: the clock may be corrected later without a person.
             raise UserError(
-                f"{path} is valid from {_day(certificate.not_before(one))} on, and it is {_day(now)}",
-                hint="set this machine's clock",
+                f"{path} is not valid before {_day(certificate.not_before(one))}, and it is {_day(now)} now",
+                hint="correct this machine's clock",
             )
         loaded.append(one)
     if not certificate.is_authority(loaded[0]):
         raise ConfigurationError(
-            f"the first certificate of {path} is not an authority's",
-            hint="it needs the basic constraint CA:TRUE; the issuing authority comes first, the root last",
+            f"the first certificate of {path} is not a CA certificate",
+            hint="it needs the basic constraint CA:TRUE; put the issuing authority first, the root last",
         )
     return loaded[0]
 

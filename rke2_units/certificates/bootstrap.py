@@ -1,7 +1,7 @@
-"""Bootstrap data: what every server of a cluster must have alike, as RKE2 hands it on and keeps it in etcd.
+"""Bootstrap data: the files that all servers of a cluster share, in RKE2's format.
 
-One shape in the answer of /v1-rke2/server-bootstrap and, sealed with the server token's password, in etcd:
-a JSON object, logical name -> {"Timestamp": RFC 3339, "Content": base64}.
+The answer of /v1-rke2/server-bootstrap and, encrypted with the server token's password, the value in etcd
+are a JSON object, logical name -> {"Timestamp": RFC 3339, "Content": base64}.
 """
 
 import base64
@@ -17,7 +17,7 @@ from rke2_units.errors import UserError
 
 # By RKE2's logical names.
 FILES = layout.BOOTSTRAP_FILES
-# In etcd: one key for each token that the data was ever sealed with, normally one.
+# In etcd: a key for each token with which the data was ever encrypted, normally one.
 PREFIX = "/bootstrap/"
 
 _ITERATIONS = 4096
@@ -27,7 +27,7 @@ _WRONG = "the server that sent or stored it may be of another kind or damaged"
 
 
 class WrongPassword(UserError):
-    """The sealed data is another password's, or damaged."""
+    """The data was encrypted with another password, or is damaged."""
 
 
 def pack(contents: Mapping[str, bytes], now: datetime) -> bytes:
@@ -41,10 +41,10 @@ def pack(contents: Mapping[str, bytes], now: datetime) -> bytes:
 
 
 def unpack(text: bytes | str) -> dict[str, bytes]:
-    """The files by logical name, those that FILES knows; UserError when this is no bootstrap data.
+    """The files in FILES, by logical name; UserError if the text is not bootstrap data.
 
-    Empty ones are left out: RKE2 has names for files that a server may not have. Old servers send the
-    content alone in place of an object.
+    Empty files are left out: RKE2 sends names of files that a server may lack. Old servers send the content
+    instead of an object.
     """
     try:
         entries = json.loads(text)
@@ -68,12 +68,12 @@ def unpack(text: bytes | str) -> dict[str, bytes]:
 
 
 def key(password: str) -> str:
-    """The key in etcd of the data that is sealed with this password (of the server token)."""
+    """The key in etcd of the data that is encrypted with this password (of the server token)."""
     return f"{PREFIX}{hashlib.sha256(password.encode()).hexdigest()[:12]}"
 
 
 def seal(password: str, plain: bytes) -> str:
-    """The value in etcd: "SALT:BASE64", AES-256-GCM under a key of PBKDF2; another one each time."""
+    """The value in etcd: "SALT:BASE64", AES-256-GCM with a key from PBKDF2 and random salt and nonce."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     salt = os.urandom(8).hex()
@@ -83,7 +83,7 @@ def seal(password: str, plain: bytes) -> str:
 
 
 def unseal(password: str, value: str) -> bytes:
-    """What `seal` was given; WrongPassword when it is not to be had with this password."""
+    """Decrypts the result of `seal`; WrongPassword if that fails."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -100,5 +100,5 @@ def unseal(password: str, value: str) -> bytes:
 
 
 def _derived(password: str, salt: str) -> bytes:
-    # The salt is the text: RKE2 does not decode it.
+    # The salt is the hexadecimal text itself: RKE2 does not decode it.
     return hashlib.pbkdf2_hmac("sha1", password.encode(), salt.encode(), _ITERATIONS, _KEY_BYTES)

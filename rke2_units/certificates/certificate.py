@@ -1,6 +1,6 @@
-"""Certificates as they are: read, dated, compared, and followed to their root.
+"""Reads certificates: their dates, keys, names and extensions, and the chain to their root.
 
-Written to cryptography 38, whose dates are naive UTC; later versions have `*_utc` and warn about these.
+Written for cryptography 38, whose dates are naive UTC; later versions have `*_utc` and warn about those.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from rke2_units.certificates.keys import PublicKey
 
 
 def load(text: str) -> x509.Certificate | None:
-    """The certificate of one PEM block, None when it cannot be read."""
+    """The certificate in one PEM block, None if it cannot be parsed."""
     try:
         return x509.load_pem_x509_certificate(text.encode())
     except ValueError:
@@ -23,7 +23,7 @@ def load(text: str) -> x509.Certificate | None:
 
 
 def load_first(text: str) -> x509.Certificate | None:
-    """The first certificate of a bundle, None when there is none that can be read."""
+    """The first certificate of a bundle, None if there is none or it cannot be parsed."""
     blocks = pem.certificates(text)
     return load(blocks[0]) if blocks else None
 
@@ -45,7 +45,7 @@ def _date(certificate: x509.Certificate, attribute: str) -> datetime:
 
 
 def public_bytes(key: PublicKey) -> bytes:
-    """What tells one public key from another: its SubjectPublicKeyInfo."""
+    """The key's SubjectPublicKeyInfo, by which keys are compared."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -59,7 +59,7 @@ def has_key(certificate: x509.Certificate, key: PublicKey) -> bool:
 
 
 def key_id(certificate: x509.Certificate) -> bytes:
-    """What certificates that this one signs carry as authority key identifier."""
+    """The authority key identifier of certificates that this one signs."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:
@@ -118,7 +118,7 @@ def text(certificate: x509.Certificate) -> str:
 
 
 def chain(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
-    """The first, and those above it up to the self-signed root; empty when it leads to none."""
+    """The first certificate and its issuers up to the self-signed root; empty if that is missing."""
     found, others = certificates[:1], certificates[1:]
     while others:
         issuer = next((one for one in others if _signed(found[-1], one)), None)
@@ -132,7 +132,7 @@ def chain(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether `issuer` made the certificate."""
+    """Whether `issuer` signed the certificate."""
     if certificate.issuer != issuer.subject:
         return False
     key, algorithm = issuer.public_key(), certificate.signature_hash_algorithm

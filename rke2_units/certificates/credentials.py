@@ -21,14 +21,14 @@ _MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*-[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class TokenFiles:
-    """`links` are symbolic links beside the token file, as path and target."""
+    """`links`: symbolic links beside the token file, as path and target."""
 
     files: tuple[File, ...]
     links: tuple[tuple[str, str], ...]
 
 
 def node_password(directory: str) -> File:
-    """The password by which servers know this node again: 16 random bytes in hex."""
+    """The password with which the node identifies itself to servers: 16 random bytes in hex."""
     path = f"{directory}/password"
     return File(path, _kept(path) or f"{secrets.token_hex(16)}\n", 0o600, secret=True)
 
@@ -43,7 +43,7 @@ def etcd_name(request: Request) -> File:
     path = request.paths.etcd_name
     user, group = request.etcd_owner
     name = _kept(path).strip() or f"{request.node_name}-{secrets.token_hex(4)}"
-    # The folder is the etcd pod's: a link there must not make us copy another file for it.
+    # The etcd pod owns the folder: if it puts a link there, no other file may be copied for it.
     if not _MEMBER_NAME.fullmatch(name):
         raise ConfigurationError(
             f"{path} does not hold the name of an etcd member",
@@ -55,8 +55,8 @@ def etcd_name(request: Request) -> File:
 def token_files(request: Request, bundle: str, had_authority: bool) -> TokenFiles:
     """Token files and passwd for the server authority in `bundle`; nothing is written yet.
 
-    `had_authority`: it was there before this start. A long token is refused without it (as RKE2 does: the
-    hash names the authority of another cluster), and with it when the hash is not its own.
+    `had_authority`: whether it existed before this start. A long token is rejected if it did not (as in
+    RKE2: the hash is that of another cluster's authority), and if its hash does not match the authority.
     """
     paths = request.paths
     ca_hash = tokens.authority_hash(bundle.encode())
@@ -79,14 +79,14 @@ def token_files(request: Request, bundle: str, had_authority: bool) -> TokenFile
 
 
 def server_password(paths: Paths) -> str:
-    """The password of the server token on disk, "" when there is none yet."""
+    """The password of the server token on disk, "" if there is none yet."""
     return _password_on_disk(paths)
 
 
 def rotated(paths: Paths, bundle: str, before: str, password: str) -> tuple[File, ...]:
-    """The token file and passwd with this password of the server token in place of `before`.
+    """The token file and passwd with this password of the server token instead of `before`.
 
-    Agents get it as well, unless they have a token of their own. `bundle`: the server authority's file.
+    Agents use it as well, unless they have their own token. `bundle`: content of server-ca.crt.
     """
     node = next((row[0] for row in _rows(paths) if row[1] == _NODE), before)
     ca_hash = tokens.authority_hash(bundle.encode())
@@ -99,7 +99,7 @@ def rotated(paths: Paths, bundle: str, before: str, password: str) -> tuple[File
 
 
 def new_password(text: str, bundle: str) -> str:
-    """The password of a token that servers are to have, in either form; ConfigurationError for another's."""
+    """The password of a new server token, short or long; ConfigurationError for another cluster's."""
     _check_hash(text, "the new token", tokens.authority_hash(bundle.encode()), had_authority=True)
     return _password(text, "the new token", _SERVER)
 
@@ -118,11 +118,11 @@ def _password(text: str, what: str, user: str) -> str:
     token = tokens.parse(text, what)
     if token.bootstrap:
         raise ConfigurationError(
-            f"{what} has the form of a bootstrap token, which only agents join with",
+            f"{what} has the form of a bootstrap token, which only agents can use",
             hint="use a password of another form",
         )
     if token.user not in ("", user):
-        raise ConfigurationError(f"{what} is one for the user {token.user!r}, not for {user!r}")
+        raise ConfigurationError(f"{what} is for the user {token.user!r}, not for {user!r}")
     return token.password
 
 
@@ -130,13 +130,13 @@ def _check_hash(text: str, what: str, ca_hash: str, had_authority: bool) -> None
     token = tokens.parse(text, what) if text else tokens.Token()
     if token.ca_hash and not had_authority:
         raise ConfigurationError(
-            f"{what} names the authority of an existing cluster, and this server begins a new one",
+            f"{what} names the authority of an existing cluster, but this server starts a new one",
             hint="give the password alone, or put the cluster's authorities in place first",
         )
     if not token.names_authority(ca_hash):
         raise ConfigurationError(
-            f"the hash in {what} is not that of this server's authority (server-ca.crt)",
-            hint="take it from server/token of a server of this cluster, or give the password alone",
+            f"the hash in {what} does not match this server's authority (server-ca.crt)",
+            hint="use the token in server/token on a server of this cluster, or the password alone",
         )
 
 
@@ -147,12 +147,12 @@ def _server_password(request: Request) -> str:
     if not request.token:
         return on_disk or secrets.token_hex(16)
     password = _password(request.token, "token", _SERVER)
-    # The cluster's data in etcd is sealed with the one on disk, and only a rotation changes both.
+    # The cluster's data in etcd is encrypted with the one on disk; only a rotation changes both.
     if on_disk and on_disk != password and os.path.isdir(f"{paths.etcd_data}/member"):
         raise ConfigurationError(
-            f"token is not the one in {paths.token}, which this server's cluster has",
-            hint="set that one, or remove the key from the configuration; the cluster gets another one by "
-            "rke2-units token rotate --new-token-file FILE, run on each server",
+            f"token differs from the one in {paths.token}, which this server's cluster uses",
+            hint="set that one, or remove the key from the configuration; to change the token, run "
+            "rke2-units token rotate --new-token-file FILE on each server",
         )
     return password
 
@@ -170,13 +170,13 @@ def _rows(paths: Paths) -> list[list[str]]:
     if any(len(row) < 4 for row in rows):
         raise ConfigurationError(
             f"{paths.passwd} has a line without the four fields password, user, user ID, group",
-            hint="correct it, or remove it to have it made from the tokens",
+            hint="correct it, or remove it: it is then created from the tokens",
         )
     return rows
 
 
 def _passwd(paths: Paths, password: str, agent_password: str) -> str:
-    """passwd with our two users; others that were put there stay."""
+    """passwd with the users node and server; other lines are kept."""
     others = [row for row in _rows(paths) if row[1] not in (_NODE, _SERVER)]
     ours = [
         [agent_password, _NODE, _NODE, "rke2:agent"],

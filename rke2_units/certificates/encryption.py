@@ -17,7 +17,7 @@ _PROVIDERS = ("aescbc", "secretbox")
 def ensure(paths: Paths, provider: str) -> tuple[File, File]:
     """Configuration (EncryptionConfiguration v1) and state (`<stage>-<SHA-256 of the configuration>`).
 
-    What is there is kept as it is: keys and provider change by rotation only. Nothing is written yet.
+    Existing files are kept: only a rotation changes keys and provider. Nothing is written yet.
     """
     config = files.read_text(paths.encryption_config) or ""
     if config.strip():
@@ -59,7 +59,7 @@ def _new(provider: str) -> str:
         "name": f"{provider}key",
         "secret": base64.b64encode(secrets.token_bytes(32)).decode(),
     }
-    # The provider `identity` reads what was stored before there was encryption.
+    # The provider `identity` reads Secrets that were stored without encryption.
     providers: list[dict[str, object]] = [{provider: {"keys": [key]}}, {"identity": {}}]
     return json.dumps(
         {

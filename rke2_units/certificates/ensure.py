@@ -1,4 +1,4 @@
-"""The one entry point: makes all key material of a node be so."""
+"""The entry point: creates and renews all key material of a node."""
 
 import grp
 import os
@@ -32,19 +32,19 @@ _SERVER_KUBECONFIGS = {
 
 
 def ensure(request: Request, now: datetime) -> list[str]:
-    """Makes what is missing or due, keeps all else, and returns the paths that were written. `now` is aware.
+    """Creates what is missing, renews what is due, and returns the written paths. `now` has a time zone.
 
-    All is read, checked and made in memory before the first file is written: what is refused changes
+    Everything is read, checked and created in memory before the first file is written: an error changes
     nothing. A second call writes nothing.
     """
     node_password = credentials.node_password(request.node_directory)
     if request.role is Role.AGENT:
-        # All else of an agent comes from its servers.
+        # An agent fetches everything else from its servers.
         return _write([node_password], ())
     authorities = _authorities(request, now)
     server_ca = authorities[table.SERVER_CA]
     tokens = credentials.token_files(request, server_ca.bundle, server_ca.existed)
-    # In this order they are put in place: an authority before what it issues, a key before its certificate.
+    # In the order of writing: an authority before what it issues, a key before its certificate.
     made = [file for authority in authorities.values() for file in authority.files]
     made += _leaves(request, authorities, now)
     made += _agent_authorities(request, authorities)
@@ -113,7 +113,7 @@ def _agent_authorities(request: Request, authorities: Mapping[str, "Authority"])
 
 
 def _kubeconfigs(request: Request, made: Mapping[str, str]) -> list[File]:
-    """`made` has the contents of certificates and keys by path."""
+    """`made`: contents of certificates and keys, by path."""
     paths, server = request.paths, request.apiserver_url
     authority = f"{paths.tls}/{table.SERVER_CA}.crt"
     found = {
@@ -145,7 +145,7 @@ def _group(name: str) -> int:
     except KeyError as error:
         raise ConfigurationError(
             f"write-kubeconfig-group: there is no group {name!r} on this machine",
-            hint=f"make it (addgroup --system {name}), or correct the key",
+            hint=f"create it (addgroup --system {name}), or correct the key",
         ) from error
 
 
@@ -164,7 +164,7 @@ def _single_files(request: Request) -> list[File]:
 
 
 def _write(made: Sequence[File], links: Sequence[tuple[str, str]]) -> list[str]:
-    # What a killed start left half written can be a secret.
+    # A killed start can leave a half-written file, which may be secret.
     for path in sorted({os.path.dirname(file.path) for file in made}):
         files.clean(path)
     written = files.write_all(made)
@@ -172,7 +172,7 @@ def _write(made: Sequence[File], links: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _link(path: str, target: str) -> bool:
-    """Makes the symbolic link be so, atomically; False when it was."""
+    """Creates or replaces the symbolic link atomically; False if it was correct."""
     temporary = f"{os.path.dirname(path)}/{files.TEMPORARY_PREFIX}{os.path.basename(path)}.{os.getpid()}"
     try:
         if os.path.islink(path) and os.readlink(path) == target:
@@ -182,17 +182,17 @@ def _link(path: str, target: str) -> bool:
         os.symlink(target, temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot make the link {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot create the symbolic link {path}: {error.strerror or error}") from error
     return True
 
 
 def _hand_over(request: Request) -> list[str]:
-    """Gives etcd's data to the user its pod runs as, where a profile was set after the first start."""
+    """Gives etcd's data to its pod's user, if a profile was set after the first start; changed paths."""
     if not request.etcd or request.etcd_owner == (0, 0) or os.geteuid() != 0:
         return []
     changed = []
     user, group = request.etcd_owner
-    # Through descriptors and past links: the pod's user can change what is below this folder at any time.
+    # By descriptors, without following links: the pod's user can change this folder at any time.
     for folder, folders, names, descriptor in os.fwalk(request.paths.etcd_data):
         for name in (*folders, *names):
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)

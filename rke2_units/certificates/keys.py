@@ -1,4 +1,4 @@
-"""Private keys: made, written and read as RKE2 does, and what they sign with."""
+"""Private keys: creates, writes and reads them in RKE2's formats."""
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,12 +12,12 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519Public
 
 
 def make() -> ec.EllipticCurvePrivateKey:
-    """A key for an authority or a certificate: P-256."""
+    """A new key for an authority or a certificate: P-256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def make_service_account_key() -> rsa.RSAPrivateKey:
-    """A key that service account tokens are signed with."""
+    """A new key to sign service account tokens: RSA 2048."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -31,7 +31,7 @@ def text(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
 
 
 def load(path: str, content: str, *, hint: str) -> PrivateKey:
-    """The first private key in a file's content; ConfigurationError with `hint` when none can be used."""
+    """The first private key in a file's content; ConfigurationError with `hint` if it cannot be used."""
     block = pem.first_private_key(content)
     if block is None:
         raise ConfigurationError(f"{path} holds no private key in PEM form", hint=hint)
@@ -47,5 +47,5 @@ def load(path: str, content: str, *, hint: str) -> PrivateKey:
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | None:
-    """What the key signs certificates with; Ed25519 brings its own."""
+    """The hash with which the key signs certificates; None for Ed25519, which includes one."""
     return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()

@@ -28,7 +28,7 @@ users:
 
 
 def with_paths(server: str, authority: str, base: str) -> str:
-    """A component's: it names files. `base` is the path of the client certificate without its suffix."""
+    """A component's kubeconfig, with file names. `base`: path of its certificate without the suffix."""
     return _TEMPLATE.format(
         server=_scalar(server),
         cluster="local",
@@ -41,7 +41,7 @@ def with_paths(server: str, authority: str, base: str) -> str:
 
 
 def with_data(server: str, name: str, authority: str, certificate: str, key: str) -> str:
-    """One that can be carried away: it holds the PEM texts themselves."""
+    """A kubeconfig that works on other machines: it contains the PEM texts themselves."""
     quoted = _scalar(name)
     return _TEMPLATE.format(
         server=_scalar(server),
@@ -55,7 +55,7 @@ def with_data(server: str, name: str, authority: str, certificate: str, key: str
 
 
 def _scalar(text: str) -> str:
-    """YAML's double-quoted form, which a JSON text is: no path or name can break out of it."""
+    """A double-quoted YAML scalar, which a JSON string is: no path or name can break out of it."""
     return json.dumps(text)
 
 

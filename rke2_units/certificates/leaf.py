@@ -1,4 +1,4 @@
-"""Certificates for components: when one is made again, and how."""
+"""Certificates for components: when and how they are issued and renewed."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _USAGES = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """A certificate as it is to be; `names` are DNS names and addresses."""
+    """The wanted contents of a certificate; `names` are DNS names and addresses."""
 
     common_name: str
     organization: str
@@ -39,10 +39,10 @@ def ensure(
     mode: int = 0o644,
     owner: tuple[int, int] = (0, 0),
 ) -> tuple[File, File]:
-    """Key and certificate file at `base`, kept or made; nothing is written yet.
+    """Key and certificate file at `base`, existing or new; nothing is written yet.
 
-    The certificate is followed by its issuer's bundle. The key comes first: a start that is killed between
-    the two leaves a key, and the next one gives it its certificate.
+    The certificate is followed by its issuer's bundle. The key is written first: a start that is killed
+    between the two leaves a key, for which the next start issues the certificate.
     """
     key, key_text = ensure_key(f"{base}.key")
     path = f"{base}.crt"
@@ -60,10 +60,10 @@ def ensure(
 
 
 def ensure_key(path: str) -> tuple[keys.PrivateKey, str]:
-    """The private key of this file and the file's text; a new one when it is missing or empty."""
+    """The private key in this file and the file's text; a new key if it is missing or empty."""
     text = files.read_text(path) or ""
     if text.strip():
-        return keys.load(path, text, hint="remove this file to have a new key made"), text
+        return keys.load(path, text, hint="remove this file: a new key is then created"), text
     made = keys.make()
     return made, keys.text(made)
 
@@ -75,10 +75,10 @@ def renewal_reason(
     key: keys.PublicKey,
     now: datetime,
 ) -> str | None:
-    """Why the certificate must be made again; None when it may stay. The rule is RKE2's.
+    """Why the certificate must be renewed; None if it need not be. The rule is RKE2's.
 
-    In addition, it must be one for the key beside it and name its issuer: an interrupted rotation can leave
-    it otherwise.
+    In addition, it must match the key beside it and name its issuer, which an interrupted rotation can
+    prevent.
     """
     if certificate.not_after(existing) - now < table.RENEWAL_WINDOW:
         return f"it expires on {certificate.not_after(existing):%Y-%m-%d}"
@@ -88,7 +88,7 @@ def renewal_reason(
 def difference(
     existing: x509.Certificate, wanted: Wanted, issuer: x509.Certificate, key: keys.PublicKey
 ) -> str | None:
-    """What tells the certificate from the wanted one, whenever it expires; None for nothing."""
+    """How the certificate differs from the wanted one, apart from its dates; None if it does not."""
     if certificate.subject_texts(existing, NameOID.COMMON_NAME) != [wanted.common_name]:
         return "its common name changed"
     organizations = [wanted.organization] if wanted.organization else []
@@ -155,7 +155,7 @@ def sign(
     path: str,
     now: datetime,
 ) -> str:
-    """The certificate in PEM form, without its issuer's bundle; `path` is what errors name."""
+    """The certificate in PEM form, without its issuer's bundle; errors name `path`."""
     issuer = authority.certificate
     builder = (
         x509.CertificateBuilder()
@@ -163,7 +163,7 @@ def sign(
         .issuer_name(issuer.subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        # As in RKE2, valid since its issuer is: a clock that is a little behind elsewhere does no harm.
+        # As in RKE2, valid from the same moment as its issuer: a clock that is a little behind does no harm.
         .not_valid_before(certificate.not_before(issuer))
         .not_valid_after(now - timedelta(microseconds=now.microsecond) + table.LEAF_VALIDITY)
         .add_extension(certificate.key_usage(sign_certificates=False), critical=True)

@@ -1,7 +1,7 @@
-"""What the cluster keeps of node passwords: a Secret for each node, in RKE2's form.
+"""Node passwords in the cluster: a Secret with a hash for each node, in RKE2's format.
 
 The hash is "$1:SALT:15:8:1:KEY": scrypt with N = 2^15, r = 8, p = 1, a salt of 8 bytes written in hex, a key
-of 64 bytes in base64 without padding. One takes 32 MB and some 100 ms.
+of 64 bytes in base64 without padding. A hash takes 32 MB and about 100 ms.
 """
 
 import base64
@@ -27,7 +27,7 @@ def secret_name(node_name: str) -> str:
 
 
 def secret(node_name: str, password: str) -> dict[str, Any]:
-    """The Secret of a node with this password (without its file's line end), to be created."""
+    """The new Secret of a node with this password (without the line end of its file)."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -49,21 +49,21 @@ def hash_of(found: object) -> str:
 
 
 def is_of(found: object, password: str) -> bool:
-    """Whether the Secret `found` (the API's JSON) is one for this password; False for any other object."""
+    """Whether the Secret `found` (the API's JSON) has the hash of this password; False for other objects."""
     return matches(password, hash_of(found))
 
 
 def hashed(password: str) -> str:
-    """The hash of this password, another one each time."""
+    """A hash of this password, with a random salt."""
     salt = secrets.token_bytes(_SALT_BYTES)
     key = base64.b64encode(_key(password, salt)).decode().rstrip("=")
     return f"$1:{salt.hex()}:{_PARAMETERS}:{key}"
 
 
 def matches(password: str, text: str) -> bool:
-    """Whether the hash `text` is this password's; False for a text of another form.
+    """Whether `text` is a hash of this password; False if it has another format.
 
-    Other parameters are another form: they would decide how much memory one request takes.
+    Other scrypt parameters are not accepted: they would decide how much memory a request takes.
     """
     version, _, rest = text.partition(":")
     salt, _, rest = rest.partition(":")

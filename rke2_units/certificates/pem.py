@@ -1,4 +1,4 @@
-"""PEM texts: their blocks, without looking into them."""
+"""Finds the blocks of PEM texts, without decoding them."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Certificates from elsewhere: what is asked for with a key that stays here, and what may come back."""
+"""Requests certificates from servers, for keys that stay on this machine, and checks the answers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from rke2_units.model import File
 
 @dataclass(frozen=True)
 class Issuer:
-    """An authority that signs elsewhere: its certificate, and the bundle that follows what it signs."""
+    """An authority whose key servers have: its certificate, and the bundle appended to what it issues."""
 
     certificate: x509.Certificate
     bundle: str
@@ -23,7 +23,7 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Held:
-    """A key, and the certificate for it where there is one that fits."""
+    """A key, and the existing certificate for it if that is still as wanted."""
 
     wanted: leaf.Wanted
     base: str
@@ -33,19 +33,19 @@ class Held:
 
 
 def issuer(answer: str, what: str) -> Issuer:
-    """The authority in a bundle that a server gave; only its certificates are kept of it.
+    """The authority in a bundle from a server, of which only the certificates are kept.
 
-    UserError, which names `what`, when it is none.
+    UserError, which names `what`, if the first certificate is not a CA certificate.
     """
     blocks = pem.certificates(answer)
     loaded = [certificate.load(block) for block in blocks]
     if not loaded or loaded[0] is None or None in loaded or not certificate.is_authority(loaded[0]):
-        raise UserError(f"{what} is no bundle of certificates that begins with an authority's")
+        raise UserError(f"{what} is not a bundle of certificates that begins with a CA certificate")
     return Issuer(loaded[0], "".join(blocks))
 
 
 def held(entry: table.Leaf, request: Request, authority: Issuer, now: datetime) -> Held:
-    """The agent's key of this entry, read or made, and its certificate if it fits; nothing is written."""
+    """The agent's key, existing or new, and its certificate if still as wanted; nothing is written."""
     base = f"{request.paths.agent}/{entry.name}"
     wanted = leaf.Wanted(
         entry.common_name.format(node_name=request.node_name),
@@ -65,14 +65,14 @@ def held(entry: table.Leaf, request: Request, authority: Issuer, now: datetime) 
 
 
 def signing_request(key: keys.PrivateKey) -> bytes:
-    """A certificate signing request (PKCS#10, DER) that says nothing but the key: servers decide names."""
+    """A certificate signing request (PKCS#10, DER) with the key only: servers decide on names."""
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     signed = request.sign(key, keys.signature_hash(key))
     return signed.public_bytes(serialization.Encoding.DER)
 
 
 def issued(answer: str, asked: Held, authority: Issuer) -> str:
-    """The certificate in a server's answer; UserError when it is not the one that was asked for."""
+    """The certificate in a server's answer; UserError if it is not the requested one."""
     blocks = pem.certificates(answer)
     found = certificate.load(blocks[0]) if blocks else None
     if found is None:
@@ -80,12 +80,14 @@ def issued(answer: str, asked: Held, authority: Issuer) -> str:
     other = leaf.difference(found, asked.wanted, authority.certificate, asked.key.public_key())
     if other is not None:
         name = asked.wanted.common_name
-        raise UserError(f"the server gave another certificate than the one asked for as {name}: {other}")
+        raise UserError(
+            f"the server returned another certificate than the one requested for {name}: {other}"
+        )
     return blocks[0]
 
 
 def with_issuer(held: Held, leaf_text: str, authority: Issuer) -> tuple[File, File]:
-    """Key and certificate file, in the order in which they are put in place."""
+    """Key and certificate file, in the order of writing."""
     return (
         File(f"{held.base}.key", held.key_text, 0o600, secret=True),
         File(f"{held.base}.crt", leaf_text + authority.bundle, 0o600),

@@ -1,4 +1,4 @@
-"""The keys that service account tokens are signed with and checked against."""
+"""The keys to sign and verify service account tokens."""
 
 from rke2_units.certificates import keys, pem
 from rke2_units.doors import files
@@ -15,7 +15,7 @@ def ensure(tls: str) -> tuple[File, File]:
     all_keys = files.read_text(path) or ""
     current = files.read_text(current_path) or ""
     if not all_keys.strip():
-        # Tokens in use stay good as long as the key that they were signed with is known.
+        # Tokens stay valid as long as the key that signed them is in this file.
         all_keys = current if current.strip() else keys.text(keys.make_service_account_key())
     first = pem.first_private_key(all_keys)
     if first is None:
@@ -24,7 +24,7 @@ def ensure(tls: str) -> tuple[File, File]:
             hint="restore it from a backup or from another server",
         )
     if first != current:
-        # Only a key that comes in is looked into: checking an RSA key takes longer than all else of a start.
+        # Only a new key is parsed: checking an RSA key takes longer than the rest of a start.
         keys.load(path, first, hint="restore it from a backup or from another server")
     return (
         File(path, all_keys, 0o600, secret=True),

@@ -1,4 +1,4 @@
-"""Certificates for keys of others: only the key is the caller's, the rest is decided here."""
+"""Issues certificates to nodes: only the key is theirs, everything else is decided here."""
 
 from datetime import datetime
 
@@ -14,17 +14,17 @@ from rke2_units.layout import Paths
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 # Larger ones take long to check.
 _RSA_BITS = range(2048, 4096 + 1)
-# What cryptography 38 raises for damaged requests: OpenSSL reads some of them again.
+# The errors of cryptography 38 for damaged requests, some of which OpenSSL parses again.
 _UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, InternalError, UnsupportedAlgorithm)
 _HINT = "send a request in DER form, signed with the key that it is for"
 
 
 class InvalidRequest(UserError):
-    """What was sent is no request that can be signed, or no certificate can have such a subject."""
+    """The request cannot be signed, or a certificate cannot have such a subject."""
 
 
 def authority_of(path: str, bundle: str, key: str) -> authority.Authority:
-    """The authority of these two PEM texts, `path` being what errors name."""
+    """The authority in these two PEM texts; errors name `path`."""
     first = certificate.load_first(bundle)
     if first is None:
         raise UserError(f"{path} holds no certificate that can be read")
@@ -33,7 +33,7 @@ def authority_of(path: str, bundle: str, key: str) -> authority.Authority:
 
 
 def requested_key(body: bytes) -> keys.PublicKey:
-    """The key of a PKCS#10 request in DER form, proven to be the sender's; its subject is not looked at.
+    """The key of a PKCS#10 request in DER form, after its signature is verified; the subject is ignored.
 
     Raises InvalidRequest.
     """
@@ -41,7 +41,7 @@ def requested_key(body: bytes) -> keys.PublicKey:
         request = x509.load_der_x509_csr(body)
         key = request.public_key()
     except _UNREADABLE:
-        raise InvalidRequest("this is no certificate request in DER form", hint=_HINT) from None
+        raise InvalidRequest("this is not a certificate request in DER form", hint=_HINT) from None
     if isinstance(key, ec.EllipticCurvePublicKey):
         acceptable = key.curve.name in _CURVES
     elif isinstance(key, rsa.RSAPublicKey):
@@ -50,7 +50,7 @@ def requested_key(body: bytes) -> keys.PublicKey:
         acceptable = isinstance(key, keys.PublicKey)
     if not acceptable or not isinstance(key, keys.PublicKey):
         raise InvalidRequest(
-            "no certificate is made for such a key",
+            "keys of this type or size are not accepted",
             hint="use P-256, P-384, P-521, Ed25519 or RSA 2048 to 4096",
         )
     try:
@@ -87,11 +87,11 @@ def for_agent(
 
 
 def agent_leaf(name: str) -> table.Leaf:
-    """The entry of this name; KeyError when agents have no such certificate."""
+    """The table's entry of this name; KeyError if agents have no such certificate."""
     return {entry.name: entry for entry in table.AGENT_LEAVES}[name]
 
 
 def names_of(text: str) -> frozenset[str]:
-    """The DNS names and addresses that the first certificate of a bundle is for; none without one."""
+    """The DNS names and addresses in the first certificate of a bundle; none without a certificate."""
     first = certificate.load_first(text)
     return certificate.alternative_names(first) if first else frozenset()

@@ -1,4 +1,4 @@
-"""RKE2's authorities and certificates: who signs what, for which subject, use and names. Only data."""
+"""The table of RKE2's authorities and certificates, with issuer, subject, usage and names. Only data."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ from rke2_units.cluster_names import SUPERVISOR_SUBJECT
 
 AUTHORITY_VALIDITY = timedelta(days=3650)
 LEAF_VALIDITY = timedelta(days=365)
-# A certificate with less than this left is made again at a start.
+# A certificate that expires within this time is renewed at a start.
 RENEWAL_WINDOW = timedelta(days=120)
 
 
@@ -37,7 +37,7 @@ class Authority:
 
     name: str
     prefix: str
-    # The controller-manager signs with this one, also when nothing of ours needs a signature.
+    # The controller-manager signs with this one, so its key must be on disk.
     key_needed: bool = False
     # The controller-manager wants the first certificate alone (`*.nochain.crt`).
     nochain: bool = False
@@ -98,8 +98,8 @@ SERVER_LEAVES = (
     Leaf("etcd/client", ETCD_SERVER_CA, "etcd-client"),
     Leaf("etcd/server-client", ETCD_SERVER_CA, "etcd-server", "", _BOTH, Names.ETCD, etcd_member=True),
     Leaf("etcd/peer-server-client", ETCD_PEER_CA, "etcd-peer", "", _BOTH, Names.ETCD, etcd_member=True),
-    # RKE2 keeps one for all of its servers in a Secret and adds names as clients ask for them; here each
-    # server has its own, with the names that are configured. By the subject nodes know a server.
+    # RKE2 keeps one for all servers in a Secret and adds names that clients connect to. Here each server has
+    # its own, with the configured names. Nodes recognize a server by the subject.
     Leaf(
         "serving-supervisor",
         SERVER_CA,
@@ -113,8 +113,8 @@ SERVER_LEAVES = (
 # Keys without a certificate: the supervisor signs for agents that send no request of their own with them.
 SHARED_KEYS = ("client-kubelet", "serving-kubelet")
 
-# Below agent/; mode 0600. RKE2 makes these anew at every start. Here they follow the rule of all others, so
-# that a start changes no file, and so restarts no pod and no kubelet, without need.
+# Below agent/; mode 0600. RKE2 issues these again at every start. Here they follow the rule of all others,
+# so that a start without changes writes no file, and restarts no pod and no kubelet.
 AGENT_LEAVES = (
     Leaf("serving-kubelet", SERVER_CA, "{node_name}", usages=_SERVER, names=Names.KUBELET),
     Leaf("client-kubelet", CLIENT_CA, "system:node:{node_name}", "system:nodes"),

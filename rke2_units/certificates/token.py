@@ -1,4 +1,4 @@
-"""The grammar of join tokens, and the hash of the cluster's authority in them. Both are RKE2's."""
+"""Join tokens in RKE2's format, and the hash of the cluster's authority in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMS = "a password, or K10<64 hexadecimal digits>::<user>:<password>"
 
 @dataclass(frozen=True)
 class Token:
-    """`ca_hash` is empty in a token that verifies nothing, `user` in the short form (the caller knows it).
+    """`ca_hash` is empty in a token without a hash, `user` in the short form (the caller knows it).
 
     A bootstrap token (`abcdef.0123456789abcdef`) is in `bootstrap` and has neither user nor password.
     """
@@ -43,9 +43,9 @@ class Token:
 
 
 def parse(text: str, what: str = "token") -> Token:
-    """The token in `text`; ConfigurationError when it is none, naming `what` and never the text itself.
+    """The token in `text`; ConfigurationError, which names `what` but never the text, if it is not one.
 
-    A short password may contain colons: user and password are only told apart in the long form.
+    A short password may contain colons: user and password are separated in the long form only.
     """
     if not text:
         raise ConfigurationError(f"{what} is empty", hint=f"it is {_FORMS}")
@@ -69,10 +69,10 @@ def parse(text: str, what: str = "token") -> Token:
 
 
 def authority_hash(bundle: bytes) -> str:
-    """The hash in tokens: of the server authority's file (`server-ca.crt`), in lower-case hex.
+    """The hash in tokens of the server authority's file (`server-ca.crt`), in lower-case hex.
 
-    SHA-256, of the exact bytes of a file with one certificate; with more of them, of the DER form of the
-    root that the first one leads to. ConfigurationError when it leads to none of the others.
+    It is the SHA-256 of the file's exact bytes if it has one certificate; with several, of the DER form of
+    the root to which the first one leads. ConfigurationError if it leads to no root in the file.
     """
     from cryptography.hazmat.primitives import serialization
 
@@ -83,14 +83,14 @@ def authority_hash(bundle: bytes) -> str:
 
 
 def anchors(bundle: bytes) -> str:
-    """What the hash of this file vouches for, as PEM: whatever else is in the file is anybody's."""
+    """The certificates that the hash of this file covers, as PEM: anybody could add others to the file."""
     from rke2_units.certificates import certificate
 
     return "".join(map(certificate.text, _chain(bundle)))
 
 
 def _chain(bundle: bytes) -> list[x509.Certificate]:
-    # Only this needs cryptography, which takes longer to import than all else here.
+    # Only this needs cryptography, whose import takes longer than everything else here.
     from rke2_units.certificates import certificate, pem
 
     blocks = pem.certificates(bundle.decode(errors="replace"))

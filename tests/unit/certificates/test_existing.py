@@ -138,7 +138,7 @@ def test_a_key_kept_elsewhere_is_missed_only_when_something_is_to_be_signed(node
     (node.tls / f"{name}.key").unlink()
     assert node.ensure(DAY) == []
     node.start += 300 * DAY
-    refused(node, f"{node.tls}/{name}.key is missing", "has to be signed", "put the key")
+    refused(node, f"{node.tls}/{name}.key is missing", "is needed to sign", "put the key")
 
 
 @pytest.mark.parametrize("name", ["client-ca", "server-ca"])
@@ -170,13 +170,13 @@ def test_an_expired_root_in_a_bundle_is_refused(node: "Node") -> None:
 def test_a_clock_behind_is_said_and_can_be_mended_by_starting_again(node: "Node") -> None:
     node.ensure()
     node.start -= 400 * DAY
-    refused(node, "is valid from 2026-01-01", "it is 2024-11-27", "clock", error=UserError)
+    refused(node, "is not valid before 2026-01-01", "it is 2024-11-27", "clock", error=UserError)
 
 
 def test_a_certificate_that_is_no_authority_is_refused(node: "Node") -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     put(node.tls, "server-ca", custom("ours", key, is_authority=False), key)
-    refused(node, "server-ca.crt is not an authority's", "CA:TRUE")
+    refused(node, "server-ca.crt is not a CA certificate", "CA:TRUE")
 
 
 @pytest.mark.parametrize(
@@ -434,12 +434,12 @@ def test_a_long_token_is_taken_when_its_authority_was_placed_here(node: "Node") 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"token": f"K10{'0' * 64}::server:swordfish"}, "the hash in token is not that of this server's"),
-        ({"agent_token": f"K10{'0' * 64}::node:swordfish"}, "the hash in agent-token is not"),
-        ({"token": "K10::node:swordfish"}, "token is one for the user 'node', not for 'server'"),
+        ({"token": f"K10{'0' * 64}::server:swordfish"}, "the hash in token does not match this server's"),
+        ({"agent_token": f"K10{'0' * 64}::node:swordfish"}, "the hash in agent-token does not match"),
+        ({"token": "K10::node:swordfish"}, "token is for the user 'node', not for 'server'"),
         (
             {"agent_token": "K10::server:swordfish"},
-            "agent-token is one for the user 'server', not for 'node'",
+            "agent-token is for the user 'server', not for 'node'",
         ),
         ({"token": "abcdef.0123456789abcdef"}, "token has the form of a bootstrap token"),
         ({"agent_token": "abcdef.0123456789abcdef"}, "agent-token has the form of a bootstrap token"),
@@ -472,7 +472,7 @@ def test_another_token_is_refused_once_etcd_has_data(node: "Node") -> None:
     assert "server/token" in node.ensure(token="halibut")
     (node.server / "db/etcd/member").mkdir()
     state = node.state()
-    with pytest.raises(ConfigurationError, match="token is not the one in .*/server/token") as refused:
+    with pytest.raises(ConfigurationError, match="token differs from the one in .*/server/token") as refused:
         node.ensure(token="swordfish")
     assert "rke2-units token rotate --new-token-file FILE" in str(refused.value.hint)
     assert node.state() == state
@@ -485,7 +485,7 @@ def test_a_rotated_token_is_the_one_that_counts_from_then_on(node: "Node") -> No
     bundle = (node.tls / "server-ca.crt").read_text()
     files.write_all(credentials.rotated(node.request.paths, bundle, "halibut", "swordfish"))
     state = node.state()
-    with pytest.raises(ConfigurationError, match="token is not the one in .*/server/token"):
+    with pytest.raises(ConfigurationError, match="token differs from the one in .*/server/token"):
         node.ensure(token="halibut")
     for configured in ("swordfish", "", (node.server / "token").read_text().strip()):
         assert node.ensure(token=configured) == []

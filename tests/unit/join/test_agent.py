@@ -229,7 +229,7 @@ def test_a_node_behind_an_address_that_is_held_back_is_known_by_its_certificate(
         ("/v1-rke2/config", 404, b"404 page not found", Refused, "404 Not Found"),
         ("/v1-rke2/config", 200, b"[]", Unreachable, "not a JSON object"),
         ("/v1-rke2/config", 200, b'{"ClusterDNS": "nobody"}', Unreachable, "ClusterDNS"),
-        ("/v1-rke2/client-ca.crt", 200, b"", Unreachable, "client-ca.crt is no bundle"),
+        ("/v1-rke2/client-ca.crt", 200, b"", Unreachable, "client-ca.crt is not a bundle"),
         ("/v1-rke2/serving-kubelet.crt", 200, b"hello", Unreachable, "no certificate for agent-1"),
         ("/v1-rke2/apiservers", 200, b"<html>", Unreachable, "not JSON"),
         ("/v1-rke2/config", 200, b"x" * (5 << 20), Unreachable, "too long"),
@@ -262,7 +262,7 @@ def test_another_certificate_than_the_one_asked_for_is_not_taken(
         other_authority(),
     ):
         supervisor.spoils(path, 200, foreign)
-        with pytest.raises(Unreachable, match="another certificate than the one asked for"):
+        with pytest.raises(Unreachable, match="another certificate than the one requested"):
             fetch(supervisor, joining_agent)
 
 
