@@ -1,11 +1,11 @@
 """`charts --settings FILE`: the packaged charts, with the cluster's values, into the folder of manifests.
 
-ExecStartPre= of rke2-helm-applier.service; FILE is the applier's own settings file, of which
-it reads what rke2_units.lean.chart_staging tells.
+ExecStartPre= of rke2-helm-applier.service; FILE is the applier's own settings file. This program reads
+the part that rke2_units.lean.chart_staging describes.
 
-As RKE2 does it at each start: charts of the content are copied, but for disabled ones; those of ingress
-controllers that are not wanted become a comment, which takes their objects away; charts of the user's own
-get the values, too. Only what differs is written.
+As RKE2 does at each start: it copies the charts of the content, except disabled ones. The charts of unwanted
+ingress controllers are replaced with a comment, so that the applier removes their objects. The user's own
+charts get the values, too. Only files that differ are written.
 """
 
 import errno
@@ -22,7 +22,7 @@ INGRESS_CONTROLLERS = ("traefik", "ingress-nginx")
 _INGRESS_CLASS = "global.systemDefaultIngressClass"
 _LEFT_OUT = "# disabled by configuration\n"
 _CHARTS_API = "/apis/helm.cattle.io/v1/namespaces/kube-system/helmcharts"
-# What is hidden is passed over by whoever applies manifests.
+# A hidden file: the applier ignores those.
 _TEMPORARY = ".rke2-units-staged"
 # etcd takes objects of 1.5 MB, and JSON may be longer than what is stored.
 _LARGEST_ANSWER = 4 << 20
@@ -42,26 +42,26 @@ def program(staging: Staging, arguments: list[str]) -> None:
         try:
             _stage(target, packaged.get(path), values)
         except PermissionError as error:
-            # A file of another user's: the applier's root has no power over those.
+            # Another user owns the file, and the applier's root lacks the capability to write it.
             console.say(
-                f"{target} is left as it is: {error.strerror} (chown root:root {error.filename})",
+                f"{target} is not changed: {error.strerror} (chown root:root {error.filename})",
                 console.WARNING,
             )
 
 
 def _stage(target: str, packaged: bytes | None, values: dict[str, str]) -> None:
-    """Writes the chart of the content, or the user's own where that is None, with the values."""
+    """Writes the chart with the values: `packaged`, or the user's own when that is None."""
     present = _content(target)
     wanted = present if packaged is None else packaged
     try:
         text = chart_values.with_values(wanted.decode(), values).encode()
     except ValueError as error:
-        # Whoever applies it will say more.
-        console.say(f"{target} is left without the cluster's values: {error}", console.WARNING)
+        # The applier reports more when it applies the file.
+        console.say(f"{target} does not get the cluster's values: {error}", console.WARNING)
         text = wanted
     if text != present:
         _write(target, text)
-        console.say(f"{target} {'is updated' if present else 'is new'}")
+        console.say(f"{target} {'updated' if present else 'created'}")
 
 
 def is_disabled(path: str, disabled: tuple[str, ...]) -> bool:
@@ -88,7 +88,7 @@ def _content(path: str) -> bytes:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        # A link that leads to itself is as good as none.
+        # A link to itself: treated as a missing file.
         return b""
 
 
@@ -100,7 +100,7 @@ def _write(path: str, content: bytes) -> None:
 
 
 def _installed_ingress(staging: Staging) -> str:
-    """The default class of the ingress controller that is installed already, "" without one."""
+    """The default class of the installed ingress controller, "" if there is none."""
     identity = http.Identity(staging.authority, staging.certificate, staging.key)
     place = staging.url.removeprefix("https://")
     try:
@@ -117,8 +117,8 @@ def _installed_ingress(staging: Staging) -> str:
                     return str(chosen)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{place} does not tell which ingress controller is installed: {error}",
-            hint="it is tried again; ingress-controller in config.yaml makes it needless",
+            f"cannot find out which ingress controller is installed: {place}: {error}",
+            hint="will retry; set ingress-controller in config.yaml to skip this",
         ) from None
     return ""
 

@@ -1,8 +1,8 @@
 """`content --settings FILE`: Kubernetes' programs and charts out of the rke2-runtime image.
 
-ExecStart= of rke2-content.service. As RKE2 does it: the image's /bin (flattened) and /charts go to
-DATA/data/NAME-OF-THE-VERSION/, marked with `.extracted`, DATA/bin leads to that bin, and what no container
-needs any more of other versions goes.
+ExecStart= of rke2-content.service. As in RKE2, the image's /bin (flattened) and /charts are
+extracted to DATA/data/NAME-OF-THE-VERSION/, marked with `.extracted`; DATA/bin is a link to that bin; and
+other versions are removed when no container needs them any more.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from rke2_units.lean import console
 from rke2_units.lean.settings import Settings
 
 _MARKER = ".extracted"
-# Never a version's name; what a killed run leaves behind is known by it.
+# No version's name begins with this: a prefix by which a killed run's files are found and removed.
 _TEMPORARY = ".rke2-units-"
 
 
@@ -43,13 +43,13 @@ def _is_there(directory: str) -> bool:
 def _lock(settings: Settings) -> Iterator[None]:
     os.makedirs(f"{settings.data_directory}/data", mode=0o755, exist_ok=True)
     path = f"{settings.data_directory}/data/.lock"
-    # Who may read it can lock it, for as long as they like.
+    # 0600: anybody who can read the file could lock it, and keep it locked.
     with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "wb") as file:
         os.fchmod(file.fileno(), 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.say("waiting for another process that stages the content")
+            console.say("waiting for another process that extracts the content")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -75,7 +75,7 @@ def _is_linked(settings: Settings, directory: str) -> bool:
 
 
 def _link(settings: Settings, directory: str) -> None:
-    """DATA/bin leads to this version's programs; switched in one step."""
+    """Makes DATA/bin a link to this version's programs, atomically."""
     # Beside it: DATA/data may be a file system of its own.
     temporary = f"{settings.data_directory}/{_TEMPORARY}bin"
     if os.path.lexists(temporary):
@@ -83,11 +83,11 @@ def _link(settings: Settings, directory: str) -> None:
         os.unlink(temporary)
     os.symlink(f"{directory}/bin", temporary)
     os.rename(temporary, f"{settings.data_directory}/bin")
-    console.say(f"{settings.data_directory}/bin leads to {directory}/bin")
+    console.say(f"{settings.data_directory}/bin now links to {directory}/bin")
 
 
 def _remove_old(settings: Settings) -> None:
-    """Removes other versions that no process runs from and no shim comes from."""
+    """Removes other versions from which neither a process nor a shim runs."""
     root = f"{settings.data_directory}/data"
     others = [
         f"{root}/{name}"
@@ -99,14 +99,16 @@ def _remove_old(settings: Settings) -> None:
     try:
         used = [*_shims(settings), *_programs()]
     except OSError as error:
-        console.say(f"old versions are kept, what uses them cannot be read: {error}", console.WARNING)
+        console.say(
+            f"old versions are kept: cannot find out whether they are in use: {error}", console.WARNING
+        )
         return
     for path in others:
         # The kernel names programs by their real path, also where the data directory is a link.
         places = (f"{path}/", f"{os.path.realpath(path)}/")
         if not any(program.startswith(places) for program in used):
             _remove_tree(path)
-            console.say(f"{path} removed: nothing runs from it any more")
+            console.say(f"{path} removed: it is no longer in use")
 
 
 def _shims(settings: Settings) -> list[str]:

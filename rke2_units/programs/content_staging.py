@@ -19,7 +19,7 @@ def stage(settings: Settings, directory: str, temporary_prefix: str) -> None:
     """Makes `directory` with bin, charts and the marker out of the image; whole, or not at all."""
     root = os.path.dirname(directory)
     temporary = f"{root}/{temporary_prefix}{settings.content_directory}"
-    # On the same file system, and what a killed run leaves of it is known by the prefix.
+    # On the same file system. The prefix lets the next run find and remove what a killed run left.
     pulled = f"{temporary}-pulled"
     for path in (temporary, pulled):
         shutil.rmtree(path, ignore_errors=True)
@@ -41,7 +41,7 @@ def stage(settings: Settings, directory: str, temporary_prefix: str) -> None:
         os.rename(temporary, directory)
         _flush(root)
     except OSError as error:
-        # Told before what takes up the space goes.
+        # Measured before `finally` frees the space again.
         free = shutil.disk_usage(root).free >> 20
         raise UserError(
             f"{settings.content_image} cannot be extracted to {root}: {error.strerror or error}",
@@ -50,7 +50,7 @@ def stage(settings: Settings, directory: str, temporary_prefix: str) -> None:
     finally:
         for path in (temporary, pulled):
             shutil.rmtree(path, ignore_errors=True)
-    console.say(f"{settings.content_image} is extracted to {directory}")
+    console.say(f"extracted {settings.content_image} to {directory}")
 
 
 def _build(layers: Layers, temporary: str) -> None:
@@ -62,7 +62,7 @@ def _build(layers: Layers, temporary: str) -> None:
                 image.add_layer(Part(opened, start, size), digest)
     for top in _TOPS:
         os.mkdir(f"{temporary}/{top}", 0o755)
-    # Of programs with one name the one in /bin itself counts.
+    # When several programs have one name, the one in /bin itself is used.
     for entry_path in sorted(image.entries, key=lambda entry: (entry.count("/"), entry)):
         source = image.entries[image.resolve(entry_path)].content
         top, _, below = entry_path.partition("/")
@@ -72,7 +72,7 @@ def _build(layers: Layers, temporary: str) -> None:
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         if not os.path.lexists(target):
             os.chmod(source, 0o755 if top == "bin" else 0o644)
-            # A program that links lead to is there under each name.
+            # Links become hard links: the program exists under each of its names.
             os.link(source, target)
             _flush(target)
     if not os.listdir(f"{temporary}/bin"):
@@ -80,7 +80,7 @@ def _build(layers: Layers, temporary: str) -> None:
 
 
 def _flush(path: str) -> None:
-    """After a power failure this file's content, or this directory's names, are what they are now."""
+    """Syncs a file's content, or a directory's entries, so that they survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -49,7 +49,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
 
 
 def until_joined(attempt: Callable[[], list[Member]]) -> list[Member]:
-    """Tries again until an attempt succeeds, and says what it waits for; Taken when that stays so."""
+    """Retries until an attempt succeeds, and reports what it waits for; Taken when the name stays taken."""
     waiting = console.Waiting()
     taken_since: float | None = None
     while True:
@@ -84,10 +84,10 @@ def join(
         return etcd.add_learner(name, peer_url)
     if own.name and not (own.name == name and has_data):
         raise Taken(
-            f"{_DUPLICATE}: etcd has a member {own.name} at {peer_url}, whose data is not here",
+            f"{_DUPLICATE}: etcd has a member {own.name} at {peer_url}, but its data is not on this node",
             hint=f"if that was this node, `kubectl delete node {own.node}` on another server first",
         )
-    # Taken in by an earlier run. Asked for again: what the supervisor said may be older.
+    # An earlier run added it. Ask etcd again: the join API's answer may be older than that.
     return etcd.members()
 
 
@@ -101,7 +101,7 @@ def _refuse_duplicate(found: list[Member], node: str) -> None:
 
 
 def endpoints(members: list[Member]) -> list[str]:
-    """Where members of a cluster can be asked; learners answer next to nothing."""
+    """The client URLs of the voting members: learners answer almost no request."""
     found = [url for member in members if not member.is_learner for url in member.client_urls]
     if not found:
         raise EtcdError("none of etcd's members has started")
@@ -113,7 +113,7 @@ def initial_cluster(members: list[Member], name: str, peer_url: str) -> str:
     parts = []
     for member in members:
         own = peer_url in member.peer_urls
-        # Who has not yet started has no name. etcd wants one, and compares URLs alone.
+        # A member that has not started has no name. etcd requires one, but compares only the URLs.
         called = name if own else member.name or f"unstarted-{member.identifier:x}"
         parts += [f"{called}={url}" for url in member.peer_urls]
     if f"{name}={peer_url}" not in parts:
@@ -122,7 +122,7 @@ def initial_cluster(members: list[Member], name: str, peer_url: str) -> str:
 
 
 def write_initial(path: str, cluster: str) -> None:
-    """The file that etcd's configuration is made with, whole or not at all."""
+    """Writes atomically the file from which etcd's configuration is made."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     content = {"initial-cluster": cluster, "initial-cluster-state": "existing"}
     with write.replace(path, 0o600) as file:
@@ -130,7 +130,7 @@ def write_initial(path: str, cluster: str) -> None:
 
 
 def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
-    """etcd's members as the server's supervisor knows them (/db/info). UserError when it does not say."""
+    """etcd's members as the server's join API lists them (/db/info). UserError when it does not answer."""
     url = f"{server.rstrip('/')}/db/info"
     headers = {"Authorization": f"Basic {_credentials(token_file)}"}
 
@@ -147,7 +147,7 @@ def ask_members(server: str, authority: str, token_file: str) -> list[Member]:
     if answer.status in (401, 403):
         raise ConfigurationError(
             f"{url} refuses this server's token (HTTP {answer.status})",
-            hint=f"{token_file} has to hold what is in server/token of another server: was that rotated?",
+            hint=f"{token_file} must match server/token of another server; was that token rotated?",
         )
     if answer.status != 200:
         raise UserError(f"{url}: HTTP {answer.status}")
@@ -168,12 +168,12 @@ def _credentials(token_file: str) -> str:
 
 
 def _awaited(error: UserError) -> tuple[str, str]:
-    """What is waited for, and how that shows."""
+    """The subject and the reason for the line "waiting for ..."."""
     if _ANOTHER in error.message or "too many learner" in error.message:
         return "another server, which is joining", ""
     if "unhealthy cluster" in error.message:
         return "all members of etcd to be healthy", ""
-    return "etcd to take this server in", str(error)
+    return "etcd to accept this server", str(error)
 
 
 if __name__ == "__main__":

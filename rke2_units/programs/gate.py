@@ -14,7 +14,7 @@ from rke2_units.lean.settings import Settings
 _INTERVAL = 0.1
 # How often systemd is asked about the unit that is waited for.
 _LOOK = 2.0
-# A unit that is down may be about to be started: this long it is given.
+# A unit that is down may be about to be started: seconds to wait for that.
 _PATIENCE = 20.0
 
 
@@ -30,7 +30,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
 def wait(settings: Settings, need: str, component: str, waiting: console.Waiting) -> None:
     """Returns when what is needed is healthy; UserError when its unit is down and nobody starts it.
 
-    One that systemd restarts again and again is waited for: the node daemon says what is wrong with it.
+    It also waits for a unit that systemd keeps restarting: the node daemon reports what is wrong with that.
     """
     unit = unit_of(settings, need)
     looked = time.monotonic()
@@ -52,7 +52,7 @@ def wait(settings: Settings, need: str, component: str, waiting: console.Waiting
 
 
 def unit_of(settings: Settings, need: str) -> str:
-    """The unit that has to run for it, "" for what comes about elsewhere."""
+    """The unit that has to run for this need, "" when it is not a unit of this node."""
     if need == unit_names.component(unit_names.KUBELET_UNIT):
         return unit_names.KUBELET_UNIT
     return unit_names.static_pod_unit(need) if need in settings.static_pods else ""

@@ -1,7 +1,7 @@
 """`image --settings FILE COMPONENT`: makes sure that containerd has the component's image.
 
-First ExecStartPre= of rke2-static-pod@COMPONENT.service. What rke2-images.service brings is waited for;
-what it did not bring is pulled.
+First ExecStartPre= of rke2-static-pod@COMPONENT.service. It waits for an image that rke2-images.service
+imports or pulls, and pulls every other image itself.
 """
 
 import time
@@ -44,14 +44,14 @@ def program(settings: Settings, arguments: list[str]) -> None:
 
 
 def _import_failure(name: str) -> str:
-    """Why the image did not come out of the archive that has it, or may have it; "" when none has."""
+    """Why importing the image from an archive failed; "" when no archive can have it."""
     present = image_store.read_present()
     reasons = present.reasons if present is not None else {}
     return reasons.get(name) or reasons.get(image_store.ANY, "")
 
 
 def _is_brought(reference: str) -> bool:
-    """Whether rke2-images.service has brought the image; returns when it has, or will not."""
+    """Whether rke2-images.service has imported the image; returns when it has, or when it will not."""
     name = normalise(reference)
     waiting = console.Waiting()
     began = time.monotonic()
@@ -61,7 +61,7 @@ def _is_brought(reference: str) -> bool:
         if present is not None and name in present.images:
             return True
         if present is not None and name not in present.pending:
-            # It brings others; this one would be waited for in vain.
+            # It imports other images, not this one: do not wait.
             return False
         now = time.monotonic()
         if now >= look:
@@ -71,7 +71,7 @@ def _is_brought(reference: str) -> bool:
                 # It may have ended between the two looks.
                 present = image_store.read_present()
                 return present is not None and name in present.images
-        waiting.report(f"the image {reference}", f"{unit_names.IMAGES_UNIT} is at work")
+        waiting.report(f"the image {reference}", f"{unit_names.IMAGES_UNIT} is running")
         time.sleep(_INTERVAL)
 
 

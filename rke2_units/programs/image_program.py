@@ -1,7 +1,7 @@
 """`image_program --settings FILE helm|etcdctl`: a program out of an image (rke2-helm, rke2-etcdctl).
 
-It goes to DATA/data/NAME-HEX/NAME, where HEX stands for the image, so that another image is another place;
-those of other images go.
+It is extracted to DATA/data/NAME-HEX/NAME. HEX identifies the image, so that each image has its own folder;
+the folders of other images are removed.
 """
 
 import os
@@ -15,8 +15,8 @@ from rke2_units.lean.settings import ImageProgram, Settings
 class Origin:
     """Where images have a program.
 
-    `places`: the first that an image has counts. `version`: the arguments by which the program tells its
-    version, as the last word of its first line. `hint`: for an image that has none.
+    `places`: the first that exists in the image is used. `version`: arguments with which the program prints
+    its version, as the last word of the first line. `hint`: for an image without the program.
     """
 
     def __init__(self, places: tuple[str, ...], version: tuple[str, ...], hint: str) -> None:
@@ -30,13 +30,13 @@ ORIGINS = {
     "helm": Origin(
         places=("usr/bin/helm", "usr/bin/helm_v3", "usr/local/bin/helm", "bin/helm"),
         version=("version", "--short"),
-        hint="helm-job-image must be one like rancher/klipper-helm; or set helm-path",
+        hint="set helm-job-image to an image like rancher/klipper-helm, or set helm-path",
     ),
     # hardened-etcd, and other images of etcd.
     "etcdctl": Origin(
         places=("usr/local/bin/etcdctl", "usr/bin/etcdctl", "bin/etcdctl"),
         version=("version",),
-        hint="etcd-image must be one like rancher/hardened-etcd",
+        hint="set etcd-image to an image like rancher/hardened-etcd",
     ),
 }
 _USAGE = f"image_program --settings FILE {'|'.join(ORIGINS)}"
@@ -45,11 +45,13 @@ _USAGE = f"image_program --settings FILE {'|'.join(ORIGINS)}"
 def program(settings: Settings, arguments: list[str]) -> None:
     """Puts the program in its place unless it is there."""
     if len(arguments) != 1 or arguments[0] not in ORIGINS:
-        raise UserError("it is not said which program is wanted", hint=_USAGE)
+        raise UserError("image_program takes one of " + ", ".join(ORIGINS), hint=_USAGE)
     origin = ORIGINS[arguments[0]]
     wanted = settings.image_programs[arguments[0]]
     if not wanted.image:
-        raise UserError(f"{settings.file} names no image of {wanted.name}", hint="start rke2-server anew")
+        raise UserError(
+            f"{settings.file} names no image of {wanted.name}", hint="systemctl restart rke2-server"
+        )
     root = f"{settings.data_directory}/data"
     target = f"{root}/{wanted.directory}/{wanted.name}"
     if not os.path.exists(target):
@@ -60,9 +62,9 @@ def program(settings: Settings, arguments: list[str]) -> None:
 
 
 def _stage(settings: Settings, wanted: ImageProgram, origin: Origin, target: str) -> None:
-    """Puts it in place in one step; whatever happens, nothing else is left."""
+    """Puts the program in place atomically; leaves no temporary files, whatever happens."""
     root = f"{settings.data_directory}/data"
-    # Not a name of rke2-content, which removes what begins as its own do.
+    # Without the prefix of rke2-content, which removes everything that begins with it.
     temporary = f"{root}/.rke2-{wanted.name}"
     staged = f"{temporary}/{wanted.name}"
     work, pulled = f"{temporary}/work", f"{temporary}/pulled"
@@ -119,10 +121,10 @@ def _extract(
 
 
 def _version(command: list[str], wanted: ImageProgram, home: str) -> str:
-    """What the program says of itself; UserError when it does not run here."""
+    """The version that the program prints; UserError when it does not run here."""
     from rke2_units.lean import processes
 
-    # Plugins and settings are looked for in a home, which has none.
+    # An empty home: no plugins and no settings.
     environment = {"HOME": home, "PATH": "/usr/bin:/bin"}
     try:
         finished = processes.run(command, timeout=60, environment=environment)
@@ -130,7 +132,7 @@ def _version(command: list[str], wanted: ImageProgram, home: str) -> str:
         raise UserError(f"{wanted.name} of {wanted.image} does not run here: {error}") from None
     if finished.code != 0:
         raise UserError(f"{wanted.name} of {wanted.image} does not run here: {finished.last_words}")
-    return (finished.output.partition("\n")[0].split() or ["of no version"])[-1]
+    return (finished.output.partition("\n")[0].split() or ["(unknown version)"])[-1]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """`images --settings FILE`: brings the images of the air-gap folder into containerd.
 
-ExecStart= of rke2-images.service. An image that is there with the content that its archive has is skipped:
-what an archive holds is remembered by the file's identity (inode, size, times), and what containerd made
-of it by digest. Then the images are pulled that lists (*.txt) name. A damaged archive, or an image that
-cannot be had, is named, and the others are brought all the same.
+ExecStart= of rke2-images.service. An image is skipped when containerd has it with the
+content of its archive: the content of an archive is remembered by the file's identity (inode, size, times),
+and the image that containerd made of it by digest. Then the images in lists (*.txt) are pulled. A damaged
+archive, or an image that cannot be pulled, is reported; all others are imported all the same.
 """
 
 import json
@@ -27,7 +27,7 @@ _SHOWN = 10
 def program(settings: Settings, arguments: list[str]) -> None:
     if arguments:
         raise UserError("images takes no arguments", hint="images --settings FILE")
-    # Those who wait for an image wait for what is found now, not for what an earlier run found.
+    # Programs that wait for an image must not read the result of an earlier run.
     image_store.forget_present()
     began = time.monotonic()
     if others := archive_files.passed_over(settings.image_archives):
@@ -35,7 +35,7 @@ def program(settings: Settings, arguments: list[str]) -> None:
             f" and {more} more" if (more := len(others) - _SHOWN) > 0 else ""
         )
         console.say(
-            f"in {settings.image_archives} these are passed over, as their names do not end in"
+            f"ignored in {settings.image_archives}, because the name does not end in"
             f" {archive_files.endings()}: {shown}",
             console.WARNING,
         )
@@ -79,20 +79,20 @@ def program(settings: Settings, arguments: list[str]) -> None:
     failures += _pull(settings, store, missing, wanted_by_lists)
     if failures:
         raise UserError(
-            f"images could not be brought into containerd from: {', '.join(dict.fromkeys(failures))}",
-            hint="each has its reason above; the others are there",
+            f"could not import the images of: {', '.join(dict.fromkeys(failures))}",
+            hint="the reasons are above; all other images were imported",
         )
     store.unpin_others({*wanted_by_lists, *(normalise(reference) for reference in settings.images_first)})
     took = time.monotonic() - began
     done = f"{len(pending)} archives imported" + (f", {len(missing)} images pulled" if missing else "")
-    console.say(f"{done}, the others were there ({took:.1f} s)")
+    console.say(f"{done}, the others were present ({took:.1f} s)")
 
 
 class _Store:
-    """containerd's images, and what those who wait for one are told.
+    """containerd's images, and the file that tells other programs which images are present.
 
-    `archived` are the names in archives, `outdated` those that do not lead to what their archive has, and
-    `pending` those that may still be brought. `reasons` as in image_store.Present.
+    `archived` are the names in archives, `outdated` the names of images that differ from those in their
+    archive, `pending` the names that may still be imported or pulled. `reasons` as in image_store.Present.
     """
 
     def __init__(self, settings: Settings, archived: set[str], reasons: dict[str, str]) -> None:
@@ -107,7 +107,7 @@ class _Store:
         self.images = image_store.stored(self._settings)
 
     def settle(self, *, pending: set[str], ours: Iterable[str] = ()) -> None:
-        """Tells what is there now, and keeps from collection what archives have, and `ours`."""
+        """Writes which images are present; protects those of archives, and `ours`, from collection."""
         self.pending = pending
         there = [name for name in self.images if name not in self.outdated]
         image_store.write_present(image_store.Present(there, list(pending), self.reasons))
@@ -140,13 +140,13 @@ class _Store:
                     self.images[name] = image_store.StoredImage(self.images[written].digest, "")
 
     def unpin_others(self, wanted: set[str]) -> None:
-        """Leaves to collection what neither an archive that is there nor anything in `wanted` names."""
+        """Allows garbage collection of every image that neither an archive nor `wanted` names."""
         wanted = wanted | self.archived
         wanted |= {other for name in self.archived for other in _names_elsewhere(self._settings, name)}
         for name, image in self.images.items():
             if image.is_pinned and name not in wanted:
                 image_store.unpin(self._settings, name)
-                console.say(f"{name} is in no archive and no list any more: it may be collected")
+                console.say(f"{name} is no longer in an archive or a list: the kubelet may remove it")
 
 
 def _names_elsewhere(settings: Settings, name: str) -> list[str]:
@@ -164,9 +164,9 @@ class Wanted:
 
 
 class Memory:
-    """What is in which archive, and what containerd made of it; kept from start to start.
+    """Which images are in which archive, and their digests in containerd; a file that survives restarts.
 
-    It saves reading compressed archives again. What it says is compared with containerd each time.
+    It saves reading compressed archives again. It is compared with containerd's images at each start.
     """
 
     def __init__(self, path: str) -> None:
@@ -190,7 +190,7 @@ class Memory:
             status = os.stat(path)
         except OSError as error:
             raise UserError(
-                f"{path} cannot be read: {error.strerror}", hint="remove it from there"
+                f"{path} cannot be read: {error.strerror}", hint="correct or remove it"
             ) from None
         # ctime changes with the content and cannot be set, unlike mtime.
         identity = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
@@ -208,12 +208,12 @@ class Memory:
         return wanted
 
     def is_stored(self, image: Wanted, stored: dict[str, image_store.StoredImage]) -> bool:
-        """Whether containerd has, under all names of the image, what it made of this very content.
+        """Whether containerd has this content under all names of the image.
 
-        containerd's CRI plugin keeps a second name for each image, the digest of its configuration: that
-        serves when nothing is remembered.
+        containerd's CRI plugin keeps a second name for each image, the digest of its configuration: that is
+        compared when nothing is remembered.
         """
-        # What an index leads to is known by the digest that containerd knows it by.
+        # An image of an index is known by the same digest as in containerd.
         digests = {self._digests.get(image.config, ""), f"sha256:{_hex(image.config)}"}
         if (by_configuration := stored.get(f"sha256:{_hex(image.config)}")) is not None:
             digests.add(by_configuration.digest)
@@ -229,7 +229,7 @@ class Memory:
                     self._digests[image.config] = stored[name].digest
 
     def save(self) -> None:
-        """Keeps what concerns the archives that are there now."""
+        """Writes what is known about the archives that exist now."""
         digests = {config: digest for config, digest in self._digests.items() if config in self._configs}
         if self._seen != self._archives or digests != self._digests or not os.path.exists(self._path):
             image_store.write_json(self._path, {"archives": self._seen, "digests": digests})
@@ -240,7 +240,7 @@ def _hex(config: str) -> str:
 
 
 def _is_content(settings: Settings, image: Wanted) -> bool:
-    """The runtime image: rke2-content takes its files, and no container is ever made of it."""
+    """Whether it is the runtime image: rke2-content extracts that, and no container runs from it."""
     return bool(image.names) and set(image.names) <= set(spellings(settings.content_image))
 
 
@@ -272,23 +272,23 @@ def _import(settings: Settings, path: str, place: str) -> None:
         if finished.code != 0:
             raise UserError(
                 f"{path} cannot be imported: {finished.last_words}",
-                hint="fetch it again if it is damaged",
+                hint="if it is damaged, fetch it again",
             )
 
 
 def _listed(settings: Settings, failures: list[str]) -> dict[str, list[str]]:
     """The images (normalised names) of the lists, each with the lists that name it.
 
-    A list that cannot be read is said, and put into `failures`.
+    A list that cannot be read is reported, and added to `failures`.
     """
     found: dict[str, list[str]] = {}
     for path in archive_files.lists(settings.image_archives):
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.readlines()
-        # Windows writes two bytes to a character.
+        # NUL bytes: UTF-16, as Windows writes it.
         if any("\0" in line for line in lines):
             failures.append(path)
-            console.say(f"{path} is not UTF-8 text, which a list of images has to be", console.ERROR)
+            console.say(f"{path} is not UTF-8 text: a list of images must be", console.ERROR)
             continue
         images = [image for line in lines if (image := listed(line))]
         for image in images:
@@ -298,7 +298,7 @@ def _listed(settings: Settings, failures: list[str]) -> dict[str, list[str]]:
 
 
 def _pull(settings: Settings, store: _Store, missing: list[str], listed: dict[str, list[str]]) -> list[str]:
-    """Pulls what the lists name and containerd lacks; returns the lists that could not be fulfilled."""
+    """Pulls the images of the lists that containerd lacks; returns the lists of which an image failed."""
     failures = []
     for name in sorted(missing, key=lambda name: _rank(settings, [name])):
         from rke2_units.images import image_pull

@@ -64,8 +64,8 @@ def place(settings: Settings, pod: StaticPod) -> None:
     """Puts the staged manifest where the kubelet watches; a pod with another UID is stopped first.
 
     A kubelet that has not seen the API server yet does not stop a pod whose manifest changed, and the new
-    one would find its ports taken. Killed between the steps, the next run does what is left: only a
-    manifest that is in place says that no old pod runs.
+    pod would find its ports in use. If this is killed between the steps, the next run completes them: the
+    new manifest is put in place only when no old pod runs.
     """
     wanted = _content(pod.staged)
     if wanted is None:
@@ -76,7 +76,7 @@ def place(settings: Settings, pod: StaticPod) -> None:
     if wanted == _content(pod.manifest):
         return
     if any(task.uid != pod.uid for task in Containers(settings).tasks(pod.component)):
-        console.say(f"the manifest of {pod.component} changed: its old pod is stopped first")
+        console.say(f"the manifest of {pod.component} changed: stopping the old pod first")
         _take_away(settings, pod.component, pod.manifest, keep=pod.uid)
     _put(pod, wanted)
     console.say(f"{pod.component}: manifest in place")
@@ -95,10 +95,10 @@ def ready(settings: Settings, pod: StaticPod) -> None:
 
 
 def remove(settings: Settings, component: str) -> None:
-    """Removes the pod and returns when its sandbox is gone; also one that the plan has no longer.
+    """Removes the pod and returns when its sandbox is gone; also a pod that is no longer in the plan.
 
-    Not when the node daemon stops its units or the machine goes down: pods outlive both. Not when the
-    start failed: the kubelet goes on trying, and the next start finds out.
+    It does nothing when the node daemon stops its units or the machine shuts down: pods keep running. Nor
+    when the start failed: the kubelet keeps trying, and the next start finds the pod.
     """
     if os.environ.get("SERVICE_RESULT", "success") != "success":
         return
@@ -139,7 +139,7 @@ class _Watch:
         self._since = _words_count_since(pod)
 
     def look(self) -> str:
-        """What is missing, "" when the component is ready; UserError when waiting is of no use."""
+        """What is missing, "" when the component is ready; UserError when it will not become ready."""
         now = time.monotonic()
         starts = self._log.starts()
         if not starts or (starts == self._old and not self._container_runs()):
@@ -180,7 +180,7 @@ class _Watch:
         return any(task.uid == self._pod.uid and not task.is_sandbox for task in tasks)
 
     def _check_refusal(self, now: float) -> None:
-        """UserError when the kubelet has said that it does not take this manifest."""
+        """UserError when the kubelet has rejected this manifest."""
         if now - self._refusal_looked < _REFUSAL_LOOK:
             return
         self._refusal_looked = now
@@ -195,7 +195,7 @@ class _Watch:
         if not (reason := self._kubelet.ask()):
             self._kubelet_seen = now
             return
-        # Without a kubelet it is not the container that keeps us waiting.
+        # While the kubelet is down, the missing container is not the pod's fault.
         self._container_seen = now
         state = systemd.unit_state(unit_names.KUBELET_UNIT)
         if now - self._kubelet_seen > (_KUBELET_LOOK if state.is_over else _KUBELET_DEAD):
@@ -206,11 +206,11 @@ class _Watch:
             )
 
     def _removed(self) -> UserError:
-        # Beside it are snapshots.
+        # Only etcd's own folder: the snapshots beside it stay.
         data = layout.Paths(self._settings.data_directory).etcd_data
         return UserError(
-            "this server was removed from the cluster's etcd, which does not take it back with its old data",
-            hint="to have it join anew, with `server` in its configuration:"
+            "this server was removed from the cluster's etcd, which rejects a removed member's old data",
+            hint="to join again, with `server` in its configuration:"
             f" rke2-units killall; rm -r {data}; systemctl start rke2-server",
         )
 
@@ -218,7 +218,7 @@ class _Watch:
         """The error, after the log's last lines have been shown."""
         if lines := self._log.lines():
             return self._error(what, lines, self._log.directory)
-        # By its name, by its UID, and by its manifest where the kubelet has not come to know it as a pod.
+        # Lines with its name, its UID or its manifest: early errors of the kubelet have only the last.
         words = [f"{self._pod.component}-{self._settings.node_name}", self._pod.uid, self._pod.manifest]
         lines = systemd.journal_errors(unit_names.KUBELET_UNIT, words, self._since)
         return self._error(what, lines, _KUBELETS_JOURNAL)
@@ -233,9 +233,9 @@ class _Watch:
 
 
 def _words_count_since(pod: StaticPod) -> float:
-    """From when on (s since the epoch) the kubelet's words are about the manifest that is in place.
+    """The time (s since the epoch) from which the kubelet's messages are about the current manifest.
 
-    It looks at a new one at once, and at all of them every 20 s.
+    The kubelet reads a new manifest at once, and all of them every 20 s.
     """
     now = time.time()
     try:
@@ -248,8 +248,8 @@ def _words_count_since(pod: StaticPod) -> float:
 def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> None:
     """Removes the manifest and returns when no pod of the component runs but the one with UID `keep`.
 
-    The kubelet does it, gracefully; then the pod must stay gone. A kubelet that is down or goes down, as
-    when both are replaced, or that has not seen the API server, will not: then it is done here.
+    The kubelet stops the pod gracefully; then the pod must stay gone. A kubelet that is down or stopping (as
+    when both are replaced), or that has not seen the API server, does not: then containerd stops it.
     """
     containers = Containers(settings)
     kubelet_has_synced = _apiserver_answers(settings)
@@ -259,8 +259,8 @@ def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> 
         return [task for task in containers.tasks(component) if task.uid != keep]
 
     if component == unit_names.ETCD and others():
-        # Without its etcd an API server lets the kubelet wait half a minute for each answer about a mirror
-        # pod, and with it every pod, and takes 20 s to end; one that is being started refuses it at once.
+        # Without etcd, an API server delays each answer about a mirror pod, and so the kubelet's work on all
+        # pods, by half a minute, and takes 20 s to end. While it restarts, it refuses connections at once.
         containers.kill(containers.tasks(unit_names.KUBE_APISERVER))
     waiting = console.Waiting()
     began = time.monotonic()
@@ -269,7 +269,7 @@ def _take_away(settings: Settings, component: str, manifest: str, keep: str) -> 
         while (tasks := others()) or time.monotonic() - last_seen < _STAYS_GONE:
             late = time.monotonic() - began > _KUBELET_STOPS
             if tasks and (late or not kubelet_has_synced or kubelet.ask()):
-                console.say(f"the kubelet does not stop {component}: it is stopped through containerd")
+                console.say(f"the kubelet does not stop {component}: stopping it through containerd")
                 containers.stop(tasks)
                 return
             if tasks:

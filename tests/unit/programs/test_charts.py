@@ -233,7 +233,7 @@ def test_a_file_that_may_not_be_read_keeps_no_other_chart_away(
         "global.systemDefaultIngressClass": "traefik",
     }
     said = "".join(capsys.readouterr())
-    assert f"own.yaml is left as it is: Permission denied (chown root:root {manifests}/own.yaml)" in said
+    assert f"own.yaml is not changed: Permission denied (chown root:root {manifests}/own.yaml)" in said
 
 
 @pytest.mark.parametrize(

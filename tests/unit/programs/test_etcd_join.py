@@ -262,7 +262,7 @@ def test_a_token_that_is_refused_is_a_persons_to_mend(supervisor: Supervisor, st
     supervisor.spoils("/db/info", status)
     with pytest.raises(ConfigurationError, match=f"refuses this server's token .HTTP {status}") as caught:
         asked(supervisor)
-    assert str(caught.value.hint).startswith(f"{supervisor.request.paths.token} has to hold")
+    assert str(caught.value.hint).startswith(f"{supervisor.request.paths.token} must match")
 
 
 @pytest.mark.parametrize(("status", "body"), [(503, b""), (500, b""), (200, b"<html>"), (200, b"[]")])

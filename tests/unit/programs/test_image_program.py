@@ -115,5 +115,5 @@ def test_without_an_image_nothing_is_done(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["kubectl"], ["helm", "etcdctl"]])
 def test_one_program_that_is_known_must_be_named(tmp_path: Path, arguments: list[str]) -> None:
-    with pytest.raises(UserError, match=r"which program.*helm\|etcdctl"):
+    with pytest.raises(UserError, match=r"takes one of helm, etcdctl.*helm\|etcdctl"):
         program(make_settings(tmp_path), arguments)

@@ -248,7 +248,7 @@ def test_a_damaged_archive_is_named_and_the_others_imported(
     damaged = add(tmp_path, name, OTHER, content=os.urandom(30000).hex())
     damaged.write_bytes(damaged.read_bytes()[: int(damaged.stat().st_size * kept)])
     add(tmp_path, "b.tar", ETCD)
-    with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
+    with pytest.raises(UserError, match=f"could not import.*{damaged}"):
         images.program(settings, [])
     assert f"<3>{damaged} " in capsys.readouterr().err
     # Those who wait for its image are told, whether or not it could be read that it has that image.
@@ -268,7 +268,7 @@ def test_an_archive_that_nests_without_end_is_damaged_as_any_other(
         member.size = 100_000
         archive.addfile(member, io.BytesIO(b"[" * member.size))
     add(tmp_path, "b.tar", ETCD)
-    with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
+    with pytest.raises(UserError, match=f"could not import.*{damaged}"):
         images.program(settings, [])
     assert f"<3>{damaged} is damaged" in capsys.readouterr().err
     assert present() == [ETCD]
@@ -279,7 +279,7 @@ def test_a_link_that_leads_nowhere_is_named_and_the_others_imported(
 ) -> None:
     add(tmp_path, "b.tar", ETCD)
     (tmp_path / "agent/images/a.tar").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"could not be brought.*a\.tar"):
+    with pytest.raises(UserError, match=r"could not import.*a\.tar"):
         images.program(settings, [])
     assert "a.tar cannot be read: No such file or directory" in capsys.readouterr().err
     assert present() == [ETCD]
@@ -339,7 +339,7 @@ def test_an_oci_layout_without_a_name_is_told_with_what_it_lacks(
 ) -> None:
     path = tmp_path / "agent/images/a.tar"
     path.write_bytes(oci_archive([layer(Member("file"))], annotations))
-    with pytest.raises(UserError, match="could not be brought"):
+    with pytest.raises(UserError, match="could not import"):
         images.program(settings, [])
     assert f"{path} has no image with a name" in capsys.readouterr().err
 
@@ -391,7 +391,7 @@ def test_a_list_that_is_no_utf_8_is_named_and_the_others_pulled(
     damaged.write_bytes(f"{ETCD}\r\n".encode(encoding))
     (tmp_path / "agent/images/b.txt").write_text(OTHER)
     registry.images.add(OTHER)
-    with pytest.raises(UserError, match=f"could not be brought.*{damaged}"):
+    with pytest.raises(UserError, match=f"could not import.*{damaged}"):
         images.program(settings, [])
     assert registry.asked == [OTHER]
     assert f"<3>{damaged} is not UTF-8 text" in capsys.readouterr().err
