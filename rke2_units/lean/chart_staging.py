@@ -1,6 +1,6 @@
-"""Which packaged charts are staged from where to where, and with which values.
+"""Which packaged charts are copied from where to where, and with which values.
 
-It stands in the settings file that plan.applier_settings writes for the applier (JSON).
+A part of the settings file (JSON) that plan.applier_settings writes for the applier.
 """
 
 import os
@@ -13,7 +13,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 class Staging:
-    """What is staged from where to where, and with which values."""
+    """The paths, the values and the API that rke2_units.programs.charts needs."""
 
     def __init__(self, table: Table) -> None:
         self.manifests = table.text("manifests")
@@ -30,7 +30,7 @@ class Staging:
         self.values = {name: values.text(name) for name in values.values}
         # The charts that `cni` asks for.
         self.network = staging.texts("network")
-        # Of ingress controllers; none: that of a chart that is installed already, else the default one.
+        # Ingress controllers; empty: the one whose chart is installed already, else the default one.
         self.ingress = staging.texts("ingress")
         self.default_ingress = staging.text("default_ingress")
 
@@ -41,7 +41,7 @@ def read(path: str) -> Staging:
 
 
 def lacking_network(staging: Staging) -> str:
-    """What to say of a network plugin without a chart, packaged or the user's own; "" when there is none."""
+    """The warning about a network plugin without a chart (packaged or the user's), else ""."""
     if not staging.charts:
         return ""
     there = {
@@ -51,8 +51,8 @@ def lacking_network(staging: Staging) -> str:
     }
     lacking = ", ".join(name for name in staging.network if name not in there)
     return lacking and (
-        f"the runtime image has no chart {lacking}, which cni asks for: take an image that has it, put one "
-        f"into {staging.manifests}, or set cni: none"
+        f"the runtime image has no chart {lacking}, which cni requires: use an image that has it, put the "
+        f"chart into {staging.manifests}, or set cni: none"
     )
 
 

@@ -92,10 +92,10 @@ class Containers:
         self._signal(sandboxes, "SIGKILL")
         if not _gone(tasks, _DELETION):
             left = ", ".join(task.identifier[:13] for task in tasks if task.runs)
-            raise UserError(f"containers of {tasks[0].pod} are still there after SIGKILL: {left}")
+            raise UserError(f"containers of {tasks[0].pod} still run after SIGKILL: {left}")
 
     def kill(self, tasks: list[Task]) -> None:
-        """Ends these containers without grace, but for the sandboxes; the kubelet starts them again."""
+        """Kills these containers with SIGKILL, but not their sandboxes; the kubelet starts them again."""
         containers = [task for task in tasks if not task.is_sandbox and task.runs]
         self._signal(containers, "SIGKILL")
         _gone(containers, _DELETION)
@@ -121,7 +121,7 @@ def _gone(tasks: list[Task], seconds: float) -> bool:
 
 
 def named(settings: Settings) -> str:
-    """containerd as an administrator knows it: our unit, or what is there already."""
+    """containerd's name for an administrator: our unit, or the socket of another containerd."""
     if settings.containerd_socket == layout.CONTAINERD_SOCKET:
         return unit_names.CONTAINERD_UNIT
     return f"the containerd behind {settings.containerd_socket}"
@@ -142,5 +142,5 @@ def ctr(
         timeout=timeout,
         stdin=stdin,
         tick=tick,
-        hint="rke2-content.service puts it there" if of_content else "apt install containerd",
+        hint="rke2-content.service installs it" if of_content else "apt install containerd",
     )

@@ -1,4 +1,4 @@
-"""etcd, as etcdctl reaches it: members, and a few keys. A process for each question, nothing is kept open.
+"""etcd through etcdctl: members, and a few keys. Each request is a process; no connection is kept open.
 
 Values travel over standard input: arguments can be read by everybody on the machine.
 """
@@ -10,12 +10,12 @@ import os
 from rke2_units.errors import UserError
 from rke2_units.lean import processes
 
-# Seconds: until a member is connected to, until it has answered, until etcdctl itself is given up.
+# Timeouts in seconds: for the connection to a member, for its answer, for etcdctl as a whole.
 _DIAL, _COMMAND, _WHOLE = 2, 5, 10.0
 
 
 class EtcdError(UserError):
-    """etcd refuses, in its own words ("etcdserver: ..."), or does not answer."""
+    """etcd rejects the request (the message is its own: "etcdserver: ..."), or does not answer."""
 
 
 class Member:
@@ -53,7 +53,7 @@ def parse_members(answer: object) -> list[Member]:
     """The members in {"members": [...]}, as etcd and /db/info write it; EtcdError for anything else."""
     entries = answer.get("members") if isinstance(answer, dict) else None
     if not isinstance(entries, list):
-        raise EtcdError("the list of etcd's members is none")
+        raise EtcdError("unexpected answer from etcd: no member list")
     return [_member(entry) for entry in entries]
 
 
@@ -63,18 +63,18 @@ def _member(entry: object) -> Member:
         peers, clients = _urls(entry.get("peerURLs")), _urls(entry.get("clientURLs"))
         if isinstance(identifier, int) and isinstance(name, str):
             return Member(identifier, name, peers, clients, entry.get("isLearner") is True)
-    raise EtcdError("the list of etcd's members holds something else")
+    raise EtcdError("unexpected answer from etcd: malformed member")
 
 
 def _urls(value: object) -> tuple[str, ...]:
     urls = value if isinstance(value, list) else [value] if value else []
     if not all(isinstance(url, str) for url in urls):
-        raise EtcdError("the list of etcd's members holds something else")
+        raise EtcdError("unexpected answer from etcd: malformed member")
     return tuple(urls)
 
 
 class Etcd:
-    """A cluster, by the client URLs of some of its members. Every question raises EtcdError."""
+    """A cluster, reached at the client URLs of some members. Every method may raise EtcdError."""
 
     def __init__(
         self,
@@ -95,23 +95,23 @@ class Etcd:
         return parse_members(self._ask("member", "list"))
 
     def add_learner(self, name: str, peer_url: str) -> list[Member]:
-        """Makes a learner of who will start at this URL; the members, with that one."""
+        """Adds a learner, which will start at this URL; returns all members including it."""
         return parse_members(self._ask("member", "add", name, "--learner", f"--peer-urls={peer_url}"))
 
     def promote(self, identifier: int) -> None:
         """Makes a learner a voting member; EtcdError while it has not caught up."""
-        # etcdctl 3.4 crashes when it is to write JSON here.
+        # No JSON: etcdctl 3.4 crashes when asked for it here.
         self._run(["member", "promote", f"{identifier:x}"])
 
     def remove(self, identifier: int) -> None:
         self._run(["member", "remove", f"{identifier:x}"])
 
     def applied_index(self) -> int:
-        """How far the one member at these endpoints has come in the log."""
+        """The index in the log up to which the only member at these endpoints has applied it."""
         match self._ask("endpoint", "status"):
             case [{"Status": {"raftAppliedIndex": int() as index}}]:
                 return index
-        raise EtcdError("etcd's status is none")
+        raise EtcdError("unexpected answer from etcdctl: no status")
 
     def get(self, key: str) -> Value | None:
         """The key's value, None when there is no such key."""
@@ -131,9 +131,9 @@ class Etcd:
         return []
 
     def write(self, key: str, text: str, revision: int, *, remove: tuple[str, ...] = ()) -> bool:
-        """Writes the key if it is still of this revision (0: if there is none), and removes others with it.
+        """Writes the key if it still has this revision (0: does not exist), and removes those in `remove`.
 
-        False when another was faster; nothing is changed then.
+        Returns False, and changes nothing, when somebody else has written the key.
         """
         changes = [f"put {_quoted(key)} {_quoted(text)}", *(f"del {_quoted(other)}" for other in remove)]
         request = "\n".join([f'mod({_quoted(key)}) = "{revision}"', "", *changes, "", "", ""])
@@ -147,7 +147,7 @@ class Etcd:
         try:
             answer: object = json.loads(output)
         except ValueError:
-            raise EtcdError(f"etcdctl {' '.join(arguments[:2])} answered something else than JSON") from None
+            raise EtcdError(f"etcdctl {' '.join(arguments[:2])} did not answer with JSON") from None
         return answer
 
     def _run(self, arguments: list[str], text: str | None = None) -> str:
@@ -186,7 +186,7 @@ def _text(encoded: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A word of a transaction, which has no way to write these."""
+    """The text in quotation marks, for a transaction. ValueError for letters that etcdctl cannot parse."""
     if any(letter in text for letter in "\"'`\\\n"):
-        raise ValueError("etcdctl cannot be given quotation marks, backslashes or lines")
+        raise ValueError("a transaction of etcdctl cannot hold quotation marks, backslashes or line breaks")
     return f'"{text}"'

@@ -60,6 +60,6 @@ def _is_full(mount: str) -> bool:
 
 def _said(mount: str) -> str:
     status = os.statvfs(mount)
-    inodes = ", and no inode" if status.f_files > 0 and status.f_favail == 0 else ""
+    inodes = ", and no free inodes" if status.f_files > 0 and status.f_favail == 0 else ""
     free, size = (count * status.f_frsize // _MIB for count in (status.f_bavail, status.f_blocks))
     return f"the file system at {mount} has {free} of {size} MiB free{inodes}"

@@ -81,9 +81,7 @@ def test_containers_that_outlive_sigkill_are_an_error(
     monkeypatch.setattr("rke2_units.lean.containers._GRACE", 0.0)
     monkeypatch.setattr("rke2_units.lean.containers._DELETION", 0.2)
     containers = Containers(settings)
-    with pytest.raises(
-        UserError, match="containers of etcd-node1 are still there after SIGKILL: sandbox-etcd-"
-    ):
+    with pytest.raises(UserError, match="containers of etcd-node1 still run after SIGKILL: sandbox-etcd-"):
         containers.stop(containers.tasks("etcd"))
 
 

@@ -161,7 +161,7 @@ def test_a_refusal_is_told_in_etcds_words(etcdctl: Etcdctl, etcd: Etcd) -> None:
     with pytest.raises(EtcdError, match="^etcdserver: too many learner members in cluster$"):
         etcd.add_learner("a-0000000a", "https://192.0.2.2:2380")
     etcdctl.answers("no JSON")
-    with pytest.raises(EtcdError, match="member list answered something else than JSON"):
+    with pytest.raises(EtcdError, match="member list did not answer with JSON"):
         etcd.members()
 
 

@@ -28,7 +28,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_systems, "_mounts", lambda: ["/", "/var", "/run"])
 
 
-VAR = "the file system at /var has 900 of 1000 MiB free, and no inode"
+VAR = "the file system at /var has 900 of 1000 MiB free, and no free inodes"
 RUN = "the file system at /run has 0 of 64 MiB free"
 
 
