@@ -34,24 +34,24 @@ def lists(directory: str) -> list[str]:
 
 
 def passed_over(directory: str) -> list[str]:
-    """The names of all that is neither, but for hidden files."""
+    """The names of files that are neither archives nor lists, without hidden ones."""
     names = [os.path.basename(path) for path in _files(directory) if not path.endswith((*_ENDINGS, _LIST))]
     return [name for name in names if not name.startswith(".")]
 
 
 def unpacker(path: str) -> list[str]:
-    """The program that unpacks this archive, [] for one that is not compressed; OSError."""
+    """The command that decompresses this archive, [] when it is not compressed. Raises OSError."""
     with open(path, "rb") as file:
         head = file.read(_TAR_AT + len(_TAR))
     if head.startswith(_XZ):
-        raise UserError(f"{path} is compressed with xz, which is not read here", hint="unpack it: xz -d")
+        raise UserError(f"{path} is compressed with xz, which is not supported", hint="decompress it: xz -d")
     if head[_TAR_AT:] == _TAR:
         return []
     return next((program for magic, program in _PROGRAMS.items() if head.startswith(magic)), [])
 
 
 def endings() -> str:
-    """What names have to end in, for people."""
+    """The endings that are read, as a text for messages."""
     return f"{', '.join(_ENDINGS)} (archives) or {_LIST} (lists)"
 
 

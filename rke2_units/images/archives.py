@@ -70,7 +70,7 @@ def opened(path: str, source: io.BufferedReader, *, whole: bool) -> Iterator[io.
         try:
             yield output
             if whole:
-                # Who reads a tar stops at its end mark; what follows would hold the program up.
+                # tarfile stops at the end mark; unread data after it would block the program.
                 while output.read(1 << 20):
                     pass
                 complaint = errors.read().decode(errors="replace").strip().splitlines()
@@ -82,7 +82,7 @@ def opened(path: str, source: io.BufferedReader, *, whole: bool) -> Iterator[io.
 
 
 def saved_images(path: str) -> list[SavedImage]:
-    """What an archive holds; UserError when it is damaged, no such archive, or no image of it has a name."""
+    """The images of an archive; UserError when it is damaged, is not an archive, or has no named image."""
     index = None
     with damage_named(path), members(path) as archive:
         for member in archive:
@@ -96,12 +96,12 @@ def saved_images(path: str) -> list[SavedImage]:
             if images:
                 return images
             raise UserError(
-                f"{path} has no image with a name, which index.json has to say ({_NAMES[1]}, in full)",
+                f"{path} has no image with a full name in its index.json ({_NAMES[1]})",
                 hint="skopeo copy docker://REGISTRY/PATH:TAG oci-archive:FILE:REGISTRY/PATH:TAG",
             )
     raise UserError(
-        f"{path} is no archive of images: it has neither {_MANIFEST} nor {_INDEX}",
-        hint="`docker save`, `podman save` and skopeo make them",
+        f"{path} is not an archive of images: it has neither {_MANIFEST} nor {_INDEX}",
+        hint="create one with `docker save`, `podman save` or skopeo",
     )
 
 
@@ -123,12 +123,12 @@ def in_full(path: str, image: SavedImage) -> list[SavedImage]:
     for depth in range(_DEEPEST):
         contents = _blobs(path, wanted)
         if not contents and depth == 0:
-            raise ValueError(f"{image.config} is missing in it")
+            raise ValueError(f"it lacks {image.config}")
         wanted = []
         for text in contents:
             value = json.loads(text)
             if "manifests" in value:
-                # What belongs to no machine are notes about an image (attestations).
+                # Entries of the architecture "unknown" are notes about an image (attestations).
                 wanted += [
                     _blob(entry)
                     for entry in value["manifests"]
@@ -141,7 +141,7 @@ def in_full(path: str, image: SavedImage) -> list[SavedImage]:
 
 
 def _blobs(path: str, wanted: list[str]) -> list[bytes]:
-    """The contents, checked by their digests, of those of these files that the archive has."""
+    """The contents of the wanted files that the archive has, checked by their digests."""
     if not wanted:
         return []
     found = []
@@ -160,7 +160,7 @@ def _blobs(path: str, wanted: list[str]) -> list[bytes]:
 def _blob(descriptor: Any) -> str:
     algorithm, _, digest = str(descriptor["digest"]).partition(":")
     if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError(f"{_INDEX} leads to {descriptor['digest']!r}, which is no digest of sha256")
+        raise ValueError(f"{_INDEX} names {descriptor['digest']!r}, which is not a sha256 digest")
     return f"blobs/sha256/{digest}"
 
 
@@ -176,8 +176,8 @@ def _readable(path: str) -> io.BufferedReader:
     try:
         return open(path, "rb")
     except OSError as error:
-        # A link that leads nowhere, a folder with the name of an archive.
-        raise UserError(f"{path} cannot be read: {error.strerror}", hint="remove it from there") from None
+        # A broken link, or a folder with the name of an archive.
+        raise UserError(f"{path} cannot be read: {error.strerror}", hint="correct or remove it") from None
 
 
 def _parse(archive: tarfile.TarFile, member: tarfile.TarInfo) -> list[SavedImage]:
@@ -206,13 +206,13 @@ def reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> io.BufferedRead
 
 def _path(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_MANIFEST} has {value!r} where a path should be")
+        raise ValueError(f"{_MANIFEST} has {value!r} instead of a path")
     return os.path.normpath(value)
 
 
 @contextmanager
 def damage_named(path: str) -> Iterator[None]:
-    """Turns what a damaged archive causes into one line that names it."""
+    """Turns the errors of a damaged archive into a UserError that names the archive."""
     try:
         yield
     except _DAMAGE as error:

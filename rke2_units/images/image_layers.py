@@ -98,7 +98,7 @@ class Image:
         elif member.islnk():
             linked = image_path(member.linkname)
             if (entry := added.get(linked) or self.entries.get(linked)) is None:
-                raise UserError(f"the image's {path} is a hard link to {linked}, which it does not have")
+                raise UserError(f"the image's {path} is a hard link to {linked}, which does not exist in it")
             added[path] = entry
         else:
             raise UserError(f"the image's {path} is neither a file nor a link", hint="use RKE2's own image")
@@ -124,19 +124,21 @@ class Image:
             for part in f"{base}/{entry.target}".split("/"):
                 if part == "..":
                     if not parts:
-                        raise UserError(f"the image's link {path} leads out of it ({entry.target})")
+                        raise UserError(f"the image's link {path} leads out of the image ({entry.target})")
                     parts.pop()
                 elif part not in ("", "."):
                     parts.append(part)
             seen = "/".join(parts)
-        raise UserError(f"the image's link {path} leads to nothing that is taken from it ({seen})")
+        raise UserError(f"the image's link {path} leads to {seen}, which is not extracted")
 
 
 def image_path(name: str) -> str:
-    """A member's path below the image's root; UserError for one that climbs."""
+    """A member's path below the image's root; UserError for a path that leaves the root."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
-        raise UserError(f"the image has a path that leads out of it: {name!r}", hint="use RKE2's own image")
+        raise UserError(
+            f"the image has a path that leads out of the image: {name!r}", hint="use RKE2's own image"
+        )
     return "/".join(parts)
 
 
@@ -167,7 +169,7 @@ def _uncompressed(layer: Part) -> Iterator[Callable[[int], bytes]]:
 
 @contextmanager
 def _without_zstd(layer: Part) -> Iterator[Callable[[int], bytes]]:
-    """A layer with zstd, which Python's library lacks, through the program. Its digest tells of damage."""
+    """Decompresses a layer with the program zstd, as Python lacks it. The layer's digest reveals damage."""
     import subprocess
     import threading
 

@@ -1,4 +1,4 @@
-"""Pulls images into containerd, each once at a time, whoever asks."""
+"""Pulls images into containerd. When several units need one image, one of them pulls it."""
 
 import fcntl
 import hashlib
@@ -21,7 +21,7 @@ _IMPORT_TIMEOUT = 3600.0
 
 
 def bring(settings: Settings, reference: str) -> None:
-    """Makes sure that containerd has the image; UserError with what each endpoint said."""
+    """Makes sure that containerd has the image; UserError with the failure of each endpoint."""
     name = normalise(reference)
     key = hashlib.sha256(name.encode()).hexdigest()[:16]
     pulls = f"{settings.data_directory}/agent/pulls"
@@ -71,20 +71,20 @@ def _import(settings: Settings, image: PulledImage, name: str) -> None:
         os.close(reading)
         writer.join()
     if finished.code != 0:
-        raise UserError(f"{name} was pulled, but cannot be imported: {finished.last_words}")
+        raise UserError(f"{name} was pulled but cannot be imported: {finished.last_words}")
 
 
 @contextmanager
 def _lock(key: str, name: str) -> Iterator[None]:
     """One pull of an image at a time, on this machine."""
     os.makedirs(_LOCKS, mode=0o700, exist_ok=True)
-    # Not with the pull: what is locked must stay, and this is gone with the machine's memory.
+    # In /run, not in the pull's folder: the locked file must not be removed, and is gone after a reboot.
     with open(f"{_LOCKS}/{key}", "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.say(f"waiting for another unit that pulls {name}")
-            console.status(f"waiting for another unit that pulls {name}")
+            console.say(f"waiting for another unit, which is pulling {name}")
+            console.status(f"waiting for another unit, which is pulling {name}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -1,4 +1,4 @@
-"""The images that containerd has, and what this start has found out about them."""
+"""The images that containerd has, and a file about them that is written at each start."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ from rke2_units.lean import write
 from rke2_units.lean.containers import ctr, named
 from rke2_units.lean.settings import Settings
 
-# What images.py has seen in containerd since it was started last; gone with the machine's memory.
+# The images that images.py has found in containerd since it was started last; gone after a reboot.
 PRESENT_FILE = f"{layout.RUNTIME_DIRECTORY}/images.json"
 # The kubelet's image collection leaves these alone (the first is RKE2's, the second containerd's); the
 # third is what containerd's CRI plugin gives to images that it may use.
@@ -42,7 +42,7 @@ def stored(settings: Settings, *filters: str) -> dict[str, StoredImage]:
     finished = ctr(settings, "images", "ls", *filters, timeout=60)
     if finished.code != 0:
         raise UserError(
-            f"containerd does not list its images: {finished.last_words}",
+            f"cannot list the images of containerd: {finished.last_words}",
             hint=f"is {named(settings)} running?",
         )
     found = {}
@@ -55,12 +55,12 @@ def stored(settings: Settings, *filters: str) -> dict[str, StoredImage]:
 
 
 def label(settings: Settings, name: str) -> None:
-    """Keeps an image from being collected."""
+    """Protects an image from garbage collection."""
     _change(settings, name, "label", name, *(f"{key}={value}" for key, value in LABELS.items()))
 
 
 def unpin(settings: Settings, name: str) -> None:
-    """Leaves an image to the kubelet's collection again."""
+    """Allows the kubelet to collect an image again."""
     _change(settings, name, "label", name, *(f"{key}=" for key in LABELS if key.endswith(".pinned")))
 
 
@@ -72,13 +72,13 @@ def tag(settings: Settings, name: str, other: str) -> None:
 def _change(settings: Settings, name: str, *arguments: str) -> None:
     finished = ctr(settings, "images", *arguments, timeout=60)
     if finished.code != 0:
-        raise UserError(f"the image {name} cannot be given labels or names: {finished.last_words}")
+        raise UserError(f"cannot change the labels or names of the image {name}: {finished.last_words}")
 
 
 class Present:
-    """What has been found out since the start: the images that are there, and those on their way.
+    """What is known since the start: the images that are present, and those still to be imported or pulled.
 
-    `reasons`: why an image is not to come out of the archive that has it, by its name or ANY.
+    `reasons`: why an image could not be imported from its archive, by its name or ANY.
     """
 
     def __init__(self, images: list[str], pending: list[str], reasons: dict[str, str]) -> None:
@@ -94,13 +94,13 @@ class Present:
 
 
 def write_present(present: Present, path: str = PRESENT_FILE) -> None:
-    """Notes, for those who wait for an image, what is there and what is being brought (normalised names)."""
+    """Records, for programs that wait for an image, the present and the pending ones (normalised names)."""
     with _locked(path):
         present.write(path)
 
 
 def note_present(name: str, path: str = PRESENT_FILE) -> None:
-    """Notes one more image that is there, for others who need it; nothing before the first note."""
+    """Records one more present image; does nothing before the first record."""
     with _locked(path):
         present = read_present(path)
         if present is not None and name not in present.images:
@@ -116,7 +116,7 @@ def forget_present(path: str = PRESENT_FILE) -> None:
 
 
 def read_present(path: str = PRESENT_FILE) -> Present | None:
-    """What has been noted since the last start; None when nothing has."""
+    """What has been recorded since the last start; None when nothing has."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)

@@ -1,7 +1,7 @@
-"""Pulls an image into a directory: skopeo fetches and checks it, here the endpoints are gone through.
+"""Pulls an image into a directory: skopeo fetches and checks it; this module tries the endpoints in order.
 
-skopeo's `dir:` keeps an image's manifest and blobs as they are, by digest, so that nothing has to be trusted
-later. The machine's own configuration of containers (/etc/containers) has no say: registries.yaml has.
+skopeo's `dir:` keeps an image's manifest and blobs unchanged, by digest, so that they can be checked again
+later. Only registries.yaml is used, not the machine's own configuration of containers (/etc/containers).
 """
 
 import json
@@ -16,10 +16,10 @@ from rke2_units.images.pull_failures import Failure, explain, last_words
 from rke2_units.images.registries import Endpoint, Host, Registries
 from rke2_units.lean import architectures, processes
 
-# A registry that cuts a connection or has an error gets another chance; all else does not pass so soon.
+# Only a closed connection or a server error is retried: other failures last longer.
 _ATTEMPTS = 3
 _PAUSE = 2.0
-# Without an answer, or without another byte on disk, for so long (in seconds) an endpoint is given up.
+# Seconds without an answer, or without another byte on disk, after which the next endpoint is tried.
 _ANSWER = 120.0
 _SILENCE = 300.0
 _LONGEST = 24 * 3600.0
@@ -39,9 +39,9 @@ def fetch(
 ) -> str:
     """Pulls the image for this architecture (Go's name; "": this machine's) and returns the endpoint's URL.
 
-    `directory` is made anew and then holds manifest.json and the blobs, each named by the hex of its digest;
-    what only the pull needs is beside it, in `directory`.work. `tell` gets a line now and then, `progress`
-    how far it is, every second. UserError says what became of each endpoint; nothing is left then.
+    `directory` is replaced, and then holds manifest.json and the blobs, each named by the hex of its digest;
+    temporary files are beside it, in `directory`.work. `tell` gets lines for the journal, `progress` the
+    progress every second. UserError names the failure of each endpoint; then the directory is removed.
     """
     causes: list[str] = []
     try:
@@ -60,7 +60,7 @@ def fetch(
         raise
     shutil.rmtree(directory, ignore_errors=True)
     raise UserError(
-        f"{reference} cannot be pulled: {'; '.join(causes) or 'registries.yaml leaves it no endpoint'}"
+        f"{reference} cannot be pulled: {'; '.join(causes) or 'registries.yaml allows no endpoint for it'}"
     )
 
 
@@ -115,11 +115,11 @@ class _Pull:
                 timeout=_LONGEST, tick=watch.look,
             )  # fmt: skip
         except _SilentError:
-            return Failure("it sends nothing any more", f"for {_SILENCE:.0f} s")
+            return Failure("it stopped sending data", f"for {_SILENCE:.0f} s")
         return None if finished.code == 0 else _failure(finished)
 
     def _manifest(self, private: str, source: str) -> dict[str, object] | Failure:
-        """The manifest (or the list of manifests) there; it is not checked and only tells the size."""
+        """The manifest (or list of manifests) there; not checked, as only the size is taken from it."""
         try:
             finished = self._skopeo(private, "inspect", "--", "--raw", source, timeout=_ANSWER)
         except processes.TookTooLongError:
@@ -130,10 +130,10 @@ class _Pull:
             found = json.loads(finished.output)
         except ValueError:
             found = None
-        return found if isinstance(found, dict) else Failure("", "what it answers is no manifest")
+        return found if isinstance(found, dict) else Failure("", "its answer is not a manifest")
 
     def _size(self, private: str, manifest: dict[str, object]) -> int:
-        """How much is to be fetched, in bytes; 0 when that cannot be told."""
+        """The bytes to fetch; 0 when they are unknown."""
         try:
             if "manifests" in manifest:
                 wanted = {"os": "linux", "architecture": self._architecture}
@@ -187,7 +187,7 @@ class _SilentError(Exception):
 
 
 class _Watch:
-    """Looks at what has arrived on disk, and tells."""
+    """Measures what has arrived on disk, and reports it."""
 
     def __init__(self, subject: str, directory: str, total: int, tell: Report, progress: Report) -> None:
         self._subject = subject
@@ -228,7 +228,7 @@ def _bytes(directory: str) -> int:
 
 @contextmanager
 def _private(endpoint: Endpoint, path: str) -> Iterator[str]:
-    """A directory for us alone, with the files that tell skopeo how to speak to this endpoint."""
+    """A private directory with skopeo's configuration for this endpoint."""
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path, mode=0o700)
     try:

@@ -1,4 +1,4 @@
-"""What skopeo says when it cannot pull, as one clear cause."""
+"""Turns skopeo's messages about a failed pull into one clear cause."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from rke2_units import printable
 
 
 class Failure:
-    """Why a pull failed: a cause for people, with skopeo's own last words behind it.
+    """Why a pull failed: a cause, and skopeo's own last words.
 
-    `again`: the same endpoint may do better at once; `local`: no other endpoint would help.
+    `again`: worth a retry at the same endpoint; `local`: no other endpoint would help.
     """
 
     def __init__(self, cause: str, words: str, *, again: bool = False, local: bool = False) -> None:
@@ -31,25 +31,25 @@ _CAUSES = (
     ("proxyconnect", "the proxy cannot be reached", ""),
     ("connection refused", "it refuses connections", ""),
     ("no route to host|network is unreachable", "it cannot be reached", ""),
-    (r"remote error: tls: (.*)", r"it does not accept us as a TLS client: \1", ""),
+    (r"remote error: tls: (.*)", r"it rejects this node as a TLS client: \1", ""),
     ("x509: |tls: failed to verify", "its certificate is not trusted", ""),
     ("HTTP response to HTTPS client", "it speaks http, not https", ""),
     (
         "digest did not match|does not match provided manifest digest",
-        "what it sends is not what the digest names",
+        "the data does not match its digest",
         "",
     ),
-    (r"toomanyrequests|too many requests|status\D{0,30}429\b", "it has had too many requests (429)", ""),
+    (r"toomanyrequests|too many requests|status\D{0,30}429\b", "it received too many requests (429)", ""),
     (r"status\D{0,30}(5\d\d\b[^,;]*)", r"it answers with an error, \1", "again"),
     (
         r"unauthorized|authentication required|invalid username/password|status\D{0,30}401\b",
-        "it wants other credentials (401)",
+        "it rejects the credentials (401)",
         "",
     ),
     (r"denied|forbidden|status\D{0,30}403\b", "it denies access (403)", ""),
     (r"(manifest|name|repository name) (un|not )known|status\D{0,30}404\b", "it lacks the image (404)", ""),
     (r"no image found in .* for architecture (.*)", r"it lacks the image for \1", ""),
-    ("unexpected EOF|connection reset|broken pipe|: EOF$", "it cut the connection", "again"),
+    ("unexpected EOF|connection reset|broken pipe|: EOF$", "it closed the connection", "again"),
     ("i/o timeout|deadline exceeded|handshake timeout|timed out", "it does not answer in time", ""),
 )
 
@@ -72,5 +72,5 @@ def last_words(line: str) -> str:
         except ValueError:
             line = match[1].strip('"')
     line = re.sub(r'^(Error parsing image name|initializing source) "?docker://[^ "]*"?: ', "", line)
-    # A registry's own words may be in it: nothing for a terminal to act on.
+    # It may quote the registry: no control characters may reach a terminal.
     return printable.line(line)

@@ -25,14 +25,14 @@ class PulledImage:
             self.config = str(manifest["config"]["digest"])
             self.layers = [str(layer["digest"]) for layer in manifest["layers"]]
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{name} has a manifest that is not an image's") from None
+            raise UserError(f"{name}: its manifest is not that of an image") from None
         self.blobs = {
             digest: f"{directory}/{os.path.basename(digest.partition(':')[2])}"
             for digest in (self.config, *self.layers)
         }
         for digest, path in self.blobs.items():
             if not os.path.isfile(path):
-                raise UserError(f"{name} was pulled without its {digest}")
+                raise UserError(f"{name}: the pull left out its {digest}")
 
     def write_archive(self, name: str, output: io.BufferedWriter) -> None:
         """Writes the image as an OCI layout (image-layout.md), which `ctr images import` reads.

@@ -1,6 +1,6 @@
 """Where an image is pulled from: the endpoints that registries.yaml gives it, and how to speak to each.
 
-The plan resolves registries.yaml into one file (JSON, mode 0600, `names.Paths.program_registries`):
+The plan resolves registries.yaml into one file (JSON, mode 0600, `layout.Paths.program_registries`):
 
 {"mirrors": {"docker.io": [{"url": "https://registry.example.com:5000/v2",
                             "rewrites": [["^rancher/(.*)", "mirror/rancher/$1"]]},
@@ -50,16 +50,16 @@ class Host:
 
     @property
     def missing_file(self) -> str:
-        """What is wrong with the files, "" when all are there: skopeo would go on without one."""
+        """Which file is missing, else "": skopeo would ignore that it is."""
         missing = [file for file in self.files.values() if not os.path.isfile(file)]
-        return f"registries.yaml names {missing[0]}, which is missing" if missing else ""
+        return f"{missing[0]}, named in registries.yaml, is missing" if missing else ""
 
 
 class Endpoint:
     """One place to pull an image from.
 
     `url` is for people; `registry` is the host[:port] that skopeo's `source` (docker://...) begins with.
-    With a `problem` it cannot be used, and that says why. `verify` is false for http, too.
+    With a `problem` it cannot be used: a text that says why. `verify` is false for http, too.
     """
 
     def __init__(self, url: str, host: Host, registry: str, image: str, problem: str = "") -> None:
@@ -82,7 +82,7 @@ class _Mirror:
                 raise table.wrong("rewrites", f"a regular expression: {pattern}: {error}") from None
 
     def repository(self, repository: str) -> str:
-        """The path of a repository behind this endpoint: what the first rewrite that acts makes of it."""
+        """The path of a repository at this endpoint: the first rewrite that changes it is applied."""
         for pattern, replacement in self.rewrites:
             rewritten = _replaced(pattern, replacement, repository)
             if rewritten != repository:
@@ -100,7 +100,7 @@ class Registries:
         self._hosts = {name: Host(hosts.table(name)) for name in hosts.values}
 
     def endpoints(self, reference: str) -> list[Endpoint]:
-        """Where to pull this image from, in order; none when registries.yaml leaves it nowhere."""
+        """Where to pull this image from, in order; empty when registries.yaml allows no endpoint."""
         registry, _, image = normalise(reference).partition("/")
         mirrors = self._mirrors.get(registry, self._mirrors.get("*", [_Mirror(_ITSELF)]))
         found = [self._endpoint(mirror, registry, image) for mirror in mirrors]
@@ -117,14 +117,18 @@ class Registries:
             return Endpoint(url, host, address, image, "it is neither http:// nor https://")
         if path != _API and not path.startswith(f"{_API}/"):
             return Endpoint(
-                url, host, address, image, f"skopeo, which pulls here, knows no registry below {path or '/'}"
+                url,
+                host,
+                address,
+                image,
+                f"skopeo, which pulls the image, supports no registry below {path or '/'}",
             )
         separator = "@" if "@" in image else ":"
         repository, _, version = image.rpartition(separator)
         # containerd joins and cleans the paths: a rewrite may begin with a slash.
         asked = posixpath.normpath(f"{path}/{mirror.repository(repository)}")
         image = asked.removeprefix(f"{_API}/") + separator + version
-        problem = "" if asked.startswith(f"{_API}/") else f"a rewrite leads to {asked}, out of {_API}/"
+        problem = "" if asked.startswith(f"{_API}/") else f"a rewrite leads to {asked}, outside {_API}/"
         server = _DOCKER_HUB if address in _DOCKER_HUB_HOSTS else address
         return Endpoint(url, host, server, image, problem)
 
@@ -142,7 +146,7 @@ def read(path: str) -> Registries:
 
 
 def default_url(registry: str) -> str:
-    """The address of a registry that nothing is said about: http on a loopback address with a port."""
+    """The address of a registry that is not configured: http on a loopback address with a port."""
     if registry in _DOCKER_HUB_HOSTS:
         return f"https://{_DOCKER_HUB_SERVER}{_API}"
     host, separator, port = registry.rpartition(":")

@@ -25,10 +25,10 @@ class Layers:
 
 
 def find(settings: Settings, image: str, reference: str, work: str, pulled: str) -> Layers:
-    """The layers for this machine, from an archive first; UserError says where they were looked for.
+    """The layers for this machine, from an archive if possible; UserError names the places searched.
 
-    `image` is what archives know it by, `reference` what is pulled. `work` is a directory for what has to be
-    copied out of an archive, `pulled` one to be made for a pull.
+    `image` is the name in archives, `reference` the image to pull. `work` is an existing directory for files
+    that are copied out of an archive, `pulled` a directory that a pull creates.
     """
     names = spellings(image)
     wanted = architectures.own()
@@ -53,14 +53,14 @@ def find(settings: Settings, image: str, reference: str, work: str, pulled: str)
                 unreadable.add(path)
     looked = f"{len(found)} archives in {settings.content_archives}" if found else settings.content_archives
     detail = f", this machine is {wanted}: {'; '.join(dict.fromkeys(others))}" if others else ""
-    missing = f"the image {image} is in none of the archives (looked in {looked}){detail}"
+    missing = f"no archive has the image {image} (looked in {looked}){detail}"
     console.say(f"{missing}; pulling {reference}")
     try:
         return _pull(settings, reference, wanted, pulled)
     except UserError as error:
         raise UserError(
             f"{missing}, and {error.message}",
-            hint=error.hint or f"put the archive of rke2-images-core for {wanted} there, or name a mirror",
+            hint=error.hint or f"put the archive of rke2-images-core for {wanted} there, or set a mirror",
         ) from None
 
 
@@ -89,7 +89,7 @@ def _archived_configuration(path: str, config: str, layers: int) -> tuple[str, l
         for member in archive:
             if os.path.normpath(member.name) == config:
                 return _checked(config, archives.content(archive, member), layers)
-    raise UserError(f"{path} is damaged: {config} is missing in it", hint="fetch it again")
+    raise UserError(f"{path} is damaged: it lacks {config}", hint="fetch it again")
 
 
 def _checked(path: str, content: bytes, layers: int) -> tuple[str, list[str]]:
@@ -147,12 +147,12 @@ def _places(path: str, wanted: list[str], directory: str) -> dict[str, Place]:
                     break
         missing |= {target for target in links.values() if target not in found and target not in links}
         if missing and len(found) + len(links) == before:
-            raise ValueError(f"{sorted(missing)[0]} is missing in it")
+            raise ValueError(f"it lacks {sorted(missing)[0]}")
     for name in wanted:
         seen = name
         for _ in links:
             seen = links.get(seen, seen)
         if seen not in found:
-            raise ValueError(f"{name} is a link that leads nowhere")
+            raise ValueError(f"{name} is a broken link")
         found[name] = found[seen]
     return found

@@ -28,24 +28,24 @@ FINAL = {
         PING + "x509: certificate signed by unknown authority",
         PING + "tls: failed to verify certificate: x509: certificate has expired",
     ],
-    "it does not accept us as a TLS client: bad certificate": [PING + "remote error: tls: bad certificate"],
+    "it rejects this node as a TLS client: bad certificate": [PING + "remote error: tls: bad certificate"],
     "it speaks http, not https": [PING + "http: server gave HTTP response to HTTPS client"],
     "it lacks the image (404)": [
         READ + "manifest unknown: manifest unknown",
         READ + "name unknown: repository name not known to registry",
         BLOB + "404 (Not Found)",
     ],
-    "it wants other credentials (401)": [
+    "it rejects the credentials (401)": [
         READ + "unauthorized: authentication required",
         READ + "authentication required",
         "unable to retrieve auth token: invalid username/password: unauthorized",
     ],
     "it denies access (403)": [READ + "denied: requested access to the resource is denied"],
-    "it has had too many requests (429)": [
+    "it received too many requests (429)": [
         READ + "toomanyrequests: You have reached your pull rate limit",
         BLOB + "429 (Too Many Requests)",
     ],
-    "what it sends is not what the digest names": [
+    "the data does not match its digest": [
         WRITE + "Digest did not match, expected sha256:99, got sha256:34",
         "Manifest does not match provided manifest digest sha256:60",
     ],
@@ -59,7 +59,7 @@ AGAIN = {
         READ + "received unexpected HTTP status: 500 Internal Server Error"
     ],
     "it answers with an error, 503 (Service Unavailable)": [BLOB + "503 (Service Unavailable)"],
-    "it cut the connection": [
+    "it closed the connection": [
         WRITE + "unexpected EOF",
         WRITE + "unexpected EOF (after reconnecting, server did not process a Range: header, status 200)",
         WRITE + "read tcp 10.0.0.1:4->10.0.0.2:5: read: connection reset by peer",

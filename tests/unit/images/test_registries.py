@@ -210,7 +210,7 @@ def test_a_missing_file_for_tls_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
     files = {"ca": f"{tmp_path}/ca.pem", "certificate": f"{tmp_path}/client.pem"}
     host = only(registries(tmp_path, hosts={"*": files}).endpoints("rancher/x:1")).host
-    assert host.missing_file == f"registries.yaml names {tmp_path}/client.pem, which is missing"
+    assert host.missing_file == f"{tmp_path}/client.pem, named in registries.yaml, is missing"
     assert host.files == {"ca.crt": files["ca"], "client.cert": files["certificate"]}
 
 

@@ -186,7 +186,9 @@ def test_an_ingress_controller_that_is_installed_stays_the_default(tmp_path: Pat
 def test_an_apiserver_that_does_not_answer_is_an_error_with_a_way_around(
     tmp_path: Path, manifests: Path
 ) -> None:
-    with pytest.raises(UserError, match="127.0.0.1:1 does not tell.*ingress-controller in config.yaml"):
+    with pytest.raises(
+        UserError, match="cannot find out .*: 127.0.0.1:1: .*ingress-controller in config.yaml"
+    ):
         stage(tmp_path, ingress=[])
 
 

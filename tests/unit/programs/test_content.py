@@ -130,7 +130,8 @@ def test_an_archive_with_xz_is_named_for_what_it_is(
     with pytest.raises(UserError):
         content.program(settings, [])
     assert (
-        f"{path} is compressed with xz, which is not read here (unpack it: xz -d)" in capsys.readouterr().err
+        f"{path} is compressed with xz, which is not supported (decompress it: xz -d)"
+        in capsys.readouterr().err
     )
 
 
@@ -173,7 +174,7 @@ def test_an_image_that_no_archive_has_is_named_with_the_place(tmp_path: Path, se
     add_archive(tmp_path, runtime_archive(name="docker.io/rancher/rke2-runtime:v9"))
     with pytest.raises(
         UserError,
-        match=rf"{IMAGE} is in none of the archives.*1 archives in {tmp_path}/agent/images.*"
+        match=rf"no archive has the image {IMAGE}.*1 archives in {tmp_path}/agent/images.*"
         f"and {IMAGE} cannot be pulled: https://registry-1.docker.io/v2: 404.*put the archive",
     ):
         content.program(settings, [])

@@ -69,7 +69,7 @@ def test_another_image_takes_the_place_of_the_first(tmp_path: Path) -> None:
         ([Member("usr/bin/entry", "")], "has no helm in /usr/bin"),
         ([Member("usr/bin/helm", "#!/bin/sh\necho wrong libc >&2; exit 127\n")], "not run here: wrong libc"),
         ([Member("usr/bin/helm", "\x7fELF no program")], "does not run here"),
-        ([Member("usr/bin/helm", kind=b"2", link="../../../x")], "leads out of it"),
+        ([Member("usr/bin/helm", kind=b"2", link="../../../x")], "leads out of the image"),
     ],
 )
 def test_an_image_without_a_helm_that_runs_is_named_and_leaves_nothing(
