@@ -36,7 +36,7 @@ def runs(config: Config, release: Release) -> bool:
     if not _has_image(config, release):
         raise config.error(
             "enable-servicelb",
-            f"cannot be true: release {release.name} has no cloud-controller-manager, which is a part of it",
+            f"cannot be true: release {release.name} has no cloud-controller-manager, which contains it",
             hint=f"set {_IMAGE_KEY}, or leave enable-servicelb out",
         )
     return True
@@ -95,7 +95,7 @@ def _load_balancer_image(config: Config, release: Release) -> str:
         raise config.error(
             "enable-servicelb",
             f"cannot be true: the image lists of release {release.name} have no klipper-lb",
-            hint="leave it out, or take a release that has it",
+            hint="leave it out, or use a release that has it",
         )
     image = max(listed)
     registry = derived.default_registry(config)

@@ -33,8 +33,9 @@ def problems(node: Node) -> list[ConfigurationError]:
 def of_machines_apart(node: Node) -> list[tuple[str, int, grammar.Network]]:
     """The ranges that no machine may have an address in: key, index and range of each.
 
-    Pods' are not among them where they may have addresses of the machines' network: with a plugin of the
-    user's, or where nodes get no part of the range. An agent knows neither; of its own defaults none counts.
+    The pods' ranges are left out where pods may have addresses of the machines' network: with the user's
+    own plugin, or where nodes get no part of the range. An agent does not know the cluster's ranges: its defaults
+    are left out.
     """
     config = node.config
     ranges = {"service-cidr": node.service_cidrs}
@@ -72,7 +73,7 @@ def _sizes_of_services(node: Node) -> Iterator[ConfigurationError]:
             yield error_of_range(
                 config,
                 "service-cidr",
-                f"must be /{longest} or smaller, which is all that kube-apiserver of {release.name} takes, "
+                f"must be /{longest} or smaller, the limit of kube-apiserver of {release.name}, "
                 f"got {network}",
                 index,
             )
@@ -136,7 +137,7 @@ def _dns(node: Node) -> Iterator[ConfigurationError]:
             why = f"it is not in {', '.join(map(str, networks))}"
         if why:
             yield error_of_range(
-                config, "cluster-dns", f"must be an address of services, and {text} is none: {why}", index
+                config, "cluster-dns", f"must be an address for a service, but {text} is not: {why}", index
             )
 
 

@@ -19,16 +19,16 @@ _PROGRESS_NOTIFY_NANOSECONDS = 5_000_000_000
 # What etcd's file (embed.Config) wants as text though it may look like a number, and what as a list.
 _TEXTS = frozenset(("auto-compaction-retention", "name", "initial-cluster-token"))
 _LISTS = frozenset(("cipher-suites", "log-outputs"))
-# Arguments that would move etcd away from what is mounted, written down and known of it: why not, and what
-# to do instead. {data} stands for the folder of its data.
+# Rejected arguments, which would contradict etcd's mounts, its membership or its addresses: why, and what to
+# do instead. {data} stands for the folder of its data.
 _ELSEWHERE = (
-    "etcd's data is in {data}, which its pod has mounted and by which this server is known as a member",
-    "remove it; for a disk of its own mount that at {data} before the first start",
+    "etcd's data must be in {data}: its pod mounts that folder, and it identifies this server as a member",
+    "remove it; to use a separate disk, mount it at {data} before the first start",
 )
 _BY_US = ("rke2-units itself makes this server a member of its cluster's etcd", "remove it")
 _ADDRESS = ("servers find each other's etcd at the first node-ip", "remove it, and set node-ip")
 _CERTIFICATE = (
-    "etcd has certificates of the cluster's own authorities, which its clients expect",
+    "etcd's clients expect certificates of the cluster's own authorities",
     "remove it",
 )
 _REFUSED = {
@@ -69,7 +69,7 @@ _REFUSED = {
         _CERTIFICATE,
     ),
 }
-# Whoever asks etcd does so at these addresses of ours; there may be more.
+# The addresses at which this project's programs reach etcd; there may be more.
 _ASKED = ("listen-client-urls", "listen-peer-urls", "listen-metrics-urls")
 _URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^:/\[\]]+):([0-9]{1,5})/?")
 
@@ -207,7 +207,10 @@ def _unheard(
         for asked in str(known[key]).split(","):
             if not any(_reaches(url, asked) for url in offered if url):
                 yield _argument_error(
-                    config, key, f"etcd would not answer at {asked}", f"add to ours: {key}+=URL"
+                    config,
+                    key,
+                    f"etcd would not answer at {asked}",
+                    f"add a URL and keep the default ones: {key}+=URL",
                 )
 
 

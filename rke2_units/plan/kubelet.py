@@ -1,4 +1,4 @@
-"""The kubelet: what is a field of its configuration goes into its file, the rest onto its command line.
+"""The kubelet: fields of its configuration are written to its file, the rest are arguments.
 
 Releases from 1.30 on read every *.conf of a folder, in order, ours (00-rke2-defaults.conf) first; earlier
 ones read our file alone. Of kubelet-arg, klog's flags for log files are left out: logs go to the journal.
@@ -43,7 +43,7 @@ _LISTS_IN_FILE = {
     "eviction-hard": ("evictionHard", "<"),
     "eviction-minimum-reclaim": ("evictionMinimumReclaim", "="),
 }
-# The last of several counts alone.
+# Of several values, only the last is used.
 _TAINTS = "register-with-taints"
 
 
@@ -167,7 +167,7 @@ def _pairs(field: object) -> list[tuple[str, ...]]:
 def root_directory(config: Config) -> str:
     """Where the kubelet keeps pods and their volumes: the last root-dir of kubelet-arg, or its default."""
     given = config_arguments.merge_values({}, config.items("kubelet-arg")).get("root-dir")
-    # A relative one counts from where systemd starts units.
+    # A relative path is relative to the working directory of units.
     return posixpath.normpath(posixpath.join("/", given[-1])) if given else layout.KUBELET_DIRECTORY
 
 

@@ -76,7 +76,7 @@ def plan_mounts(component: str, arguments: Iterable[str], node: Node) -> list[Mo
         if own is not None and not same and place.startswith(f"{grammar.plain_path(paths.data)}/"):
             raise config.error(
                 f"{component}-extra-mount",
-                f"must leave {place} as it is: {component} has it from the node's own {own.source}",
+                f"must not replace {place}: {component} gets it from the node's own {own.source}",
                 index=number,
                 hint="mount it at another place",
             )
@@ -108,7 +108,7 @@ def _directories(component: str, arguments: Iterable[tuple[str, str]], node: Nod
     if component == KUBE_APISERVER:
         logs = [value for name, value in arguments if name == "audit-log-path" and value.startswith("/")]
         found += [log.rpartition("/")[0] or "/" for log in logs]
-        # The whole folder, so that files which are made anew are seen.
+        # The whole folder, so that replaced files are seen.
         found.append(node.paths.server)
     return list(dict.fromkeys(found))
 

@@ -56,8 +56,8 @@ def _health_checks(node: Node, components: Container[str]) -> dict[str, dict[str
             "url": "http://" + loopback(ports.ETCD_METRICS_PORT, "/health"),
             "contains": '"health":"true"',
         },
-        # Not etcd's metric, which after a snapshot says of a learner that it is none (etcd #17175). In the
-        # list of members, which peers get, a learner has "isLearner" between its addresses and its name.
+        # Not etcd's metric: after a snapshot it is wrong for a learner (etcd #17175). In the list of members
+        # that peers get, a learner has "isLearner" between its addresses and its name.
         _ETCD_VOTES: {
             "url": "https://" + loopback(ports.ETCD_PEER_PORT, "/members"),
             "authority": f"{paths.etcd_tls}/peer-ca.crt",

@@ -82,7 +82,7 @@ def containerd_config_version(node: Node) -> int:
     if node.facts.containerd_version is None:
         raise node.config.error(
             "content",
-            "cannot be host: this machine's containerd does not tell its version",
+            "cannot be host: cannot find out the version of this machine's containerd",
             hint="see what `containerd --version` says",
         )
     return 2 if node.facts.containerd_version < 2 else 3

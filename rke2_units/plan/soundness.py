@@ -71,7 +71,7 @@ def _own_networks(node: Node) -> Iterator[str]:
                         node.config,
                         name,
                         f"{network} overlaps with {own}, which this machine is connected to ({interface}): "
-                        "what has an address in both cannot be reached",
+                        "addresses that are in both cannot be reached",
                         index,
                     )
                 )
@@ -91,7 +91,7 @@ def _unknown_names(node: Node) -> Iterator[str]:
         yield str(
             node.config.error(
                 "disable",
-                f"names {name!r}, which is no packaged chart and nothing in server/manifests",
+                f"names {name!r}, which is neither a packaged chart nor a file in server/manifests",
                 index=index,
                 hint=f"did you mean {close[0]}?" if close else None,
             )
@@ -109,7 +109,7 @@ def _registered(node: Node) -> Iterator[str]:
         yield str(
             node.config.error(
                 name,
-                "has changed and counts only when a node registers, which this one has done",
+                "has changed, but takes effect only when a node registers, and this one already has",
                 hint=f"kubectl {what} node {node.name} --overwrite {' '.join((*gone, *new))}",
             )
         )

@@ -124,8 +124,8 @@ def _user(component: str, node: Node) -> tuple[int | None, int | None]:
     if node.facts.etcd_user is None:
         raise node.config.error(
             "profile",
-            f"{node.config.text('profile')} runs etcd as its own user, but there is none",
-            hint='make it: useradd --system --user-group --no-create-home --comment "etcd user" '
+            f"{node.config.text('profile')} runs etcd as the user etcd, which does not exist",
+            hint='create it: useradd --system --user-group --no-create-home --comment "etcd user" '
             "--shell /usr/sbin/nologin etcd",
         )
     return etcd.owner(node)

@@ -14,8 +14,8 @@ _IPV4 = {"net.ipv4.conf.all.forwarding": 1, "net.ipv4.conf.default.forwarding": 
 # Only where the cluster has IPv6: a machine that forwards it takes no routes from router advertisements.
 _IPV6_MODULES = ("ip6table_nat",)
 _IPV6 = {"net.ipv6.conf.all.forwarding": 1, "net.ipv6.conf.default.forwarding": 1}
-# Only where kube-proxy runs: what is bridged comes by its rules then. The module alone turns that on, for
-# the bridges of virtual machines too.
+# Only where kube-proxy runs: bridged packets then pass its rules. Loading the module alone enables that,
+# also for the bridges of virtual machines.
 _BRIDGE_MODULES = ("br_netfilter",)
 _BRIDGE_IPV4 = {"net.bridge.bridge-nf-call-iptables": 1}
 _BRIDGE_IPV6 = {"net.bridge.bridge-nf-call-ip6tables": 1}
@@ -39,10 +39,10 @@ def settings(node: Node) -> dict[str, int]:
 
 
 def conntrack(node: Node) -> tuple[KernelParameter, ...]:
-    """The table of connections as kube-proxy would have it, but for what kube-proxy-arg says itself.
+    """The parameters of the connection table that kube-proxy would set, except those in kube-proxy-arg.
 
-    In no file: one of ours would come after an administrator's at each boot, or before the kernel's own
-    value for a machine of this size is known.
+    They are not in a file: it would override an administrator's file at each boot, or be applied before the
+    kernel's own value for a machine of this size is known.
     """
     given = arguments.merge_values({}, node.config.items("kube-proxy-arg"))
     at_least = given.get("conntrack-min", [""])[-1]

@@ -107,10 +107,10 @@ def _values(node: Node, programs: Programs, helm: ImageProgram) -> dict[str, Cal
         "kubelet_command": lambda: command_line([programs.kubelet, *kubelet.arguments(node)]),
         "kubelet_environment": lambda: paths.kubelet_environment,
         "watchdog": lambda: node.release.kubernetes >= KUBELET_WATCHDOG_SINCE,
-        # Who pulls goes through the proxies of the node, and those of containerd before these.
+        # Units that pull use containerd's proxy settings, else those of the node.
         "pull_environment": lambda: (paths.kubelet_environment, paths.containerd_environment),
         "pullers_hidden": lambda: registries.hidden(node.config),
-        # systemd drops a folder below another one of the list before it looks whether it is a link.
+        # systemd removes a folder below another one of the list before it checks whether that is a link.
         "data_folders": lambda: [paths.data, *node.facts.linked_folders],
         "state_directory": lambda: layout.STATE_DIRECTORY,
         "shared_runtime_directory": lambda: layout.RUNTIME_DIRECTORY.removeprefix("/run/"),

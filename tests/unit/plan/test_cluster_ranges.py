@@ -72,7 +72,7 @@ def test_ranges_of_the_old_documentation_are_for_clusters_that_have_them(text: s
         ),
         (
             {"service-cidr": "2001:db8:1::/48"},
-            "test: service-cidr must be /64 or smaller, which is all that kube-apiserver of "
+            "test: service-cidr must be /64 or smaller, the limit of kube-apiserver of "
             "v1.36.4+rke2r1 takes, got 2001:db8:1::/48",
         ),
         (

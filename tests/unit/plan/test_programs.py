@@ -96,7 +96,7 @@ def test_containerds_configuration_is_of_the_version_that_the_machines_container
         (without(HOST_MACHINE, "runc"), "this machine lacks runc", "apt install runc"),
         (without(HOST_MACHINE, "ctr"), "this machine lacks ctr", "apt install containerd"),
         (without(HOST_MACHINE, "kubelet"), f"there is no kubelet in {SYSTEM_PATH}", "set kubelet-path"),
-        (replace(HOST_MACHINE, containerd_version=None), "does not tell its version", "--version"),
+        (replace(HOST_MACHINE, containerd_version=None), "cannot find out the version", "--version"),
     ],
 )
 def test_what_the_machine_lacks_is_named_with_its_package(facts: NodeFacts, problem: str, hint: str) -> None:

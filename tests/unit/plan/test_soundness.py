@@ -69,7 +69,7 @@ def test_ranges_over_the_machines_own_networks(
 def test_names_in_disable_that_nothing_has(name: str, suggestion: str) -> None:
     facts = replace(MACHINE, manifests=frozenset(("my-app", "folder/sub")))
     assert warnings({"disable": ["rke2-coredns", name, "my-app", "folder/sub"]}, facts) == (
-        f"test: disable names '{name}', which is no packaged chart and nothing in "
+        f"test: disable names '{name}', which is neither a packaged chart nor a file in "
         f"server/manifests{suggestion}",
     )
     # Who may not look into the folder cannot tell.
@@ -86,9 +86,9 @@ def test_labels_and_taints_that_come_too_late() -> None:
     assert warnings(same, facts) == ()
     changed: dict[str, object] = {"node-label": ["a=c", "keep=1", "new=y"], "node-taint": ["u:NoExecute"]}
     assert warnings(changed, facts) == (
-        "test: node-label has changed and counts only when a node registers, which this one has done "
+        "test: node-label has changed, but takes effect only when a node registers, and this one already has "
         "(kubectl label node node1 --overwrite gone- a=c new=y)",
-        "test: node-taint has changed and counts only when a node registers, which this one has done "
+        "test: node-taint has changed, but takes effect only when a node registers, and this one already has "
         "(kubectl taint node node1 --overwrite t:NoSchedule- u:NoExecute)",
     )
     assert warnings(changed) == ()
