@@ -61,7 +61,7 @@ def list_name(file: str, architecture: str | None = None) -> str | None:
 def parse(text: str, source: str) -> tuple[str, ...]:
     """The images of a list, qualified (docker.io/rancher/...), each once, sorted.
 
-    Empty lines, what follows a # and byte order marks are passed over. ConfigurationError, with source and
+    Empty lines, comments (#) and byte order marks are ignored. ConfigurationError, with source and
     line, for anything else that is no reference.
     """
     found = set()
@@ -74,7 +74,7 @@ def parse(text: str, source: str) -> tuple[str, ...]:
         except ConfigurationError as error:
             raise ConfigurationError(f"{source}:{number}: {error.message}", hint=error.hint) from None
     if not found:
-        raise ConfigurationError(f"{source} names no image", hint="an image list has one reference a line")
+        raise ConfigurationError(f"{source} names no image", hint="an image list has one reference per line")
     return tuple(sorted(found))
 
 
@@ -107,7 +107,7 @@ def release(name: str, lists: Mapping[str, Iterable[str]]) -> Release:
     etcd_tag = found[f"{unit_names.ETCD}-image"].rpartition(":")[2]
     etcd = _ETCD.match(etcd_tag)
     if etcd is None:
-        raise ConfigurationError(f"the image list of {name} has an etcd of no known version: {etcd_tag}")
+        raise ConfigurationError(f"the image list of {name} has an etcd of an unknown version: {etcd_tag}")
     return Release(
         name=name,
         kubernetes=(major, minor),
