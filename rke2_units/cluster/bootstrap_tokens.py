@@ -91,7 +91,7 @@ def listed(client: Client) -> list[BootstrapToken]:
 
 
 def delete(client: Client, identifier: str) -> None:
-    """Nobody can join with it from now on; who did stays. UserError when there is none of this name."""
+    """Deletes a token. Nodes that joined with it are not affected. UserError when it does not exist."""
     try:
         client.delete(path_to(_SECRETS, f"{BOOTSTRAP_TOKEN_SECRET}{checked_identifier(identifier)}"))
     except ApiError as error:
@@ -103,10 +103,10 @@ def delete(client: Client, identifier: str) -> None:
 
 
 def checked_identifier(text: str) -> str:
-    """The text, which is a token's identifier; a whole token is none, and is not repeated in the error."""
+    """The text if it is an identifier, else UserError, which does not repeat the text: it may be a token."""
     if not re.fullmatch(BOOTSTRAP_TOKEN_ID, text):
         raise UserError(
-            "a bootstrap token is named by its identifier, the six characters before the dot",
+            "give the identifier of a bootstrap token: the six characters before the dot",
             hint="rke2-units token list shows all of them",
         )
     return text
@@ -116,8 +116,8 @@ def _checked_groups(groups: Sequence[str]) -> Sequence[str]:
     for group in groups:
         if not _GROUP.fullmatch(group):
             raise ConfigurationError(
-                f"{group!r} is no group for a bootstrap token",
-                hint="it begins with system:bootstrappers: and goes on with a-z, 0-9, - and :",
+                f"{group!r} is not a valid group for a bootstrap token",
+                hint="use system:bootstrappers: followed by a-z, 0-9, - and :",
             )
     return groups
 

@@ -97,7 +97,7 @@ def _state(client: Client, found: Workload, away: Collection[str]) -> WorkloadSt
         ailment = workloads.worst(pods, away, time.time())
         return workloads.state(found, ailment, _words(client, found, pods, ailment))
     except UserError:
-        # It went meanwhile, say: what the workload itself says is told all the same.
+        # The pod was deleted meanwhile, for example: report the workload's own condition.
         return workloads.state(found)
 
 

@@ -13,7 +13,7 @@ from rke2_units.printable import line
 _ROLE_LABEL = "node-role.kubernetes.io/"
 # The condition that the etcd controllers of servers keep on their nodes.
 _VOTER = "EtcdIsVoter"
-_SILENT = "its kubelet has not said anything yet"
+_SILENT = "its kubelet has not reported yet"
 
 
 @dataclass(frozen=True)

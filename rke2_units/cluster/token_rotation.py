@@ -90,7 +90,7 @@ def complete(
     if late:
         raise UserError(
             f"{' and '.join(late)} did not start again within {_PATIENCE:.0f} s",
-            hint="rke2-units status; then run this again, it completes what is left",
+            hint="see rke2-units status, then run this again: it completes the rotation",
         )
     if etcd is not None:
         # What knew the old token until just now may have sealed the data with it once more.
@@ -114,8 +114,8 @@ def _check(etcd: Etcd, rotation: Rotation) -> None:
     keys = etcd.keys(bootstrap.PREFIX)
     if keys and not {bootstrap.key(rotation.before), bootstrap.key(rotation.password)} & set(keys):
         raise UserError(
-            "the cluster's bootstrap data is sealed with another token than this server's and the new one",
-            hint="the token was rotated on another server: give that one with --new-token-file",
+            "the cluster's bootstrap data is sealed with another token, not this server's or the new one",
+            hint="the token was rotated on another server: pass that new token with --new-token-file",
         )
 
 

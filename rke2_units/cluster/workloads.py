@@ -2,7 +2,7 @@
 
 A rollout that is under way is no fault. It is one when its controller says so (the deadline of its progress
 is over, a Job has failed, pods cannot be made), or when one of its pods has a reason of its own: an image
-that cannot be had, a container that ends again and again or cannot be started, no node that takes it, or
+that cannot be pulled, a container that ends again and again or cannot be started, no node that takes it, or
 ten minutes without being ready, which is the time that Kubernetes itself gives a Deployment's progress.
 """
 
@@ -27,7 +27,7 @@ _UNDER_WAY = ("", "ContainerCreating", "PodInitializing")
 # A container that has failed less often may have waited for something that is there by now.
 _MANY_STARTS = 3
 _LONG = 600.0
-# What is read of a text that others wrote, and what is told of it.
+# How much of a text of others is read, and how much of it is shown.
 _READ, _TOLD = 4000, 500
 _RPC = re.compile(r"rpc error: code = \w+ desc = ")
 
@@ -147,9 +147,9 @@ def selector(written: Object) -> str:
 
 
 def worst(pods: Sequence[Object], away: Collection[str], now: float) -> Ailment | None:
-    """What is wrong with the pods, from the one that tells most; None when none has a reason of its own.
+    """The most telling problem of the pods; None when no pod has a problem of its own.
 
-    Pods on the nodes in `away`, which are not ready themselves, count for nothing: that is told of the node.
+    Pods on the nodes in `away`, which are not ready, are ignored: the node's own problem is reported.
     """
     found = [
         ailment
@@ -191,7 +191,7 @@ def _deployment(spec: Object, status: Object) -> tuple[int, int, bool]:
 def _daemon_set(spec: Object, status: Object) -> tuple[int, int, bool]:
     wanted, ready = _number(status.get("desiredNumberScheduled")), _number(status.get("numberAvailable"))
     updated = _by_hand(spec) or _number(status.get("updatedNumberScheduled")) >= wanted
-    # One that no node is to have is told, though it may be meant so (for Windows, say).
+    # A DaemonSet that selects no node is reported, though that may be intended (for Windows, say).
     return wanted, ready, updated and ready >= wanted > 0
 
 
@@ -217,7 +217,7 @@ _COUNTS = {
 
 
 def _conditions(status: Object) -> dict[str, Object]:
-    """The conditions by their types; what is none is passed over."""
+    """The conditions by their types; malformed entries are ignored."""
     return {str(each.get("type")): each for each in status.get("conditions") or () if each}
 
 
@@ -291,7 +291,7 @@ def _exit_code(terminated: Object) -> int:
 def _described(ailment: Ailment, words: str) -> str:
     words = _RPC.sub("", words.removeprefix(f'Back-off pulling image "{ailment.image}": '))
     if ailment.trouble is Trouble.IMAGE:
-        return f"image {ailment.image} cannot be had: {words or ailment.reason}"
+        return f"image {ailment.image} cannot be pulled: {words or ailment.reason}"
     if ailment.trouble is Trouble.CRASH:
         often = f", started {ailment.starts} times" if ailment.starts > 1 else ""
         ended = f"container {ailment.container} of pod {ailment.pod} ends ({ailment.reason}{often})"

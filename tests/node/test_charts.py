@@ -393,7 +393,7 @@ def test_a_chart_whose_image_cannot_be_pulled_makes_the_status_not_well(node: No
     create(node, chart("unpullable", chartContent=WEB, set={"image": image}))
     wait_for_release(node, "unpullable")
     problem = node.wait_for("the status to tell of the image", told, timeout=60)
-    assert str(problem).startswith(f"0 of 1 ready: image {image} cannot be had: ")
+    assert str(problem).startswith(f"0 of 1 ready: image {image} cannot be pulled: ")
     uninstall(node, "unpullable")
     assert image not in node.run("rke2-units", "status", check=False).stdout
 

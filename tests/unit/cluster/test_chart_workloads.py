@@ -99,7 +99,7 @@ def test_an_image_that_cannot_be_pulled_is_told_with_the_registrys_words(api: Ap
     refusal = {"message": f'Failed to pull image "{IMAGE}": rpc error: code = Unknown desc = refused',
                "lastTimestamp": "2026-11-22T10:00:00Z", "metadata": {"resourceVersion": "1"}}  # fmt: skip
     api.events = {"uid-web-1": [refusal]}
-    assert api.problem() == f"0 of 1 ready: image {IMAGE} cannot be had: refused"
+    assert api.problem() == f"0 of 1 ready: image {IMAGE} cannot be pulled: refused"
 
 
 def test_a_container_that_ends_again_and_again_is_told_with_its_last_words(api: Api) -> None:

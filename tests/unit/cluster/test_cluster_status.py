@@ -72,7 +72,7 @@ def test_a_node_that_is_not_ready_has_its_reason(ready: str) -> None:
 def test_a_node_without_any_condition_is_not_ready() -> None:
     found = node_from({"metadata": {"name": "new", "labels": None}, "status": {"conditions": None}})
     assert (found.ready, found.since, found.version, found.roles) == (False, 0.0, "", ())
-    assert found.problem == "it is not ready: its kubelet has not said anything yet"
+    assert found.problem == "it is not ready: its kubelet has not reported yet"
 
 
 def test_a_node_that_is_cordoned_or_being_deleted_is_remarked() -> None:

@@ -149,22 +149,22 @@ KILLED = waiting("CrashLoopBackOff", "back-off 5m0s", 4, {"exitCode": 137, "reas
         (
             containers(waiting("ErrImagePull", NOT_FOUND)),
             "",
-            f'0 of 1 ready: image {IMAGE} cannot be had: failed to pull "{IMAGE}": not found',
+            f'0 of 1 ready: image {IMAGE} cannot be pulled: failed to pull "{IMAGE}": not found',
         ),
         (
             containers(waiting("ImagePullBackOff", BACK_OFF)),
             NOT_FOUND,
-            f'0 of 1 ready: image {IMAGE} cannot be had: failed to pull "{IMAGE}": not found',
+            f'0 of 1 ready: image {IMAGE} cannot be pulled: failed to pull "{IMAGE}": not found',
         ),
         (
             containers(waiting("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: 403 Forbidden")),
             "",
-            f"0 of 1 ready: image {IMAGE} cannot be had: ErrImagePull: 403 Forbidden",
+            f"0 of 1 ready: image {IMAGE} cannot be pulled: ErrImagePull: 403 Forbidden",
         ),
         (
             containers(waiting("InvalidImageName", "couldn't parse it")),
             "",
-            f"0 of 1 ready: image {IMAGE} cannot be had: couldn't parse it",
+            f"0 of 1 ready: image {IMAGE} cannot be pulled: couldn't parse it",
         ),
         (
             containers(CRASHING),

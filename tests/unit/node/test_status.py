@@ -367,7 +367,7 @@ def test_a_network_plugin_without_a_chart_is_named_with_the_node_that_waits_for_
     assert gather().node_problem == NOT_READY
 
 
-BROKEN = WorkloadState("Deployment", "kube-system", "dns", 1, 0, "0 of 1 ready: image x cannot be had")
+BROKEN = WorkloadState("Deployment", "kube-system", "dns", 1, 0, "0 of 1 ready: image x cannot be pulled")
 UNDER_WAY = WorkloadState("DaemonSet", "kube-system", "net", 3, 2)
 NOWHERE = WorkloadState("DaemonSet", "kube-system", "windows", 0, 0)
 
@@ -406,7 +406,7 @@ def test_a_chart_is_well_when_its_workloads_are(
     assert [line.strip() for line in shown.splitlines() if "    ○" in line or "    ×" in line] == [
         line
         for state, line in (
-            (BROKEN, "× Deployment kube-system/dns: 0 of 1 ready: image x cannot be had"),
+            (BROKEN, "× Deployment kube-system/dns: 0 of 1 ready: image x cannot be pulled"),
             (UNDER_WAY, "○ DaemonSet kube-system/net: 2 of 3 ready, under way"),
             (NOWHERE, "○ DaemonSet kube-system/windows: no node is to have it"),
         )
