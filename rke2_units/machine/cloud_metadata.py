@@ -3,7 +3,7 @@
 from rke2_units.lean import http
 
 SERVICE = "http://169.254.169.254:80"
-# RKE2's: a machine that is in no such cloud must not wait long for an answer that never comes.
+# RKE2's value: a machine outside this cloud must not wait long for an answer.
 _TIMEOUT = 1.0
 
 

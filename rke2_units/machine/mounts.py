@@ -66,7 +66,7 @@ def without(points: Collection[str], kept: Collection[str]) -> list[str]:
 def unmount(points: Collection[str]) -> int:
     """Unmounts what is mounted at these points; returns how many there are.
 
-    What is still in use, by a process that is not ours, is detached: it goes when that process has ended.
+    A mount that another process still uses is detached: it disappears when that process ends.
     """
     wanted = set(points)
     before = [point for point in read_mount_points() if point in wanted]
@@ -74,7 +74,7 @@ def unmount(points: Collection[str]) -> int:
         remaining = [point for point in reversed(read_mount_points()) if point in wanted]
         # A command line has room for some thousand paths.
         for start in range(0, len(remaining), 200):
-            # A network volume whose server is gone lets the first pass wait in vain.
+            # The first pass times out on a network volume whose server is gone.
             with suppress(UserError):
                 run(["umount", *lazily, "--", *remaining[start : start + 200]], check=False)
     return len(before)

@@ -99,7 +99,7 @@ def _inhabited(pids: Iterable[int]) -> set[int]:
 def remove_interfaces() -> list[str]:
     """Removes the interfaces of pods and network plugins; returns their names.
 
-    The bridge goes when nothing is connected to it any more: what still is belongs to another runtime.
+    The bridge is removed unless something is still connected to it: that belongs to another runtime.
     """
     deadline = time.monotonic() + _PATIENCE
     while os.path.isdir(f"{_SYS}/{BRIDGE}") and _ports(BRIDGE) and time.monotonic() < deadline:

@@ -42,7 +42,7 @@ def test_a_mount_that_hangs_is_detached_in_the_end(monkeypatch: pytest.MonkeyPat
     def umount(command: list[str], *, check: bool) -> None:
         tried.append(command)
         if "--lazy" not in command:
-            raise UserError("umount /run/k3s/a has not ended within 60 seconds")
+            raise UserError("umount /run/k3s/a did not finish within 60 seconds")
         present.clear()
 
     monkeypatch.setattr(mounts, "read_mount_points", lambda: list(present))
