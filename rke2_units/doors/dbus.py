@@ -1,7 +1,7 @@
 """systemd over D-Bus: the one door to it, and the only importer of pystemd (API of 0.11).
 
-pystemd speaks bytes and leaves the callbacks of a match unreferenced; text goes in and out here, and the
-one callback is a plain function of this module that lives as long as the process.
+pystemd takes and returns bytes, and holds no reference to the callback of a match. This module takes and
+returns text, and its only callback is a plain function, which lives as long as the process.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Systemd:
         try:
             return self._bus.get_property(_SYSTEMD, path, interface, name, signature)
         except DBusBaseError as error:
-            raise UserError(f"systemd does not tell {name.decode()} of {unit}: {_text(error)}") from None
+            raise UserError(f"cannot read {name.decode()} of {unit} from systemd: {_text(error)}") from None
 
     def watch(self) -> None:
         """Have fileno() become readable when a unit's properties change or a job ends."""

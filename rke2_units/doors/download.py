@@ -39,5 +39,5 @@ def download(url: str, *, limit: int, timeout: float = 30, patience: float = 180
 def _checked(target: str, origin: str) -> str:
     allowed = ("https",) if urlsplit(origin).scheme == "https" else ("http", "https")
     if urlsplit(target).scheme not in allowed:
-        raise UserError("redirected to something else than https")
+        raise UserError("redirected to a URL that is not https")
     return target

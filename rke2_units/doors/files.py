@@ -1,8 +1,8 @@
 """The door to files: atomic writes with modes and owners, and errors that say which file and what to do.
 
-A file is written beside its place and renamed over it, so that whoever looks, and whenever we are killed,
-there is the old file or the new one. Temporary files are hidden, and their names end in our process ID: the
-kubelet, containerd and systemd choose files by suffix and pass ours over.
+A file is written beside its place and renamed over it, so that readers see the old file or the new one, even
+if this process is killed. Temporary files are hidden, and their names end in the process ID: the kubelet,
+containerd and systemd choose files by suffix and ignore them.
 """
 
 import errno
@@ -18,8 +18,8 @@ from rke2_units.model import File
 TEMPORARY_PREFIX = ".rke2-units-"
 
 _HINTS = {
-    errno.ENOSPC: "free some space on this file system, then run it again; nothing was left half written",
-    errno.EDQUOT: "the disk quota is used up; nothing was left half written",
+    errno.ENOSPC: "free some space on this file system, then run it again; no file is half written",
+    errno.EDQUOT: "the disk quota is used up; no file is half written",
     errno.EROFS: "the file system is mounted read-only",
     errno.EACCES: "run it as root",
     errno.EPERM: "run it as root",
@@ -28,7 +28,7 @@ _HINTS = {
 
 @contextmanager
 def _explained(action: str, path: str) -> Iterator[None]:
-    """Turns an OSError into the one line that a person needs."""
+    """Turns an OSError into a UserError that names the file and what to do."""
     try:
         yield
     except OSError as error:
@@ -213,7 +213,7 @@ def _write_temporary(path: str, data: bytes, mode: int, user: int, group: int) -
 
 
 def _refuse_other_kinds(path: str) -> None:
-    """Nothing but a file or a link is replaced: /dev/null would be one no more, for the whole machine."""
+    """Only files and links may be replaced: a rename over /dev/null would break the whole machine."""
     with suppress(FileNotFoundError):
         mode = os.lstat(path).st_mode
         if stat.S_ISDIR(mode):

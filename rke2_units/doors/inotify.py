@@ -61,7 +61,7 @@ class FolderWatch:
     def wait(self, timeout: float | None = None) -> bool:
         """True when something changed since the last call: look at all files. False after `timeout` s.
 
-        A file that is being written counts when its writer closes it.
+        A file that is being written is a change only when its writer closes it.
         """
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
@@ -71,17 +71,17 @@ class FolderWatch:
             if not poll.poll(left):
                 return False
             changed = self._drain()
-            # New folders are watched before the caller looks, so that nothing comes into them unseen.
+            # New folders are watched before the caller looks, so that no new file is missed.
             if self._watch_tree() or changed:
                 return True
 
     @property
     def being_written(self) -> frozenset[str]:
-        """Paths of files that somebody has begun to write and not closed: what is in them is unfinished."""
+        """Paths of files that are open for writing: their content is unfinished."""
         return frozenset(self._being_written)
 
     def fileno(self) -> int:
-        """For poll(2): readable when something happened (of which wait(0) says whether it counts)."""
+        """For poll(2): readable after an event; wait(0) says whether it is a change."""
         return int(self._descriptor)
 
     def close(self) -> None:

@@ -117,9 +117,9 @@ class Client:
     ) -> Iterator[Event]:
         """Every change of a collection, for ever: ends only after `stop` is set (and at once by close()).
 
-        Without a resource_version, what is there comes first as ADDED, then SYNCED once. A lost connection
-        is resumed where it broke. When the server has forgotten that place, the difference to the present
-        comes as ADDED, MODIFIED and DELETED (then with name and namespace only), and SYNCED again.
+        Without a resource_version, the existing objects are yielded first as ADDED, then SYNCED once. A lost
+        connection is resumed where it broke. When the server has forgotten that version, the difference is
+        yielded as ADDED, MODIFIED and DELETED (with name and namespace only), and SYNCED again.
         """
         # The version of each object that was reported, by namespace and name.
         known: dict[tuple[str, str], str] = {}
@@ -127,7 +127,7 @@ class Client:
         while not (stop.is_set() or self._transport.closed.is_set()):
             began = time.monotonic()
             good = False
-            error = "it ended at once"
+            error = "the connection ended at once"
             try:
                 if not resource_version:
                     resource_version = yield from self._difference(path, known, metadata_only)
@@ -169,7 +169,7 @@ class Client:
             if "items" in page and page["items"] is None:
                 page["items"] = []  # an empty list of metadata, as Go writes it
             if not isinstance(page.get("items"), list) or not _is_object(page):
-                raise ApiUnavailable(f"{path} answered something else than a list")
+                raise ApiUnavailable(f"the answer to {path} is not a list")
             yield page
             if not page["metadata"].get("continue"):
                 return
@@ -200,7 +200,7 @@ class Client:
         return version
 
     def _watch_once(self, path: str, version: str, metadata_only: bool) -> Iterator[Event]:
-        """What comes over one connection, BOOKMARK included; ERROR is raised."""
+        """The events of one connection, BOOKMARK included; ERROR is raised."""
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -214,7 +214,7 @@ class Client:
                 code = obj.get("code") if isinstance(obj, dict) else None
                 raise refusal(code if isinstance(code, int) else 500, obj)
             if not isinstance(kind, str) or not _is_object(obj):
-                raise ApiUnavailable(f"{path} streamed something else than events")
+                raise ApiUnavailable(f"the answer to {path} is not a stream of events")
             yield Event(kind, obj)
 
 
@@ -286,7 +286,7 @@ def path_to(base: str, *names: str) -> str:
 
 def _segment(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "%" in name:
-        raise ApiError(422, "Invalid", f"{name!r} is no name that the API could have")
+        raise ApiError(422, "Invalid", f"{name!r} is not a valid name")
     return quote(name, safe=":")
 
 
@@ -309,7 +309,7 @@ def _items(page: Object) -> Iterator[Object]:
     """The API leaves apiVersion and kind out of a list's items; they follow from the list's own."""
     for item in page["items"]:
         if not _is_object(item):
-            raise ApiUnavailable("a list of something else than objects")
+            raise ApiUnavailable("malformed object in a list")
         item.setdefault("apiVersion", page.get("apiVersion"))
         item.setdefault("kind", str(page.get("kind")).removesuffix("List"))
         yield item

@@ -80,7 +80,7 @@ class Transport:
         """The answer. Raises ApiError, ApiUnavailable."""
         parsed = _parsed_or_text(self.content(method, path, body, content_type, accept))
         if not isinstance(parsed, dict):
-            raise ApiUnavailable(f"{self._url} answered something else than an object")
+            raise ApiUnavailable(f"the answer of {self._url} is not an object")
         return parsed
 
     def content(
@@ -118,7 +118,7 @@ class Transport:
                 while (line := response.readline(_LARGEST_LINE)).endswith(b"\n"):
                     parsed = _parsed_or_text(line)
                     if not isinstance(parsed, dict):
-                        raise ApiUnavailable(f"{self._url} streamed something else than objects")
+                        raise ApiUnavailable(f"the answer of {self._url} is not a stream of objects")
                     yield parsed
             except (OSError, http.client.HTTPException) as error:
                 raise self._unavailable(error) from None
@@ -177,7 +177,7 @@ class Transport:
                 self._open.add(connection)
                 return connection
         connection.close()
-        raise ApiUnavailable(f"no more questions to {self._url}: this process is stopping")
+        raise ApiUnavailable(f"no more requests to {self._url}: this process is stopping")
 
     def disconnect(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:

@@ -92,7 +92,7 @@ def run(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"{shlex.join(command)} has not ended within {timeout:g} seconds") from None
+        raise UserError(f"{shlex.join(command)} did not finish within {timeout:g} seconds") from None
     except OSError as error:
         raise UserError(f"cannot run {program}: {error.strerror or error}") from error
     if check and ended.returncode != 0:

@@ -110,7 +110,7 @@ def test_https_is_not_left_by_a_redirection(
     path, context = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with served({"/": content(b"plain")}) as plain, served({"/": redirection(plain)}, context) as url:
-        fails(f"{url}/", "redirected to something else than https")
+        fails(f"{url}/", "redirected to a URL that is not https")
 
 
 def test_proxies_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

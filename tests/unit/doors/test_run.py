@@ -42,7 +42,7 @@ def test_a_program_that_a_signal_ended_is_told_with_its_signal() -> None:
 
 
 def test_a_program_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(UserError, match=r"sleep 30 has not ended within 0\.1 seconds"):
+    with pytest.raises(UserError, match=r"sleep 30 did not finish within 0\.1 seconds"):
         run(["sleep", "30"], timeout=0.1)
 
 
