@@ -2,7 +2,7 @@
 
 
 def seconds(moment: object) -> float:
-    """`2026-11-22T10:00:00Z` in seconds since the epoch; 0 for what is no such time."""
+    """`2026-11-22T10:00:00Z` in seconds since the epoch; 0 for any other text."""
     from datetime import datetime
 
     try:

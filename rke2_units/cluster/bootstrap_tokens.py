@@ -85,7 +85,7 @@ def create(
 
 
 def listed(client: Client) -> list[BootstrapToken]:
-    """All of them, by identifier, also those that have expired and are not yet cleaned away."""
+    """All bootstrap tokens, by identifier; also expired ones that are not deleted yet."""
     found = client.list(f"{_SECRETS}?fieldSelector={quote(f'type={BOOTSTRAP_TOKEN_TYPE}', safe='')}")
     return sorted((_token_of(obj) for obj in found), key=lambda token: token.identifier)
 
@@ -150,7 +150,7 @@ def _token_of(obj: Object) -> BootstrapToken:
 
 
 def _moment(text: str) -> datetime | None:
-    """Kubernetes takes a token whose expiration cannot be read for an expired one."""
+    """Kubernetes treats a token with an unreadable expiration as expired."""
     if not text:
         return None
     try:

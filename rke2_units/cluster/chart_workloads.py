@@ -1,4 +1,4 @@
-"""Asks the API how the workloads of charts are, and of those that are not fine for the reason.
+"""Asks the API for the state of the charts' workloads, and for the cause of each problem.
 
 Nobody keeps a list of pods for it: four lists of workloads when somebody wants to know, then the pods of the
 first few that are not fine.

@@ -1,4 +1,4 @@
-"""How the cluster's charts are: what this server's helm-applier notes of each, or what their objects say."""
+"""The state of the cluster's charts, from the notes of this server's helm-applier or from their objects."""
 
 import json
 from collections.abc import Mapping

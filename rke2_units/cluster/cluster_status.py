@@ -1,4 +1,4 @@
-"""The cluster's nodes as its API tells them: roles, readiness, version, and who votes in etcd."""
+"""The cluster's nodes from its API: roles, readiness, version, and membership of etcd."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

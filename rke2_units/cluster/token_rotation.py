@@ -69,7 +69,7 @@ def complete(
     systemd: Systemd,
     copies: Sequence[str] = (),
 ) -> None:
-    """Does it, or what is left of it.
+    """Rotates the token, or completes an interrupted rotation.
 
     `etcd`: None where this server has none. `copies`: paths of other files that hold the server token.
     """

@@ -1,4 +1,4 @@
-"""Whether what charts installed is fine: from the API's workloads and pods to one line on each. Pure.
+"""Problems of the workloads of charts: from the API's workloads and pods to one line on each. Pure.
 
 A rollout that is under way is no fault. It is one when its controller says so (the deadline of its progress
 is over, a Job has failed, pods cannot be made), or when one of its pods has a reason of its own: an image

@@ -26,7 +26,7 @@ _SERVICE = b"org.freedesktop.systemd1.Service"
 
 
 def _woken(message: Any, error: Any = None, userdata: Any = None) -> None:
-    """A signal's only meaning here is "look again": what is so is asked for, in one call for all units."""
+    """A signal only means "look again": one call then asks for the state of all units."""
 
 
 class Systemd:
@@ -150,7 +150,7 @@ class Systemd:
         return int(self._bus.get_fd())
 
     def drain(self) -> bool:
-        """Take in all signals that have arrived, and say whether there were any; states() tells the rest."""
+        """Read all signals that have arrived; True when there were any. states() then has the details."""
         any_arrived = False
         try:
             while not self._bus.process().is_empty():

@@ -81,7 +81,7 @@ def write_atomic(path: str, content: str | bytes, mode: int, user: int = 0, grou
 
 
 def write_all(files: Sequence[File], root: str = "/") -> list[str]:
-    """Makes all the files be so, below `root`; returns the paths (as in `files`) of those that were not.
+    """Writes all the files that differ, below `root`; returns the paths (as in `files`) of those.
 
     Everything is written beside its place before anything is put in its place: a disk that fills up, or any
     other error while writing, leaves all the old files.
@@ -126,7 +126,7 @@ def remove(path: str) -> bool:
 
 
 def make_directory(path: str, mode: int = 0o755, user: int = 0, group: int = 0) -> bool:
-    """Makes the folder (and those above it, 0755) be so; False when it already was."""
+    """Creates or corrects the folder (those above it: 0755); False when nothing was to change."""
     with _explained("make the folder", path):
         _make_parents(os.path.dirname(path))
         made = False

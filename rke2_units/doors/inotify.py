@@ -38,7 +38,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class FolderWatch:
-    """Watches `path` and all folders in it, also those that come later; `path` itself may come later too.
+    """Watches `path` and all folders in it, also those created later; `path` itself may be created later.
 
     Symbolic links to folders are not followed, except `path`. Folders that may not be read are passed over.
     """

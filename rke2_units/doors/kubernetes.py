@@ -178,7 +178,7 @@ class Client:
     def _difference(
         self, path: str, known: dict[tuple[str, str], str], metadata_only: bool
     ) -> Generator[Event, None, str]:
-        """Events that lead from what is `known` to the present, which it then is; returns its version."""
+        """Yields the events from `known` to the present, updates `known`, and returns its version."""
         version = ""
         seen = set()
         for page in self._pages(path, _PAGE, metadata_only):

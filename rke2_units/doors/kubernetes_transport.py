@@ -1,4 +1,4 @@
-"""How the Kubernetes API is spoken to: requests and streams of JSON, over connections that are kept open.
+"""The transport to the Kubernetes API: requests and streams of JSON, over connections that are kept open.
 
 A client of its own, on http.client: a watch reads one answer line by line for minutes, each thread keeps its
 own connection, and close() ends all of them from another thread. rke2_units.lean.http reads each answer
@@ -126,7 +126,7 @@ class Transport:
             self.disconnect(connection)
 
     def close(self) -> None:
-        """Ends all connections, from whatever thread; what is under way raises ApiUnavailable or ends."""
+        """Closes all connections, from any thread; running requests end or raise ApiUnavailable."""
         with self._lock:
             self.closed.set()
             for connection in self._open:
@@ -214,7 +214,7 @@ def _parsed_or_text(answer: bytes) -> object:
 
 
 def _asked_pause(response: http.client.HTTPResponse) -> float | None:
-    """Seconds after which the server wants to be asked again; None when it does not say so."""
+    """The server's Retry-After in seconds; None without one."""
     asked = response.headers.get("Retry-After", "")
     if response.status not in (429, 503) or not asked.isascii() or not asked.isdigit():
         return None

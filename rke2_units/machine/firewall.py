@@ -107,7 +107,7 @@ def deletions(dump: str, lives: Callable[[str], bool]) -> str:
 
 
 def remove_rules(lives: Callable[[str], bool]) -> list[str]:
-    """Takes our rules out of IPv4's and IPv6's tables, of both kinds of iptables; says what it did."""
+    """Removes our rules from the tables of IPv4 and IPv6, of both kinds of iptables; returns a report."""
     done = []
     for family, legacy_tables in _TABLES.items():
         for variant in ("nft", "legacy"):

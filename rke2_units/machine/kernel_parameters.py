@@ -21,7 +21,7 @@ ADVICE = f"cp {SYSCTL_FILE} /etc/sysctl.d/60-rke2-cis.conf && systemctl restart 
 
 
 def wrong(config: Config, root: str = "/") -> list[str]:
-    """All that a kubelet with this configuration would refuse, a line each; none where it does not look."""
+    """The parameters that a kubelet with this configuration would reject, one line each."""
     if not derived.protect_kernel_defaults(config):
         return []
     why = "profile" if config.text("profile") == "cis" else "protect-kernel-defaults"

@@ -33,7 +33,7 @@ def read_listening(ports: Collection[int]) -> dict[int, set[str]]:
 
 
 def owners(inodes: Collection[str], pids: Iterable[int]) -> dict[str, int]:
-    """The process that has each of these sockets open, by inode; what cannot be looked at is left out."""
+    """The process that has each of these sockets open, by inode; unreadable processes are left out."""
     found = {}
     for pid in pids:
         try:

@@ -1,4 +1,4 @@
-"""The mounts of this machine, as /proc/self/mountinfo shows them (proc(5)), and taking ours away."""
+"""The mounts of this machine, as /proc/self/mountinfo shows them (proc(5)), and how to unmount them."""
 
 import os
 import re

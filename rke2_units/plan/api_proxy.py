@@ -20,7 +20,7 @@ from rke2_units.unit_names import Role
 
 @dataclass(frozen=True)
 class Way:
-    """A port on loopback and where it leads. `path` tells over HTTPS who is well; "": who accepts is."""
+    """A port on loopback and its backends. `path`: their health check over HTTPS; "": a TCP connection."""
 
     name: str
     port: int

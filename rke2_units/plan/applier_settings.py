@@ -30,7 +30,7 @@ _HIDDEN = (
 
 
 def reads(paths: Paths) -> tuple[str, ...]:
-    """All files below `server` that the applier reads, beside the manifests and what is static."""
+    """All files below `server` that the applier reads, besides the manifests and the static files."""
     return (paths.applier_settings, *material(paths), paths.supervisor_kubeconfig)
 
 

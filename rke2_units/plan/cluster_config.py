@@ -1,4 +1,4 @@
-"""What a server tells of its cluster (/v1-rke2/config): RKE2's names, and Go's way to write networks.
+"""A server's answer about its cluster (/v1-rke2/config), with RKE2's names and networks as Go writes them.
 
 Agents take the cluster's values from it, and a joining server compares it with its own.
 """

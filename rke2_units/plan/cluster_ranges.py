@@ -34,8 +34,8 @@ def of_machines_apart(node: Node) -> list[tuple[str, int, grammar.Network]]:
     """The ranges that no machine may have an address in: key, index and range of each.
 
     The pods' ranges are left out where pods may have addresses of the machines' network: with the user's
-    own plugin, or where nodes get no part of the range. An agent does not know the cluster's ranges: its defaults
-    are left out.
+    own plugin, or where nodes get no part of the range. An agent does not know the cluster's ranges: its
+    defaults are left out.
     """
     config = node.config
     ranges = {"service-cidr": node.service_cidrs}

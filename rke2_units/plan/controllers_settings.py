@@ -1,4 +1,4 @@
-"""What the controllers have to know, those of what is to be done once in a cluster: one JSON file."""
+"""The settings (one JSON file) of the controllers, which do the tasks of the whole cluster."""
 
 import json
 

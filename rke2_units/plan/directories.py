@@ -1,4 +1,4 @@
-"""The folders of a node and their modes (RKE2's; a mode is part of what keeps a secret)."""
+"""The folders of a node and their modes (RKE2's; the modes help to protect secrets)."""
 
 from rke2_units import layout
 from rke2_units.layout import Paths

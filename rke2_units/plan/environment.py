@@ -13,7 +13,7 @@ LOG_LEVEL = "CONTAINERD_LOG_LEVEL"
 
 
 def proxies(node: Node) -> dict[str, str]:
-    """Variables with "proxy" in their name, by name; what is inside the cluster is never proxied."""
+    """Variables with "proxy" in their name, by name; connections inside the cluster are never proxied."""
     return _with_cluster_inside(_proxies(node.facts), node)
 
 

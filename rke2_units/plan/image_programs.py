@@ -31,7 +31,7 @@ class ImageProgram:
 
 
 def helm(node: Node) -> ImageProgram:
-    """The one that helm-path names, else the machine's own or an image's.
+    """The helm of helm-path, else the machine's own or that of an image.
 
     ConfigurationError when helm-path names none.
     """

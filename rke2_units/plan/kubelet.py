@@ -205,7 +205,7 @@ def default_arguments(node: Node) -> dict[str, str]:
 
 
 def _fixed(node: Node) -> dict[str, tuple[str, str]]:
-    """Flags by which everything else knows the kubelet: what they have to be, and what to do instead."""
+    """Flags on which other components depend: their required values, and what to do instead."""
     paths = node.paths
     drop_in = _drop_in_hint(node)
     return {

@@ -1,4 +1,4 @@
-"""What a registry has to hold for a node: its own images, and those of the charts that it would install."""
+"""The images that a registry needs for a node: its own, and those of the charts that it would install."""
 
 from dataclasses import dataclass
 

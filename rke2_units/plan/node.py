@@ -14,7 +14,7 @@ from rke2_units.unit_names import Role
 
 @dataclass(frozen=True)
 class Node:
-    """All that a plan is made from. What several parts of the plan need is derived here, once."""
+    """The input of a plan. Values that several parts of the plan need are derived here, once."""
 
     config: Config
     facts: NodeFacts

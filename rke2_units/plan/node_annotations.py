@@ -1,4 +1,4 @@
-"""What a node tells of itself on its Node object, for RKE2's cloud-controller-manager and for people."""
+"""The annotations of a node's Node object, for RKE2's cloud-controller-manager and for people."""
 
 from rke2_units.config import derived
 from rke2_units.plan import addresses

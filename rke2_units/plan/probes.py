@@ -1,4 +1,4 @@
-"""Probes of the static pods: what is asked, and how often and how long (RKE2's values and overrides)."""
+"""Probes of the static pods: their URLs, periods and limits (RKE2's values and overrides)."""
 
 from collections.abc import Mapping
 

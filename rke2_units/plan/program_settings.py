@@ -29,7 +29,7 @@ NEEDS = {
 
 
 def _health_checks(node: Node, components: Container[str]) -> dict[str, dict[str, str | bool]]:
-    """Where each of these components, and what else is waited for, is asked, and what an answer must hold.
+    """The health checks: the URL of each component (or other need), and what its answer must contain.
 
     A node without a kube-apiserver of its own asks the others' through its proxy, as the kubelet.
     """

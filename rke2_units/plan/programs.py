@@ -35,7 +35,7 @@ class Programs:
 
 
 def choose_programs(node: Node) -> Programs:
-    """The programs of this node; ConfigurationError for those of the machine that are not there."""
+    """The programs of this node; ConfigurationError when a program of the machine is missing."""
     config, found = node.config, node.facts.programs
     has_containerd = bool(derived.foreign_containerd(config))
     if not derived.uses_host_content(config):
@@ -76,7 +76,7 @@ def content_directory(config: Config, release: Release) -> str:
 
 
 def containerd_config_version(node: Node) -> int:
-    """The version of config.toml: 2 for containerd 1.x, 3 for later ones, whoever it comes from."""
+    """The version of config.toml: 2 for containerd 1.x, 3 for later ones, from whatever source."""
     if not derived.uses_host_content(node.config):
         return node.release.containerd_config
     if node.facts.containerd_version is None:

@@ -1,4 +1,4 @@
-"""registries.yaml for those who pull: containerd (certs.d/*/hosts.toml, credentials), and our own programs.
+"""registries.yaml for containerd (certs.d/*/hosts.toml, credentials) and for the programs that pull.
 
 containerd reads hosts.toml at each pull, and its credentials from config.toml at its start. A `hosts.toml`
 lists endpoints in order; its `server` comes last and is the registry itself unless it names another one.
@@ -49,7 +49,7 @@ def files(config: Config, release: Release) -> list[File]:
 
 
 def hidden(config: Config) -> tuple[str, ...]:
-    """What those who pull are not to see: the server's files, unless registries.yaml names one of them."""
+    """Paths hidden from units that pull: the server's files, unless registries.yaml names one of them."""
     server = derived.paths(config).server
     settings = [host.tls for host in config.registries.configs.values() if host.tls]
     named = [path for tls in settings for path in (tls.ca_file, tls.cert_file, tls.key_file)]
@@ -133,7 +133,7 @@ def _route(config: Config, name: str) -> Route:
 
 
 def _host(found: Registries, url: str) -> Host:
-    """How the endpoint is to be spoken to: as its own host's entry says, else as that of ANY does."""
+    """The settings for connecting to the endpoint: those of its own host, else those of ANY."""
     default = found.configs.get(ANY, Host())
     return found.configs.get(registries.host_of(url), default) if url else default
 

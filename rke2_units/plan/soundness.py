@@ -1,4 +1,4 @@
-"""What cannot work on this node, and what is allowed but not wise."""
+"""Configuration that cannot work on this node, or is allowed but unwise."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -109,14 +109,14 @@ def _registered(node: Node) -> Iterator[str]:
         yield str(
             node.config.error(
                 name,
-                "has changed, but takes effect only when a node registers, and this one already has",
+                "has changed, but applies only at registration: this node is already registered",
                 hint=f"kubectl {what} node {node.name} --overwrite {' '.join((*gone, *new))}",
             )
         )
 
 
 def _key(item: str) -> str:
-    """Of a label its key, of a taint key and effect, as `kubectl` wants what it is to take away."""
+    """The key of a label, or key and effect of a taint: how `kubectl` names one to remove."""
     left, _, effect = item.partition(":")
     key = left.partition("=")[0]
     return f"{key}:{effect}" if effect else key

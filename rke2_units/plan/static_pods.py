@@ -142,7 +142,7 @@ def _file_hash(mounted: Iterable[mounts.Mount], node: Node) -> str:
 
 
 def _planned_digests(node: Node) -> dict[str, str]:
-    """Digests of what this very plan writes: the disk may still hold older content."""
+    """Digests of the content in this plan: the files on disk may still be older."""
     if node.role is not Role.SERVER:
         return {}
     planned: list[File] = [*server_files.files(node), *etcd.files(node)]

@@ -1,4 +1,4 @@
-"""Kernel modules and settings that RKE2 makes sure of, since it tells kube-proxy to leave them alone."""
+"""Kernel modules and settings that RKE2 sets itself, because it tells kube-proxy not to."""
 
 import re
 

@@ -14,7 +14,7 @@ _NO_TEXT_TO_GO = re.compile(r"[-+]?[.0-9][0-9_.]*([eE][-+]?[0-9]+)?|[-+]?0[xXoOb
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what another parser would take for something else than a text."""
+    """Quotes texts that another parser would read as another type."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:

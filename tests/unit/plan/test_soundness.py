@@ -86,9 +86,9 @@ def test_labels_and_taints_that_come_too_late() -> None:
     assert warnings(same, facts) == ()
     changed: dict[str, object] = {"node-label": ["a=c", "keep=1", "new=y"], "node-taint": ["u:NoExecute"]}
     assert warnings(changed, facts) == (
-        "test: node-label has changed, but takes effect only when a node registers, and this one already has "
+        "test: node-label has changed, but applies only at registration: this node is already registered "
         "(kubectl label node node1 --overwrite gone- a=c new=y)",
-        "test: node-taint has changed, but takes effect only when a node registers, and this one already has "
+        "test: node-taint has changed, but applies only at registration: this node is already registered "
         "(kubectl taint node node1 --overwrite t:NoSchedule- u:NoExecute)",
     )
     assert warnings(changed) == ()
