@@ -16,7 +16,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 class _Group(click.Group):
-    """A group in the order of its definition, that suggests a command for one it does not know."""
+    """A group that lists its commands in the order of definition, and suggests one for an unknown name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -42,7 +42,7 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="rke2-units", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 def command(debug: bool) -> None:
-    """A Kubernetes node whose every part is a systemd unit, in the manner of RKE2."""
+    """Prepare, show and remove a Kubernetes node like RKE2's, whose parts are systemd units."""
 
 
 def _role(*, help: str) -> Callable[[_Function], _Function]:
@@ -77,20 +77,20 @@ def _image_lists(option: str) -> Callable[[_Function], _Function]:
         "image_lists",
         metavar="FILE",
         multiple=True,
-        help="Take the release's images from this file (rke2-images-NAME.linux-ARCH.txt, one reference a "
-        "line) and fetch nothing; may be given several times.",
+        help="Read the release's images from FILE (rke2-images-NAME.linux-ARCH.txt, one reference per line) "
+        "instead of fetching its image lists (repeatable).",
     )
 
 
 @command.command()
-@click.option("--role", type=_ROLES, required=True, help="What this node is to be.")
+@click.option("--role", type=_ROLES, required=True, help="The role of this node.")
 @_release
 @_image_lists("--image-list")
-@click.option("--server", metavar="URL", help="Join the cluster of this server, as https://HOST:9345.")
+@click.option("--server", metavar="URL", help="Join the cluster of the server at URL (https://HOST:9345).")
 @click.option(
     "--token-file",
     metavar="FILE",
-    help=f"Keep the token in this file (-: standard input) in {layout.TOKEN_FILE}, to join with.",
+    help=f"Read the join token from FILE (`-` for standard input) and save it to {layout.TOKEN_FILE}.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 def install(
@@ -103,9 +103,9 @@ def install(
 ) -> int:
     """Check this machine and write all of a node's files.
 
-    The role's unit is enabled, and nothing is started. Run again, it brings the files up to date with the
-    configuration; the release stays as it is unless --release says otherwise. The image lists of one that is
-    not known here are fetched.
+    The role's unit is enabled, and nothing is started. A second run updates the files to match the
+    configuration. The release changes only through --release or `release` in config.yaml. If the release is
+    not known, its image lists are fetched.
     """
     from rke2_units.cli.install import install as run
 
@@ -120,9 +120,9 @@ def install(
 )
 @_config_file
 def render(role: str | None, release: str | None, root: str, config_file: str | None) -> int:
-    """Write what a node would get below a folder, on any machine.
+    """Write all files of a node below a folder, on any machine.
 
-    The configuration and the facts are those of the machine that it runs on.
+    Configuration and facts are taken from the machine on which the command runs.
     """
     from rke2_units.cli.planning import make_plan_here
     from rke2_units.errors import UserError
@@ -145,8 +145,9 @@ def render(role: str | None, release: str | None, root: str, config_file: str | 
 def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     """Show what install or the next start would change.
 
-    A unified diff, without secrets. Exits with 1 when there is a difference. Certificates are not part of
-    it: one that is due, or that tls-san changes, is made anew by the start, which replaces what reads it.
+    Prints a unified diff without secrets. Exits with 1 if there is a difference. Certificates are not
+    included. A certificate that is about to expire, or whose names change with tls-san, is reissued at the
+    next start, and everything that uses it is restarted.
     """
     from rke2_units.cli.planning import make_plan_here
     from rke2_units.node import installation
@@ -170,7 +171,7 @@ def release() -> None:
 
 @release.command("list")
 def release_list() -> int:
-    """List the releases that this node knows, and where each comes from."""
+    """List the known releases and the source of each."""
     from rke2_units.cli.releases import show_all
 
     show_all()
@@ -183,7 +184,7 @@ def release_list() -> int:
 def release_show(version: str | None, config_file: str | None) -> int:
     """Show a release's versions, images and image lists.
 
-    Without VERSION, those of the release that this node is to run.
+    Without VERSION, shows the release that this node is to run.
     """
     from rke2_units.cli.releases import show
 
@@ -196,9 +197,9 @@ def release_show(version: str | None, config_file: str | None) -> int:
 @_image_lists("--from")
 @_config_file
 def release_fetch(version: str, image_lists: tuple[str, ...], config_file: str | None) -> int:
-    """Get and keep the image lists of a release that is not built in.
+    """Fetch and store the image lists of a release that is not built in.
 
-    They come from release-artifact-url (config.yaml), and are checked against the checksums there.
+    They are downloaded from release-artifact-url (config.yaml) and checked against the checksums there.
     """
     from rke2_units.cli.releases import fetch
 
@@ -216,10 +217,10 @@ def images() -> None:
 @_release
 @_config_file
 def images_list(role: str | None, release: str | None, config_file: str | None) -> int:
-    """Print what a registry has to hold for this node, one reference a line.
+    """Print the images that a registry must hold for this node, one reference per line.
 
-    The node's own images and, on a server, those of the charts of its network plugin, ingress controller and
-    the core. The registry that system-default-registry names is left out.
+    These are the node's own images and, on a server, those of the core charts, the network plugin and the
+    ingress controller. The registry of system-default-registry is not added to the references.
     """
     from rke2_units.cli.images import show
 
@@ -232,19 +233,24 @@ def images_list(role: str | None, release: str | None, config_file: str | None) 
     "--output",
     metavar="FILE",
     required=True,
-    help="The archive: FILE.tar.zst (.tzst), FILE.tar.gz (.tgz) or FILE.tar.",
+    help="The archive to write: FILE.tar.zst (.tzst), FILE.tar.gz (.tgz) or FILE.tar.",
 )
 @_role(help="The role (default: the installed one, else server).")
 @_release
 @click.option(
-    "--image", "references", metavar="REF", multiple=True, help="Take this image only (and others so named)."
+    "--image",
+    "references",
+    metavar="REF",
+    multiple=True,
+    help="Include this image, and not all that the node needs (repeatable).",
 )
 @click.option(
     "--image-list",
     "image_lists",
     metavar="FILE",
     multiple=True,
-    help="Take the images of this list only (one reference a line), as images list prints it.",
+    help="Include the images in FILE (one reference per line, as `images list` prints them), and not all "
+    "that the node needs (repeatable).",
 )
 @_config_file
 def images_bundle(
@@ -255,10 +261,11 @@ def images_bundle(
     image_lists: tuple[str, ...],
     config_file: str | None,
 ) -> int:
-    """Make an archive for agent/images of a node without network.
+    """Create an archive for agent/images of a node without network.
 
-    It holds all images that images list prints, or those that are named. They are pulled as a node with this
-    configuration would pull them: registries.yaml and system-default-registry count.
+    It contains all images that `images list` prints, or only those of --image and --image-list. They are
+    pulled as a node with this configuration would pull them, with registries.yaml and
+    system-default-registry.
     """
     from rke2_units.cli.images import bundle
 
@@ -271,7 +278,7 @@ def images_bundle(
 def status(as_json: bool) -> int:
     """Show units, processes, readiness and pods as one tree.
 
-    The cluster's charts and nodes follow. Exits with 0 only when all is well with this node.
+    The cluster's charts and nodes follow. Exits with 0 only if this node has no problem.
     """
     from rke2_units.cli import status_text
     from rke2_units.node.status import gather
@@ -283,40 +290,42 @@ def status(as_json: bool) -> int:
 
 @command.group(cls=_Group)
 def token() -> None:
-    """Make, list, delete and rotate tokens.
+    """Create, list, delete and rotate tokens.
 
-    On a server, as root.
+    Run these commands on a server, as root.
     """
 
 
 @token.command("create")
 @click.option(
-    "--ttl", default="24h", show_default=True, help="How long it is valid; 0: until it is deleted."
+    "--ttl", default="24h", show_default=True, help="Lifetime of the token; 0: until it is deleted."
 )
 @click.option(
     "--groups",
     multiple=True,
     default=["system:bootstrappers:rke2:default-node-token"],
     show_default=True,
-    help="A group of who joins with it; may be given several times.",
+    help="Additional group for nodes that authenticate with this token (repeatable).",
 )
 @click.option(
     "--usages",
     multiple=True,
     default=["signing,authentication"],
     show_default=True,
-    help="What it is for; authentication is what agents need.",
+    help="What the token may be used for; agents need authentication.",
 )
-@click.option("--description", default="", help="Said about it in lists.")
+@click.option("--description", default="", help="Description shown by `token list`.")
 @click.option(
-    "--token-file", metavar="FILE", help="Take abcdef.0123456789abcdef from FILE (-: standard input)."
+    "--token-file",
+    metavar="FILE",
+    help="Read the token (abcdef.0123456789abcdef) from FILE (-: standard input; default: a random token).",
 )
 def token_create(
     ttl: str, groups: tuple[str, ...], usages: tuple[str, ...], description: str, token_file: str | None
 ) -> int:
-    """Make a token that agents join with until it expires, and print it.
+    """Create a token with which agents can join until it expires, and print it.
 
-    It names the cluster's authority, so that an agent gives it to no other server.
+    It contains the hash of the cluster's CA, so that an agent sends it to no other server.
     """
     from rke2_units.cli.tokens import create
 
@@ -327,7 +336,7 @@ def token_create(
 @token.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def token_list(as_json: bool) -> int:
-    """List the bootstrap tokens, without the part that is secret."""
+    """List the bootstrap tokens, without their secret part."""
     from rke2_units.cli.tokens import show_all
 
     show_all(as_json=as_json)
@@ -339,7 +348,7 @@ def token_list(as_json: bool) -> int:
 def token_delete(identifiers: tuple[str, ...]) -> int:
     """Delete bootstrap tokens by their ID.
 
-    Agents that have joined with one stay.
+    Agents that already joined are not affected.
     """
     from rke2_units.cli.tokens import delete
 
@@ -349,13 +358,15 @@ def token_delete(identifiers: tuple[str, ...]) -> int:
 
 @token.command("rotate")
 @click.option(
-    "--new-token-file", metavar="FILE", help="Take it from FILE (-: standard input; default: a random one)."
+    "--new-token-file",
+    metavar="FILE",
+    help="Read the new token from FILE (-: standard input; default: a random token).",
 )
 def token_rotate(new_token_file: str | None) -> int:
-    """Give the cluster another server token in place of the present one.
+    """Replace the cluster's server token.
 
-    Run it on one server, and then with the new token on each of the others. What was interrupted is
-    completed when it is run again.
+    Run it on one server, and then with the new token on each of the others. If it is interrupted, run it
+    again to complete it.
     """
     from rke2_units.cli.tokens import rotate
 
@@ -365,10 +376,10 @@ def token_rotate(new_token_file: str | None) -> int:
 
 @command.command()
 def killall() -> int:
-    """Stop the node and end everything of it.
+    """Stop the node and remove everything that it runs.
 
-    Processes, mounts, network namespaces, interfaces and firewall rules go. Data stays, and the node can be
-    started again.
+    Removes processes, mounts, network namespaces, interfaces and firewall rules. Data is kept, and the node
+    can be started again.
     """
     from rke2_units.node.killall import kill_all
 
@@ -378,12 +389,12 @@ def killall() -> int:
 
 
 @command.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--purge-data", is_flag=True, help="Remove the cluster's data and configuration too.")
 def uninstall(yes: bool, purge_data: bool) -> int:
-    """Remove the node: killall, and what install wrote.
+    """Run killall, then remove the files that install wrote.
 
-    What goes is listed first. Data and configuration stay unless --purge-data is given.
+    Lists first what it will remove. Data and configuration are kept unless --purge-data is given.
     """
     from rke2_units.errors import UserError
     from rke2_units.node import installation
@@ -392,9 +403,11 @@ def uninstall(yes: bool, purge_data: bool) -> int:
     found = removals(purge_data)
     installed = installation.read() is not None
     if purge_data and not installed:
-        click.echo("no node of rke2-units is installed here: whoever's data there is, it stays")
+        click.echo(
+            "rke2-units is not installed here: data is kept, because it may belong to another Kubernetes"
+        )
     if not found:
-        click.echo("nothing of rke2-units is installed here")
+        click.echo("rke2-units is not installed here, nothing to remove")
         return 0
     click.echo(f"This {'ends all pods of this node and ' if installed else ''}removes:")
     for path in found:
@@ -402,10 +415,10 @@ def uninstall(yes: bool, purge_data: bool) -> int:
     for line in losses() if purge_data else ():
         click.echo(line)
     try:
-        confirmed = yes or click.confirm("Go on?")
+        confirmed = yes or click.confirm("Continue?")
     except click.Abort:
         click.echo()
-        raise UserError("nothing was changed: there was no answer", hint="--yes answers") from None
+        raise UserError("nothing was changed: there was no answer", hint="use --yes to confirm") from None
     if not confirmed:
         click.echo("nothing was changed")
         return 1

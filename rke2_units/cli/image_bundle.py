@@ -58,13 +58,15 @@ def write(
 ) -> int:
     """Writes the archive of these images and returns its size in bytes.
 
-    `images` has a reference to pull for each name, registry/path:tag, in the archive. UserError when one
-    cannot be had or the archive not be written; an older file of the name then stays as it is.
+    `images` has a reference to pull for each name, registry/path:tag, in the archive. UserError when an
+    image cannot be pulled or the archive cannot be written; an older file of this name is then kept.
     """
     compressor = _compressor(output)
     for name in images:
         if "@" in name:
-            raise UserError(f"{name} cannot be in an archive: it has images by tag, not by digest")
+            raise UserError(
+                f"{name} cannot be put into an archive, which names images by tag, not by digest"
+            )
     directory, base = os.path.split(os.path.abspath(output))
     work = f"{directory}/{TEMPORARY_PREFIX}{base}.work"
     with _explained(output), _folder(work):
@@ -91,7 +93,7 @@ def _compressor(output: str) -> tuple[str, ...]:
                 run.require(command[0])
             return command
     raise UserError(
-        f"{output} has no suffix of an archive", hint=f"let it end in one of {', '.join(_COMPRESSORS)}"
+        f"{output} does not have the suffix of an archive", hint=f"use one of {', '.join(_COMPRESSORS)}"
     )
 
 
@@ -102,13 +104,15 @@ def _explained(output: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot write {output}: {error.strerror or error}",
-            hint="all images have to fit there uncompressed, beside the archive" if error.errno else None,
+            hint="the folder needs space for the archive and for all images, uncompressed"
+            if error.errno
+            else None,
         ) from error
 
 
 @contextmanager
 def _folder(path: str) -> Iterator[None]:
-    """A folder for us alone; one that a killed run has left is removed first."""
+    """A folder for this run alone; the folder of a run that was killed is removed first."""
     shutil.rmtree(path, ignore_errors=True)
     os.mkdir(path, 0o700)
     try:
@@ -141,7 +145,7 @@ def _save(name: str, directory: str, layers: str) -> _Saved:
     except UserError as error:
         raise UserError(f"{name} cannot be unpacked: {error.message}", hint=error.hint) from None
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-        raise UserError(f"{name} is no image that an archive can hold: {error}") from None
+        raise UserError(f"{name} cannot be put into an archive: {error}") from None
     return _Saved(name, configuration, tuple(diff_ids))
 
 
@@ -162,12 +166,12 @@ def _unpack(blob: str, path: str, diff_id: str) -> None:
 def _hex(digest: object) -> str:
     algorithm, _, found = str(digest).partition(":")
     if algorithm != "sha256" or len(found) != 64 or not set(found) <= set("0123456789abcdef"):
-        raise ValueError(f"{digest!r} is no sha256 digest")
+        raise ValueError(f"{digest!r} is not a sha256 digest")
     return found
 
 
 class _Watched(io.BufferedIOBase):
-    """Layers to read from, one after the other; says every second how far the reading is."""
+    """Layers to read from, one after the other; reports the progress every second."""
 
     def __init__(self, total: int, progress: Report) -> None:
         self._total = total

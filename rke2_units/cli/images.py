@@ -23,7 +23,7 @@ _MIB = 1 << 20
 
 
 def show(role: Role | None, release: str | None, config_file: str | None) -> None:
-    """Prints what a registry has to hold for this node, one qualified reference a line."""
+    """Prints the images that a registry must hold for this node, one qualified reference per line."""
     chosen = choose(role, release, config_file)
     for image in _needed(chosen, releases.find(chosen.release)):
         click.echo(image)
@@ -37,16 +37,16 @@ def bundle(
     image_lists: Sequence[str],
     config_file: str | None,
 ) -> None:
-    """Writes an archive of these images and those of these lists; of all that the node needs without any."""
+    """Writes an archive of these images and lists of images; without any, of all that the node needs."""
     chosen = choose(role, release_name, config_file)
     release = releases.find(chosen.release)
     listed = [image for path in image_lists for image in releases.read_list(path)]
     if not images and not image_lists:
         listed = list(_needed(chosen, release))
     sources = {image: mirror.source(chosen.config, release, image) for image in listed}
-    # What somebody names here is taken from where it says.
+    # An image of --image is pulled from the registry in its name.
     sources.update({image: image for image in map(image_list.canonical, images)})
-    # These would leave a folder as large as all images behind.
+    # Without a handler they would leave behind a folder as large as all images.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     take_proxies(chosen.environment)
@@ -61,7 +61,7 @@ def _needed(chosen: Chosen, release: Release) -> tuple[str, ...]:
     found = mirror.needed(chosen.config, release)
     for name in found.unlisted:
         click.echo(
-            f"warning: {release.name} has no image list for {name}; its images are not among these", err=True
+            f"warning: {release.name} has no image list for {name}; its images are not included", err=True
         )
     return found.images
 

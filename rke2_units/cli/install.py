@@ -80,7 +80,7 @@ def _release(chosen: Chosen, image_lists: Sequence[str], fetched: list[Fetched])
     if configured and name != configured:
         raise ConfigurationError(
             f"--release {name}, but {chosen.config.source('release')} says release: {configured}",
-            hint="the next start would go by that; change or remove it there",
+            hint="the next start would use that release; change or remove it there",
         )
     if image_lists:
         fetched.append(releases.of_files(name, image_lists))
@@ -93,7 +93,7 @@ def _what_next(before: str | None, release: str, unit: str) -> str:
     unit = unit.removesuffix(".service")
     if before in (None, release):
         return f"{release} is installed, {unit}.service enabled; start it: systemctl start {unit}"
-    return f"{release} is installed in place of {before}; it comes with: systemctl restart {unit}"
+    return f"{release} is installed in place of {before}; to run it: systemctl restart {unit}"
 
 
 def _check(node: Node) -> int:
@@ -115,7 +115,7 @@ def _enable(unit: str) -> None:
 
 
 def _summary(kept: int, changed: list[Change]) -> str:
-    """`kept` counts the files, token and join URL, that are no part of the plan."""
+    """`kept`: the number of files (token and join URL) that are not part of the plan."""
     if not kept and not changed:
         return "nothing had to be changed"
     removed = sum(change.kind is Kind.REMOVE for change in changed)

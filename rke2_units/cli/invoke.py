@@ -29,7 +29,7 @@ def invoke(arguments: Sequence[str]) -> int:
         _say(error.format_message())
         return ExitCode.FAILURE
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted", "run it again to complete what it had begun")
+        _say("interrupted", "run it again to complete it")
         return _INTERRUPTED
     except UserError as error:
         if debug:

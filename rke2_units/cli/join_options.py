@@ -1,4 +1,4 @@
-"""What `install` is told about joining: where that comes from, and the files that keep it."""
+"""The join URL and token for `install`: where they are given, and the files that store them."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from rke2_units.node.environment import read_environment_files
 from rke2_units.unit_names import Role
 
 _DROP_IN = "50-rke2-units-join.yaml"
-# Of the variables, those that install acts on or writes down.
+# The variables that install uses or stores.
 _KEPT = ("RKE2_URL", "RKE2_TOKEN", "RKE2_TOKEN_FILE", "RKE2_RELEASE", "RKE2_RELEASE_ARTIFACT_URL")
 _WRITTEN = "# Written by rke2-units install --server --token-file; run it again to change it.\n"
 
@@ -57,9 +57,9 @@ def refuse_lost(role: Role, environment: Mapping[str, str]) -> None:
 
 
 def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> list[File]:
-    """The files that make every start go by what was given; [] when nothing was.
+    """The files with which every start uses the given URL and token; [] when none was given.
 
-    ConfigurationError when the configuration has a token of its own, which would contradict it.
+    ConfigurationError when the configuration sets another token.
     """
     if given == JoinOptions():
         return []
@@ -77,7 +77,7 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
     if token and found.is_set("token"):
         if found.text("token") != token:
             raise ConfigurationError(
-                f"{found.source('token')} sets token, and another one was given to install",
+                f"{found.source('token')} sets token, but install was given another token",
                 hint="remove one of them",
             )
         token = ""  # it is kept already
@@ -91,7 +91,7 @@ def to_keep(role: Role, given: JoinOptions, environment: Mapping[str, str]) -> l
 
 
 def keep(made: list[File]) -> list[str]:
-    """Writes them; returns the paths of those that were not so yet."""
+    """Writes these files; returns the paths of those that changed."""
     return files.write_all(made)
 
 

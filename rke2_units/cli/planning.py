@@ -40,7 +40,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What this machine is asked to be: the role, its configuration, and the name of the release."""
+    """The role of this machine, its configuration, and the name of its release."""
 
     role: Role
     config: Config
@@ -86,7 +86,7 @@ def make_plan_here(
 ) -> Planned:
     """The plan for this machine; what is not given is chosen as `choose` does, `find` has the release.
 
-    An agent's has the values of its cluster, as far as its servers have told them.
+    An agent's plan has the cluster's values that its servers sent before.
     """
     chosen = choose(role, release_name, config_file, arguments)
     release = find(chosen)

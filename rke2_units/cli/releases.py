@@ -39,7 +39,7 @@ def show(name: str | None, config_file: str | None) -> None:
 
 
 def fetch(name: str, image_lists: Sequence[str], config_file: str | None) -> None:
-    """Gets a release's image lists, from files or from where config.yaml says, and keeps them."""
+    """Stores a release's image lists: those in files, or else from release-artifact-url in config.yaml."""
     if image_lists:
         fetched = releases.of_files(name, image_lists)
     else:
@@ -50,13 +50,13 @@ def fetch(name: str, image_lists: Sequence[str], config_file: str | None) -> Non
     lists = fetched.release.lists
     click.echo(
         f"{name}: {sum(map(len, lists.values()))} images in {len(lists)} lists"
-        + ("" if is_new else ", as they were")
-        + f"; a node gets it with: rke2-units install --role {role} --release {name}"
+        + ("" if is_new else ", unchanged")
+        + f"; to install it: rke2-units install --role {role} --release {name}"
     )
 
 
 def fetch_release(chosen: Chosen) -> Fetched:
-    """The chosen release, from where config.yaml says; not kept yet."""
+    """The chosen release, from release-artifact-url in config.yaml; not stored yet."""
     take_proxies(chosen.environment)
     url = grammar.artifact_url(chosen.config.text("release-artifact-url"))
     machine = architectures.own()

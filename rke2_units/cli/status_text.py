@@ -17,7 +17,7 @@ _FOLDED, _MOST_COMPARED = 80, 8
 
 
 class _Told:
-    """The causes that were printed, and where: what one repeats of another is not printed again."""
+    """The causes that were printed, and where: a text that repeats an earlier one is not printed again."""
 
     def __init__(self) -> None:
         self._whole: list[tuple[str, str]] = []
@@ -34,7 +34,7 @@ class _Told:
 
 def _in_common(one: str, other: str) -> str:
     """The longest words that both have, "" when they are short."""
-    # Loaded by those who have several things to complain of.
+    # Slow to import, and needed only with several problems.
     from difflib import SequenceMatcher
 
     found = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
@@ -59,9 +59,10 @@ def as_tree(status: Status, now: float) -> str:
     """The tree, for a terminal; `now` is in seconds since the epoch. Its lines are of printable characters,
     whatever units, charts, the API and logs said."""
     told = _Told()
-    summary = "all is well" if status.well else f"{len(status.problems)} not fine"
+    count = len(status.problems)
+    summary = "all is well" if status.well else f"{count} problem{'s' if count > 1 else ''}"
     if status.next_release:
-        summary += f"; {status.next_release} is installed and comes with the next restart"
+        summary += f"; {status.next_release} is installed and takes effect at the next restart"
     nodes = status.cluster.nodes if status.cluster else ()
     titles = [_title(chart) for chart in status.charts] + [f"node {node.name}" for node in nodes]
     width = max(len(name) for name in [*(unit.name for unit in status.units), *titles]) + 4
@@ -126,13 +127,13 @@ def _workload(workload: WorkloadState, told: _Told) -> str:
     if workload.problem:
         return f"× {name}: {told.cause(name, workload.problem)}"
     if not workload.wanted:
-        return f"○ {name}: no node is to have it"
-    return f"○ {name}: {workload.ready} of {workload.wanted} ready, under way"
+        return f"○ {name}: no node is selected to run it"
+    return f"○ {name}: {workload.ready} of {workload.wanted} ready, in progress"
 
 
 def _summary(cluster: Cluster) -> str:
     if cluster.problem:
-        return f"cluster: not known: {cluster.problem}"
+        return f"cluster: unknown: {cluster.problem}"
     voters = sum(node.etcd == "voter" for node in cluster.nodes)
     ready = sum(node.ready for node in cluster.nodes)
     text = f"cluster: {ready} of {len(cluster.nodes)} nodes ready"

@@ -1,4 +1,4 @@
-"""A token that an option names a file of: it is never an argument itself."""
+"""Reads a token from the file that an option names: a token is never an argument itself."""
 
 import sys
 from codecs import BOM_UTF8

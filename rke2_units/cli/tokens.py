@@ -1,4 +1,4 @@
-"""rke2-units token: bootstrap tokens, and another token for the cluster."""
+"""rke2-units token: bootstrap tokens, and rotation of the server token."""
 
 import json
 import os
@@ -32,9 +32,9 @@ _COLUMNS = ("ID", "EXPIRES", "USAGES", "GROUPS", "DESCRIPTION")
 def create(
     lifetime: str, usages: Sequence[str], groups: Sequence[str], description: str, source: str | None
 ) -> None:
-    """Makes a bootstrap token, and prints it in the form that names the cluster's authority.
+    """Creates a bootstrap token and prints it in the form that contains the hash of the cluster's CA.
 
-    `source`: a file that has it in its short form, "-" for standard input; None: a random one.
+    `source`: a file with the token in its short form, "-" for standard input; None: a random token.
     """
     paths = _server()
     authority = files.read_bytes(f"{paths.tls}/server-ca.crt")
@@ -45,7 +45,7 @@ def create(
     wrong = [usage for usage in wanted if usage not in bootstrap_tokens.USAGES]
     if wrong:
         known = ", ".join(bootstrap_tokens.USAGES)
-        raise UserError(f"no usage of a bootstrap token: {', '.join(wrong)}", hint=f"there are {known}")
+        raise UserError(f"unknown usage of a bootstrap token: {', '.join(wrong)}", hint=f"use {known}")
     with _admin(paths) as client:
         bootstrap_tokens.create(
             client,
@@ -60,7 +60,7 @@ def create(
 
 
 def show_all(*, as_json: bool) -> None:
-    """Prints what may be told of the bootstrap tokens: not the part that is secret."""
+    """Prints the bootstrap tokens without their secret part."""
     with _admin(_server()) as client:
         found = bootstrap_tokens.listed(client)
     click.echo(_json(found) if as_json else _table(found, datetime.now(UTC)))
@@ -76,7 +76,7 @@ def delete(identifiers: Sequence[str]) -> None:
 
 
 def rotate(source: str | None) -> None:
-    """Gives the cluster another server token; what it does not reach is told. `source`: as above."""
+    """Replaces the cluster's server token, and prints what is left to do by hand. `source`: as above."""
     paths = _server()
     config = choose(Role.SERVER, None).config
     rotation = token_rotation.begin(paths, token_file.read(source, "--new-token-file") if source else "")
@@ -86,7 +86,7 @@ def rotate(source: str | None) -> None:
     # The one heavy import here is needed on real nodes only.
     from rke2_units.doors.dbus import Systemd
 
-    # The file that install made is ours to keep up to date; others are the administrator's.
+    # install made this file, so it is updated here; the administrator updates others.
     copies = [layout.TOKEN_FILE] if config.text("token-file") == layout.TOKEN_FILE else []
     with Systemd() as systemd:
         token_rotation.complete(
@@ -96,24 +96,24 @@ def rotate(source: str | None) -> None:
     configured = tokens.parse(config.text("token")).password if config.is_set("token") else ""
     if configured not in ("", rotation.password) and not copies:
         click.echo(
-            f"warning: {config.source('token')} has the old one: rke2-server will not start with it",
+            f"warning: {config.source('token')} has the old token: rke2-server will not start with it",
             err=True,
         )
     click.echo(
-        "on each other server: rke2-units token rotate --new-token-file FILE, with the new token in FILE;\n"
-        "agents that join from now on need it; those that have joined keep going without it"
+        "on each other server, run: rke2-units token rotate --new-token-file FILE (FILE: the new token);\n"
+        "new agents need the new token; agents that already joined are not affected"
     )
 
 
 def _server() -> Paths:
-    """The paths of the server that this node is; errors for another node, and for who may not read them."""
+    """The paths of this server; ConfigurationError on another node, UserError for another user than root."""
     installed = installation.read()
     if installed is None or installed.role is not Role.SERVER:
         raise ConfigurationError(
-            "this machine is not a server of a cluster", hint="the command is for one of its servers"
+            "this machine is not a server of a cluster", hint="run the command on a server"
         )
     if os.geteuid() != 0:
-        raise UserError("tokens are root's", hint="run it with sudo")
+        raise UserError("managing tokens requires root", hint="run it with sudo")
     return Paths(installed.data_directory)
 
 
@@ -121,7 +121,7 @@ def _server() -> Paths:
 def _admin(paths: Paths) -> Iterator[Client]:
     client = kubernetes_api.client(paths.admin_kubeconfig, _PATIENCE)
     if client is None:
-        raise UserError("this server was never started", hint="systemctl start rke2-server")
+        raise UserError("this server has never been started", hint="systemctl start rke2-server")
     try:
         yield client
     finally:
@@ -132,7 +132,7 @@ def _lifetime(text: str) -> timedelta:
     try:
         return timedelta(seconds=grammar.duration(text))
     except (ValueError, OverflowError):
-        raise UserError(f"{text!r} is no time to live", hint="it is like 24h, 90m or 0 (for ever)") from None
+        raise UserError(f"invalid --ttl {text!r} (examples: 24h, 90m, or 0 for no expiry)") from None
 
 
 def _json(found: Sequence[BootstrapToken]) -> str:
@@ -169,7 +169,7 @@ def _row(token: BootstrapToken, now: datetime) -> tuple[str, ...]:
 
 
 def _etcd(paths: Paths) -> Etcd | None:
-    """This server's etcd; None before its first start, which writes what the controllers have to know."""
+    """This server's etcd; None before its first start, which writes the settings that name it."""
     if not os.path.exists(paths.controllers_settings):
         return None
     return controllers_settings.read(paths.controllers_settings).etcd()

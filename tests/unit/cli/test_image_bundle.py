@@ -172,9 +172,9 @@ def gzipped(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("blob", "cause"),
     [
-        (gzipped(b"other"), "is no image that an archive can hold: a layer does not match its digest"),
-        (b"other", "is no image that an archive can hold: a layer does not match its digest"),
-        (b"", "is no image that an archive can hold: a layer does not match its digest"),
+        (gzipped(b"other"), "cannot be put into an archive: a layer does not match its digest"),
+        (b"other", "cannot be put into an archive: a layer does not match its digest"),
+        (b"", "cannot be put into an archive: a layer does not match its digest"),
         (gzipped(PAUSE)[:-30], "cannot be unpacked: gzip -dc failed"),
     ],
 )
@@ -200,9 +200,7 @@ def test_a_manifest_of_another_kind_leaves_no_archive(
     manifest: bytes, registry: Registry, tmp_path: Path
 ) -> None:
     registry.files["docker.io/a/pause:1"]["manifest.json"] = manifest
-    fails(
-        tmp_path / "x.tar", "docker.io/a/pause:1 is no image that an archive can hold", "docker.io/a/pause:1"
-    )
+    fails(tmp_path / "x.tar", "docker.io/a/pause:1 cannot be put into an archive", "docker.io/a/pause:1")
 
 
 def test_an_image_by_digest_is_refused(registry: Registry, tmp_path: Path) -> None:
@@ -210,7 +208,7 @@ def test_an_image_by_digest_is_refused(registry: Registry, tmp_path: Path) -> No
 
 
 def test_an_archive_of_no_known_suffix_is_refused(registry: Registry, tmp_path: Path) -> None:
-    fails(tmp_path / "x.zip", "no suffix of an archive", "docker.io/a/pause:1")
+    fails(tmp_path / "x.zip", "does not have the suffix of an archive", "docker.io/a/pause:1")
 
 
 def test_a_folder_that_is_not_there_is_told(registry: Registry, tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_a_lost_token_file_can_be_given_again(environment: dict[str, str]) -> No
 
 def test_a_token_of_the_configuration_is_not_contradicted(environment: dict[str, str]) -> None:
     configure(environment, "token: mine\n")
-    with pytest.raises(ConfigurationError, match=r"config.yaml:1 sets token, and another") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"config.yaml:1 sets token, but install was given another"
+    ) as caught:
         join_options.to_keep(Role.SERVER, JoinOptions(URL, TOKEN), environment)
     assert TOKEN not in str(caught.value) and "mine" not in str(caught.value)
     keep(environment, JoinOptions(URL, "mine"))

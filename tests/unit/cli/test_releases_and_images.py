@@ -188,7 +188,7 @@ def test_images_are_listed_one_a_line_for_a_registry(
     assert printed.out.splitlines() == expected
     # This list of core has no traefik, and there is no other list.
     assert printed.err == (
-        f"warning: {NAME} has no image list for ingress-nginx; its images are not among these\n"
+        f"warning: {NAME} has no image list for ingress-nginx; its images are not included\n"
     )
 
 
@@ -222,7 +222,10 @@ def test_what_the_list_prints_the_bundle_takes(
         (["release", "lst"], "No such command 'lst'; did you mean 'list'"),
         (["release", "fetch"], "Missing argument 'VERSION'"),
         (["images", "bundle"], "Missing option '--output'"),
-        (["images", "bundle", "--output", "x.zip", "--image", "a"], "x.zip has no suffix of an archive"),
+        (
+            ["images", "bundle", "--output", "x.zip", "--image", "a"],
+            "x.zip does not have the suffix of an archive",
+        ),
         (["images", "bundle", "--output", "x.tar", "--image", "a b"], "'a b' is no image reference"),
         (["images", "bundle", "--output", "x.tar", "--image-list", "/nowhere"], "cannot read /nowhere"),
         (["release", "fetch", "v1.36.4+rke2r1"], "release v1.36.4+rke2r1 is built in"),
@@ -294,7 +297,7 @@ def test_an_install_keeps_the_release_moves_the_pin_and_says_what_brings_it(
     pin(monkeypatch, "v1.36.4+rke2r1")
     assert invoke(arguments) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"{NAME} is installed in place of v1.36.4+rke2r1; it comes with: systemctl restart rke2-server"
+        f"{NAME} is installed in place of v1.36.4+rke2r1; to run it: systemctl restart rke2-server"
     )
     # Without --release the pin stays, unless the configuration moves it.
     assert invoke(["install", "--role", "server"]) == 0

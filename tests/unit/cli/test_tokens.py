@@ -96,8 +96,8 @@ def test_a_token_of_ones_own_comes_from_a_file_or_standard_input(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ttl", "a day"], "'a day' is no time to live"),
-        (["--usages", "signing,flying"], "no usage of a bootstrap token: flying"),
+        (["--ttl", "a day"], "invalid --ttl 'a day' (examples: 24h, 90m, or 0 for no expiry)"),
+        (["--usages", "signing,flying"], "unknown usage of a bootstrap token: flying"),
         (["--groups", "system:masters"], "'system:masters' is no group"),
         (["--token-file", "/nowhere/token"], "--token-file /nowhere/token cannot be read"),
     ],
@@ -174,12 +174,12 @@ def test_tokens_are_made_on_servers_by_root(
     monkeypatch.setattr(installation, "read", lambda root="/": None)
     assert invoke(["token", *arguments]) == ExitCode.CONFIGURATION
     said = capsys.readouterr().err
-    assert "tokens are root's" in said and "not a server of a cluster" in said
+    assert "managing tokens requires root" in said and "not a server of a cluster" in said
 
 
 def test_a_server_that_was_never_started_is_told(paths: Paths, capsys: Any) -> None:
     assert invoke(["token", "list"]) == ExitCode.FAILURE
-    assert "this server was never started" in capsys.readouterr().err
+    assert "this server has never been started" in capsys.readouterr().err
 
 
 class Rotated:
@@ -228,7 +228,7 @@ def test_a_configuration_with_the_old_token_is_warned_of(
 ) -> None:
     Rotated(monkeypatch, token="old")
     assert invoke(["token", "rotate"]) == 0
-    assert "has the old one" in capsys.readouterr().err
+    assert "has the old token" in capsys.readouterr().err
     Rotated(monkeypatch, token="K10::server:new")
     assert invoke(["token", "rotate"]) == 0
     assert capsys.readouterr().err == ""

@@ -194,5 +194,5 @@ def test_the_tree_ends_with_the_cluster() -> None:
 
 def test_a_cluster_that_cannot_be_asked_says_why() -> None:
     status = Status("agent", "v1.20.2+rke2r1", (UNIT,), cluster=Cluster(problem="nobody answers"))
-    assert as_tree(status, now=1300.0).splitlines()[-1] == "cluster: not known: nobody answers"
+    assert as_tree(status, now=1300.0).splitlines()[-1] == "cluster: unknown: nobody answers"
     assert status.well
