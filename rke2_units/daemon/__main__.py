@@ -16,7 +16,7 @@ def main() -> int:
     if len(sys.argv) != 2 or sys.argv[1] not in tuple(Role):
         print("usage: python3 -m rke2_units.daemon server|agent", file=sys.stderr)
         return ExitCode.USAGE
-    # The rest is imported here, so that STATUS= tells of the start before the libraries are read.
+    # Imported here, so that STATUS= is set before the libraries are loaded.
     journal.notify(STATUS="reading the configuration")
     try:
         from rke2_units.daemon.inputs import Mended
@@ -27,13 +27,13 @@ def main() -> int:
             with Systemd() as systemd:
                 NodeDaemon(Role(sys.argv[1]), systemd).run()
         except Mended:
-            journal.log(Level.NOTICE, "the configuration has changed: the start begins anew with it")
-            # The same process to systemd, whose job goes on; nothing is left of the attempt before.
+            journal.log(Level.NOTICE, "the configuration has changed: starting again with it")
+            # For systemd it is the same process, and its job continues; nothing of the old attempt remains.
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     except UserError as error:
         return _fail(error.exit_code, str(error), *map(str, error.each()))
     except OSError as error:
-        # A full disk, a lost file system: said in one line, and tried again.
+        # A full disk, a lost file system: one line, and systemd restarts the daemon.
         text = f"the node's files cannot be read or written: {error}"
         return _fail(ExitCode.FAILURE, text, text)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""One attempt at a start after the other: when the next one is made, and by which configuration it goes."""
+"""The attempts to start: when the next one begins, and which configuration it uses."""
 
 import os
 import time
@@ -11,12 +11,12 @@ from rke2_units.daemon.inputs import Mended
 from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.lean.file_systems import name_full
 
-# How often, in a pause between two attempts, it is seen whether the configuration has been mended.
+# How often (s), in a pause between two attempts, the configuration is checked for changes.
 _LOOK = 1.0
 
 
 class Attempt:
-    """The attempt that begins now, with the configuration as it is now."""
+    """An attempt that begins now, with the present configuration."""
 
     def __init__(self) -> None:
         self._marks = self._now()
@@ -25,21 +25,21 @@ class Attempt:
         return inputs.marks(os.environ)
 
     def begin_anew_if_mended(self) -> None:
-        """Raises Mended when the configuration is no longer that of this attempt."""
+        """Raises Mended if the configuration has changed since this attempt began."""
         if self._now() != self._marks:
             raise Mended
 
     @contextmanager
     def remembered(self) -> Iterator[None]:
-        """What fails in here is remembered, so that the next attempt is made after a longer pause.
+        """Remembers a failure of the block, so that the next attempt begins after a longer pause.
 
-        Raises Mended instead where the configuration is another one by now: `systemctl start` adds nothing
-        to a start that is under way, and who has mended it would be told what was wrong with the old one.
+        Raises Mended instead if the configuration has changed meanwhile: `systemctl start` adds nothing to a
+        start in progress, so an administrator who corrected it would see the error of the old one.
         """
         try:
             yield
         except (StopRequested, Mended, ConfigurationError):
-            # The first two are no failures, the last is not tried again.
+            # The first two are not failures, and the last is not retried.
             raise
         except Exception as error:
             self.begin_anew_if_mended()
@@ -48,9 +48,10 @@ class Attempt:
             raise
 
     def pause(self, rest: Callable[[float], None], say: Callable[[str], None]) -> int:
-        """Wait, unless this is the first attempt with its configuration; returns its number.
+        """Wait, unless this is the first attempt with its configuration; returns the attempt's number.
 
-        `rest` waits for so many seconds. It ends with the time, or when the configuration is mended.
+        `rest` waits for a number of seconds, `say` shows a text. The pause ends early if the configuration
+        changes.
         """
         count, reason = kept_state.failed_attempts(self._marks)
         if count:

@@ -1,4 +1,4 @@
-"""Questions to the components that must not hold up the daemon's loop: asked in a thread of their own."""
+"""Health checks of the components, in a thread of their own, so that they never block the daemon's loop."""
 
 import threading
 import time
@@ -14,16 +14,16 @@ from rke2_units.lean.settings import HealthCheck
 _REGISTRATION_INTERVAL = 0.1
 # Idle CPU is budgeted: one TLS handshake per interval.
 _HEALTH_INTERVAL = 15.0
-# As long as something does not answer: that it does again is to be seen soon.
+# While a component does not answer, so that its recovery shows soon.
 _TROUBLED_INTERVAL = 2.0
 _TIMEOUT = 3.0
 
 
 class Health:
-    """Asks whether the node is registered, then how the components are; `changed` is called on a change.
+    """Waits until the node is registered, then checks the components; calls `changed` on every change.
 
-    `api` is the name of that one of the `checks` which tells whether the API is ready. `node_url` and
-    `identity` ask the apiserver for our Node, which gets the `annotations`.
+    `api`: the name of the check in `checks` that shows whether the API is ready. `node_url` and `identity`:
+    URL and credentials for this node's Node object, which gets the `annotations`.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Health:
         self._changed = changed
         self._apiserver_is_up = threading.Event()
         self.registered = False
-        # Whether the API was ready when it was asked last.
+        # The result of the last check of the API.
         self.api_is_ready = False
-        # The components that are not healthy, with the local time since when.
+        # The components that do not answer, with the local time since when.
         self.silent: dict[str, str] = {}
         threading.Thread(target=self._run, name="health", daemon=True).start()
 
     def ask_for_registration(self) -> None:
-        """The apiserver is up: from now on it makes sense to ask it for the node."""
+        """The apiserver is up: begin to ask it for the node."""
         self._apiserver_is_up.set()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""What a start goes by and an administrator may mend while it is under way."""
+"""The files that configure a start, and whether an administrator changes them while it is in progress."""
 
 import hashlib
 import os
@@ -13,19 +13,19 @@ Marks = dict[str, str]
 
 
 class Mended(Exception):
-    """The configuration is no longer the one that the start goes by."""
+    """The configuration has changed since the start began."""
 
 
 def marks(environment: Mapping[str, str]) -> Marks:
-    """What each file that is there says; one that is written anew with the same content has the same mark.
+    """The digest of each existing configuration file.
 
-    Configuration management may write them again and again: a start that began anew each time would never
-    end. /etc/default is not among them: systemd reads it for a new process alone.
+    Of its content only: configuration management may rewrite a file again and again, and a start that began
+    again each time would never end. /etc/default is not included: systemd reads it only for a new process.
     """
     config = environment.get("RKE2_CONFIG_FILE") or layout.CONFIG_FILE
     folder = f"{config}.d"
     listed = os.listdir(folder) if os.path.isdir(folder) else []
-    # An editor's own files beside them are none of the configuration.
+    # Not the temporary files of editors.
     drop_ins = [name for name in sorted(listed) if name.lower().endswith((".yaml", ".yml"))]
     found: Marks = {}
     for path in (
@@ -42,7 +42,7 @@ def marks(environment: Mapping[str, str]) -> Marks:
 
 
 def _digest(path: str) -> str:
-    # Never waits for the other end of a pipe, and reads no more than is ever taken for a configuration.
+    # Must not block on a pipe, nor read more than a configuration may have.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         return hashlib.sha256(file.read(yaml_events.LARGEST_FILE + 1) if regular else b"").hexdigest()

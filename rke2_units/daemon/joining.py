@@ -1,4 +1,4 @@
-"""What a node does with its servers before it has a plan: ask them, write what they gave, go by it."""
+"""What a node does before it has a plan: fetch its data from the cluster's servers, write and use it."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ _Answer = TypeVar("_Answer")
 
 
 class Ask(Protocol):
-    """Asks until there is an answer: again whenever the question raises Unreachable."""
+    """Repeats a question until it is answered, that is, as long as it raises Unreachable."""
 
     def __call__(self, question: Callable[[], _Answer]) -> _Answer: ...
 
 
 def join_agent(node: Node, ask: Ask) -> tuple[Config, str | None]:
-    """Sees to all that an agent has from its servers; returns its configuration with the cluster's values.
+    """Fetches all that an agent needs from its servers; returns its configuration with the cluster's values.
 
-    The second is a warning, None for none. When no server answers, a node that has been one of the cluster's
-    before goes by what it has.
+    The second value is a warning or None. If no server answers, a node that has joined before uses the data
+    that it already has.
     """
     config = node.config
     required.check(config)
@@ -58,21 +58,23 @@ def join_agent(node: Node, ask: Ask) -> tuple[Config, str | None]:
             values = cluster_config.kept(paths.cluster_config) if agent.is_complete(request) else None
             if values is None:
                 raise
-            journal.log(Level.WARNING, f"no server answers, this node starts with what it has: {error}")
+            journal.log(
+                Level.WARNING, f"no server answers, starting with the data of an earlier start: {error}"
+            )
             return agent.Fetched((), values)
 
     fetched = _told(ask, question, config)
-    # Before anything is written: the values may be none that a node can have.
+    # Before anything is written, because the values may be invalid.
     joined = cluster_config.over(config, fetched.values, "the cluster's servers")
     _write(fetched.files)
     return joined, validate.unverified(token, source)
 
 
 def join_server(node: Node, ask: Ask) -> str | None:
-    """Sees to the authorities and keys that a further server has in common with the others.
+    """Fetches the CAs and keys that a further server shares with the others.
 
-    One without etcd also learns where etcd's members are; who has that is one of the cluster's, and asks
-    nobody. Returns a warning, None for none.
+    A server without etcd also fetches the addresses of etcd's members; once it has these it has joined, and
+    asks nobody. Returns a warning or None.
     """
     config, paths = node.config, node.paths
     has_etcd = derived.server_roles(config).etcd
@@ -81,7 +83,7 @@ def join_server(node: Node, ask: Ask) -> str | None:
             "disable-etcd",
             f"cannot be true while this server is a member of etcd ({paths.etcd_data})",
             hint=f"kubectl annotate node {node.name} {ETCD_REMOVE_ANNOTATION}=true, "
-            "and when its member is gone, remove that folder",
+            "and when its member has been removed, remove that folder",
         )
     if not has_etcd and server_list.read(paths.server_list).members:
         return None
@@ -91,8 +93,8 @@ def join_server(node: Node, ask: Ask) -> str | None:
     token = validate.parse(text, source, user="server", pin_required=config.boolean("token-require-ca-pin"))
     if token.bootstrap or token.user != "server":
         raise ConfigurationError(
-            f"{source} is one that agents join with",
-            hint="a server joins with the one in server/token of another server",
+            f"{source} is for agents, a server cannot join with it",
+            hint="use the token in server/token of another server",
         )
     request = make_request(node)
     agent_token = tokens.parse(request.agent_token, "agent-token") if request.agent_token else token
@@ -103,7 +105,7 @@ def join_server(node: Node, ask: Ask) -> str | None:
         known = _told(
             ask, lambda: candidates.first((url,), lambda one: server.members(one, joining)), config
         )
-        # Last: where it is, all else is.
+        # Last: if this file exists, so do all others.
         made = (*made, server_list.file(paths.server_list, known))
     make_directories(request)
     _write(made)
@@ -111,9 +113,9 @@ def join_server(node: Node, ask: Ask) -> str | None:
 
 
 def forget_invitation(config: Config) -> None:
-    """A server without etcd's data has to be taken in anew: what it was told may have been overtaken.
+    """Removes the values for etcd's first start: without etcd's data they may be outdated, so join again.
 
-    Others remove a member that does not come. One that is still expected is found again at once.
+    The other servers remove a member that never starts; a member that still exists is found again at once.
     """
     paths = derived.paths(config)
     if config.is_set("server") and not os.path.exists(paths.etcd_wal):
@@ -121,7 +123,7 @@ def forget_invitation(config: Config) -> None:
 
 
 def _told(ask: Ask, question: Callable[[], _Answer], config: Config) -> _Answer:
-    """The answer; refusals that a setting of this node is to blame for name it."""
+    """The answer; the error for a wrong setting of this node names the setting."""
     try:
         return ask(question)
     except validate.NoJoinApi as error:
@@ -133,15 +135,15 @@ def _told(ask: Ask, question: Callable[[], _Answer], config: Config) -> _Answer:
             raise
         whose = "server/token" if config.role is Role.SERVER else "server/token or server/agent-token"
         raise Refused(
-            f"{_token_source(config)} is refused: {error.message}",
+            f"{_token_source(config)} is rejected: {error.message}",
             error.status,
-            hint=f"put the cluster's there: it is in {derived.data_directory(config)}/{whose} of a server;"
-            " it may have been rotated, and a bootstrap token expires (rke2-units token create)",
+            hint=f"use the cluster's token, in {derived.data_directory(config)}/{whose} of a server;"
+            " it may have been rotated, or a bootstrap token has expired (rke2-units token create)",
         ) from None
 
 
 def _write(made: Sequence[File]) -> None:
-    # What a killed start left half written can be a secret.
+    # A half-written file of a killed start may contain a secret.
     for folder in sorted({os.path.dirname(file.path) for file in made}):
         files.clean(folder)
     files.write_all(made)

@@ -1,4 +1,4 @@
-"""What the daemon remembers from one of its processes to the next, below /run: no longer than a boot."""
+"""State that the daemon keeps in /run from one process to the next, until the machine reboots."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def _write(path: str, value: object) -> None:
 
 
 def failed_attempts(marks: Marks) -> tuple[int, str]:
-    """How many starts in a row have failed with the configuration of these marks, and why the last did."""
+    """How many starts in a row failed with the configuration of these marks, and why the last one failed."""
     value = _read(_FAILED_ATTEMPTS)
     if isinstance(value, dict) and isinstance(value.get("count"), int) and value.get("marks") == marks:
         return value["count"], str(value.get("reason", ""))
@@ -59,15 +59,15 @@ def forget_stopped_by_hand() -> None:
 
 
 def is_news(path: str) -> bool:
-    """Whether what this file says now has not been handed on yet (remember_handed_on).
+    """Whether the file has changed since remember_handed_on() was called for it.
 
-    For what carries no digest: `install` may have written the file, or a daemon that was killed then.
+    For units without a digest: `install`, or a daemon that was killed afterwards, may have written the file.
     """
     return _handed_on().get(path) != _digest(path)
 
 
 def remember_handed_on(path: str) -> None:
-    """Whoever goes by this file has been told to."""
+    """The program that uses this file has read its present content."""
     _write(_HANDED_ON, _handed_on() | {path: _digest(path)})
 
 

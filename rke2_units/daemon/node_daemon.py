@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # systemd gives the daemon TimeoutStopSec=60; the contract 20 s to the whole stop.
 STOP_TIMEOUT = 18.0
-# A containerd that is there already may be starting at the same time, when the machine boots.
+# An existing containerd may still be starting, when the machine boots.
 FOREIGN_CONTAINERD_TIMEOUT = 60.0
 # A kubelet that runs beside an apiserver that answers, and yet does not register its node, needs a person.
 REGISTRATION_TIMEOUT = 100.0
@@ -72,9 +72,9 @@ class NodeDaemon:
         self._servers: ServerWatch | None = None
 
     def run(self) -> None:
-        """Live until SIGTERM (returns) or until the node has to be started anew (raises UserError).
+        """Run until SIGTERM (returns) or until the node must be started again (raises UserError).
 
-        Raises Mended when this process shall begin once more.
+        Raises Mended when this process is to begin again, with a changed configuration.
         """
         try:
             self._pause()
@@ -91,7 +91,7 @@ class NodeDaemon:
                 journal.log(Level.WARNING, warning)
             if ETCD_JOIN_UNIT in prepared.plan.units:
                 self._join_etcd(prepared)
-                # Now the plan is the whole one: etcd's own values are known.
+                # The plan is complete now: the values for etcd's first start are known.
                 prepared = self._prepare(taken_in=True)
             return prepared, self._bring_up(prepared)
 
@@ -103,7 +103,7 @@ class NodeDaemon:
         return server_questions.ask(self._events, question, self._wait_for_others)
 
     def _wait_for_others(self, text: str) -> None:
-        """Say what is waited for, perhaps for ever; what is waited for may be a mistake that is mended."""
+        """Show what a wait without a time limit is for; begin again if the configuration changes meanwhile."""
         self._say(f"{self._starting}: {text}")
         self._attempt.begin_anew_if_mended()
 
@@ -130,7 +130,7 @@ class NodeDaemon:
                 return
             etcdctl = states[ETCDCTL_UNIT]
             if etcdctl.active == "failed" and not etcdctl.job:
-                # A node that is a member is up without it, one that is to become a member is not.
+                # A member can run without etcdctl, but a server that joins needs it.
                 self._fail(Failure(ETCDCTL_UNIT, ""))
             waiting = readiness.waiting_for(states, wanted)
             if states[ETCD_JOIN_UNIT].active == "activating":
@@ -155,11 +155,11 @@ class NodeDaemon:
         return states
 
     def _start_units(self, prepared: Prepared) -> list[str]:
-        """Start what the plan wants and has not; returns its units, but for those stopped by hand."""
+        """Start the plan's units that do not run yet; returns all of them except those stopped by hand."""
         stopped = kept_state.stopped_by_hand()
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
         for unit in UNITS:
-            # What is done in between, on every node.
+            # Steps between the units, on every node.
             if unit.name == API_PROXY_UNIT:
                 self._free_ports(prepared, wanted)
             elif unit.name == CONTAINERD_UNIT:
@@ -176,11 +176,11 @@ class NodeDaemon:
         systemd, name = self._systemd, unit.name
         if name == CONTENT_UNIT:
             units.start_content(systemd, prepared.paths, prepared.content_directory)
-            # The programs of all others come out of it.
+            # It extracts the programs of all others.
             self._wait_until_active(name)
             return
         if name == IMAGES_UNIT:
-            # Static pods wait for what it finds now, not for what it found when it ran last.
+            # Static pods wait for the result of this run, not of the last one.
             image_store.forget_present()
         match unit.start:
             case Start.SOCKET | Start.TIMER:
@@ -195,11 +195,11 @@ class NodeDaemon:
             case Start.POD:
                 units.start_static_pod(systemd, prepared.paths, name)
         if name == API_PROXY_UNIT and kept_state.is_news(prepared.paths.api_proxy_config):
-            # Another list of servers is no part of its digest.
+            # Its digest does not include the list of servers.
             self._reload_proxy(prepared.paths.api_proxy_config)
 
     def _free_ports(self, prepared: Prepared, wanted: Sequence[str]) -> None:
-        """End the pods that leave this node; the proxy is to have the port of one of them."""
+        """End the pods that leave this node: the proxy needs the port of one of them."""
         units.remove_unwanted_static_pods(self._systemd, prepared.paths, prepared.static_pods)
         if API_PROXY_UNIT not in wanted:
             return
@@ -209,20 +209,20 @@ class NodeDaemon:
             self._events.wait(1.0)
 
     def _stop_what_left(self, prepared: Prepared) -> None:
-        """Before containerd and the kubelet start: stop the units that the plan has no longer."""
+        """Before containerd and the kubelet start: stop the units that are no longer in the plan."""
         if prepared.foreign_containerd:
             self._wait_for_foreign_containerd(prepared)
         states = self._systemd.states(ALL_UNITS)
         for unit in readiness.unwanted(states, prepared.plan.all_units):
             self._systemd.stop(unit)
             if states[unit].active == "failed":
-                # Its file is gone: nobody would start it again.
+                # Its file was removed, so nobody would start it again.
                 self._systemd.reset_failed(unit)
         if states[KUBELET_UNIT].active != "active":
             units.discard_outdated_manifests(prepared.paths, prepared.static_pods)
 
     def _take_servers(self, prepared: Prepared) -> None:
-        """Go by the servers that there are now: the list on disk, and the proxy."""
+        """Write the present servers into the list on disk and the proxy's configuration."""
         if prepared.servers is None or self._servers is None:
             return
         if (found := self._servers.take()) is None:
@@ -232,18 +232,18 @@ class NodeDaemon:
         journal.log(Level.INFO, f"the cluster's servers are now {', '.join(found.servers or found.members)}")
 
     def _reload_proxy(self, config: str) -> None:
-        """Have the proxy read its configuration again; one that does not run will read it when it starts."""
+        """Reload the proxy if it runs; otherwise it reads its configuration when it starts."""
         if self._systemd.state(API_PROXY_UNIT).active == "active":
             self._systemd.reload_unit(API_PROXY_UNIT)
         kept_state.remember_handed_on(config)
 
     def _wait_for_foreign_containerd(self, prepared: Prepared) -> None:
-        """Return when it serves this node: it is no unit of ours whose state would tell."""
+        """Return when it can serve this node. It has no unit of this node whose state would show that."""
         settings = program_settings.read(prepared.paths.program_settings)
         deadline = time.monotonic() + FOREIGN_CONTAINERD_TIMEOUT
         while lacking := foreign_containerd.waiting_for(settings):
             if time.monotonic() > deadline:
-                raise StartFailed(f"waited in vain for {lacking}", hint="is its service running?")
+                raise StartFailed(f"timed out waiting for {lacking}", hint="is its service running?")
             self._say(f"{self._starting}: waiting for {lacking}")
             self._events.wait(1.0)
 
@@ -253,8 +253,8 @@ class NodeDaemon:
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str]) -> Health:
-        """READY once the kubelet and every static pod answer, the node is registered, and what has left the
-        plan has stopped; returns what goes on asking how they are."""
+        """READY once the kubelet and every static pod answer, the node is registered, and units that left the
+        plan have stopped; returns the health checks, which continue."""
         health = Health(
             prepared.health_checks,
             prepared.api,
@@ -265,7 +265,7 @@ class NodeDaemon:
         )
         needed = readiness.needed(wanted, without_api=prepared.up_without_api)
         others = [unit for unit in ALL_UNITS if unit not in prepared.plan.all_units]
-        # Without both, stopped by hand or on another node, nothing registers that could be waited for here.
+        # Without them (stopped by hand, or on another node) this node cannot register: do not wait.
         own_apiserver = unit_names.static_pod_unit(KUBE_APISERVER)
         registering = (
             KUBELET_UNIT,
@@ -277,7 +277,7 @@ class NodeDaemon:
             states = self._look(wanted, needed)
             going = readiness.stopping(self._systemd.states(others))
             if not going and all(readiness.is_up(states[unit]) for unit in needed):
-                # Asked last: an apiserver whose etcd is replaced goes down with it, and its unit stays.
+                # Last, because an apiserver stops answering when its etcd is replaced, while its unit stays.
                 if not can_register or health.registered:
                     break
                 health.ask_for_registration()
@@ -292,7 +292,7 @@ class NodeDaemon:
             self._take_servers(prepared)
             self._events.wait(5.0)
         if prepared.up_without_api:
-            # Once it is there, how all components are is told, too.
+            # Once an API server answers, the health of all components is reported, too.
             health.ask_for_registration()
         kept_state.forget_failed_attempts()
         self._status = readiness.health(states, wanted, set(), {}, {})
@@ -307,13 +307,13 @@ class NodeDaemon:
         raise StartFailed(reason, hint=f"journalctl -u {failure.unit}")
 
     def _explain(self, unit: str, since: float) -> str:
-        """Why the unit failed; the last lines of its log go into ours."""
+        """Why the unit failed; copies the last lines of its log into the daemon's."""
         cause, lines = causes.explain(unit, causes.log_since(unit, since))
         name = unit_names.component(unit)
         for line in lines:
             prefix = "" if line.startswith(name) else f"{name}| "
             journal.log(Level.WARNING, prefix + line, COMPONENT=unit)
-        return name_full(cause) or "it has logged nothing"
+        return name_full(cause) or "it logged nothing"
 
     # -- watching -------------------------------------------------------------------------------------
 
@@ -330,7 +330,7 @@ class NodeDaemon:
                 for unit, count in containerd.count(states).items()
             ):
                 raise UserError(
-                    f"{CONTAINERD_UNIT} ended unexpectedly; the node's units are brought up again",
+                    f"{CONTAINERD_UNIT} ended unexpectedly; the node's units are started again",
                     hint=f"journalctl -u {CONTAINERD_UNIT}",
                 )
             now_stopped = {
@@ -369,7 +369,7 @@ class NodeDaemon:
     # -- stopping -------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        """Stop the units, unless this is a restart: then the next daemon replaces what the plan changes."""
+        """Stop the units, unless this is a restart: then the next daemon restarts those that changed."""
         job = self._systemd.state(self._role.unit).job
         if job == "restart":
             journal.notify(STOPPING=1, STATUS="restarting; the node's units keep running")

@@ -1,7 +1,7 @@
 """From what is installed and configured to a plan that is on disk: the first part of every start.
 
-`check` finds what only a person can mend, `obtain` gets what the node shares with its cluster and makes its
-certificates, and `write` brings the plan onto the disk.
+`check` finds errors that only an administrator can correct, `obtain` fetches what the node shares with its
+cluster and issues its certificates, and `write` writes the plan to disk.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers that this node needs: who tells of them, those that are known, what is written then."""
+    """The servers that this node needs: the source of their list, the known ones, and a list's files."""
 
     source: Source
     known: ServerList
@@ -63,12 +63,12 @@ class Servers:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the daemon needs of the plan, after everything of it is on disk."""
+    """What the daemon needs of the plan once it is on disk."""
 
     plan: Plan
     paths: Paths
     content_directory: str
-    # The socket of a containerd that is there already, "" for our own.
+    # The socket of an existing containerd, "" for rke2-containerd.service.
     foreign_containerd: str
     # What is allowed in the configuration but not wise, one line each.
     warnings: tuple[str, ...]
@@ -77,26 +77,25 @@ class Prepared:
     digests: Mapping[str, str]
     # How components are found to be healthy.
     health_checks: Mapping[str, HealthCheck]
-    # The one of them that tells whether the API is ready.
+    # The name of the check that shows whether the API is ready.
     api: str
     node_url: str
     identity: http.Identity
-    # What this node says of itself on its Node object; a server's controllers see to that.
+    # The annotations of an agent's Node; on a server rke2-controllers writes them.
     annotations: Mapping[str, str]
-    # Whether that is on other machines, which may be away for as long as they like.
+    # Whether the API is on other machines, which may be away for any time.
     api_elsewhere: bool = False
-    # Whether the node is up without it: who has etcd alone is there for API servers that are to come.
+    # Whether the node is ready without the API: a server with etcd alone serves API servers that join later.
     up_without_api: bool = False
     # Where the node needs other servers, None elsewhere.
     servers: Servers | None = None
 
 
 def prepare(role: Role, systemd: Systemd, ask: Ask, *, taken_in: bool = False) -> Prepared:
-    """Read the configuration, see to the certificates, and write what the plan says.
+    """Read the configuration, issue the certificates, and write the plan's files.
 
-    What has to come from servers of the cluster is asked for through `ask`. `taken_in`: the members of etcd
-    have taken this server in just now. Raises ConfigurationError for what only a person can mend, before
-    anything is written.
+    `ask` asks the cluster's servers. `taken_in`: etcd's members have just added this server. Raises
+    ConfigurationError for errors that only an administrator can correct, before anything is written.
     """
     installed = installation.of_role(role)
     _refuse_other_role(role, systemd)
@@ -118,9 +117,9 @@ def _refuse_other_role(role: Role, systemd: Systemd) -> None:
 
 
 def check(installed: Installation, *, taken_in: bool) -> Node:
-    """The node as it is configured; ConfigurationError for nonsense, before anything is made."""
+    """The configured node; ConfigurationError for an invalid configuration, before anything is written."""
     config = load(installed.role, environment=os.environ)
-    # Never fetched here: a start must not depend on the network, nor on who answers there.
+    # Never fetched here: a start must depend neither on the network nor on the answer of a server there.
     release = releases.find(configured.release_name(config, installed.release))
     if config.role is Role.SERVER and not taken_in:
         joining.forget_invitation(config)
@@ -140,9 +139,9 @@ def _plan(node: Node) -> Plan:
 
 
 def obtain(node: Node, ask: Ask) -> tuple[Node, tuple[str, ...]]:
-    """Get what other servers have for this node, and make its certificates.
+    """Fetch what the cluster's servers have for this node, and issue its certificates.
 
-    Returns the node as it is then, and warnings.
+    Returns the node with the new values, and warnings.
     """
     node, warning = _join(node, ask)
     ensure(make_request(node), datetime.now(UTC))
@@ -163,7 +162,7 @@ def _with_new_digests(node: Node) -> Node:
     """The node with the digests and the key of what is there now."""
     before = node.facts
     now = facts.gather(node.role, node.config, environment=os.environ)
-    # By now it has all that makes a node look registered.
+    # It has all files now with which a node looks registered.
     return replace(node, facts=replace(now, node_id=before.node_id, registered=before.registered))
 
 
@@ -171,9 +170,9 @@ def _with_new_digests(node: Node) -> Node:
 
 
 def write(node: Node, installed: Installation, systemd: Systemd) -> Plan:
-    """Apply the plan of the node. `installed` is how it was installed or has started last."""
+    """Apply the plan of the node. `installed`: the record of its installation or last start."""
     plan = _plan(node)
-    # The data directory and the release may have moved since the role was installed.
+    # The data directory and the release may have changed since the role was installed.
     changes = apply.apply(plan, installation=configured.to_record(node))
     if node.release.name != installed.release:
         journal.log(Level.INFO, f"the node moves from {installed.release} to {node.release.name}")
@@ -229,7 +228,7 @@ def _prepared(node: Node, plan: Plan, warnings: tuple[str, ...]) -> Prepared:
 
 
 def _health_checks(paths: Paths, api: str) -> dict[str, HealthCheck]:
-    """Those whose failure is told; that of kube-apiserver goes by the name of what leads to it, `api`."""
+    """The checks whose failures are reported; that of kube-apiserver under the name `api`."""
     planned = program_settings.read(paths.program_settings).health_checks
     names = {"kubelet": "kubelet", unit_names.ETCD: unit_names.ETCD, api: unit_names.KUBE_APISERVER}
     return {name: planned[asked] for name, asked in names.items() if asked in planned}
@@ -240,7 +239,7 @@ def _identity(folder: str, name: str) -> http.Identity:
 
 
 def _servers(node: Node) -> Servers | None:
-    """None also for a server that has yet to join etcd: it follows the others from its next plan on."""
+    """None also for a server that has not joined etcd yet: its next plan has them."""
     if node.facts.etcd_join or not api_proxy.is_needed(node.config):
         return None
     path = node.paths.server_list

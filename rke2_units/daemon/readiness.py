@@ -1,4 +1,4 @@
-"""What the states of the units mean: pure functions from what systemd tells to what is said and done."""
+"""What the states of the units mean: pure functions from systemd's states to texts and decisions."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from rke2_units.unit_table import HOLDS_NOTHING_UP, STOPPING_ORDER
 
 # Seconds to wait before the next attempt, by the number of attempts that failed in a row.
 PAUSES = (0, 5, 10, 20, 40, 60)
-# A process that systemd has restarted this often, without ever having run, does not start.
+# A process that systemd has restarted this often without it ever becoming active has failed to start.
 RESTARTS_THAT_FAIL = 4
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit that does not start, and what is wrong with it as far as more than its log tells ("")."""
+    """A unit that does not start, and the reason where its log does not have it, else ""."""
 
     unit: str
     reason: str
@@ -28,12 +28,12 @@ def pause_before(failed_attempts: int) -> int:
 
 
 def is_up(state: UnitState) -> bool:
-    """The unit runs, and no job that has just been queued is about to change that."""
+    """The unit is active, and no queued job is about to change that."""
     return state.active == "active" and not state.job
 
 
 def needed(units: Sequence[str], *, without_api: bool) -> list[str]:
-    """The units that a start waits for; `without_api`, not for pods that need an API server elsewhere."""
+    """The units that a start waits for; `without_api`: without pods that need an API server elsewhere."""
     later = HOLDS_NOTHING_UP
     if without_api:
         later = later | {unit_names.static_pod_unit(pod) for pod in STATIC_PODS if pod != ETCD}
@@ -41,30 +41,30 @@ def needed(units: Sequence[str], *, without_api: bool) -> list[str]:
 
 
 def waiting_for(states: Mapping[str, UnitState], units: Sequence[str]) -> str:
-    """What the start is waiting for, in one phrase: the first unit, in starting order, that is not there."""
+    """What the start is waiting for, in one phrase: the first unit, in starting order, that is not up."""
     for unit in units:
         state = states[unit]
         if is_up(state):
             continue
         name = unit_names.component(unit)
         if unit in HOLDS_NOTHING_UP:
-            # Static pods whose images are still being imported say so themselves.
+            # A static pod that waits for the import of its image reports that itself.
             continue
         if not unit_names.static_pod_of(unit):
             return f"waiting for {name}" + (" to restart" if state.sub == "auto-restart" else "")
         phase = {
-            "start-pre": "its image and what it needs",
-            "start": "its manifest",
-            "start-post": "it to become ready",
-        }.get(state.sub, "its unit to start")
+            "start-pre": "image and dependencies",
+            "start": "manifest",
+            "start-post": "starting, not ready yet",
+        }.get(state.sub, "unit not started yet")
         return f"waiting for {name} ({phase})"
     return "waiting for the node to register"
 
 
 def unwanted(states: Mapping[str, UnitState], planned: Sequence[str]) -> list[str]:
-    """What is to be stopped because the plan has it no longer: its file is gone, and yet it runs.
+    """The units to stop because they still run but are no longer in the plan.
 
-    Static pods are not among them: they go with their pods.
+    Without static pods, which stop together with their pods.
     """
     return [
         unit
@@ -74,7 +74,7 @@ def unwanted(states: Mapping[str, UnitState], planned: Sequence[str]) -> list[st
 
 
 def stopping(states: Mapping[str, UnitState]) -> str:
-    """The name of a unit that is on its way out, "" when none is."""
+    """The name of a unit that is stopping, "" if there is none."""
     found = (
         unit_names.component(unit)
         for unit, s in states.items()
@@ -86,7 +86,7 @@ def stopping(states: Mapping[str, UnitState]) -> str:
 def failure(
     states: Mapping[str, UnitState], restarts: Mapping[str, int], units: Sequence[str]
 ) -> Failure | None:
-    """The first unit, in starting order, whose state says that this start cannot succeed."""
+    """The first unit, in starting order, whose state shows that this start cannot succeed."""
     for unit in units:
         state = states[unit]
         starting = state.load == "not-found" and state.job
@@ -94,7 +94,7 @@ def failure(
             return Failure(unit, f"systemd cannot load it ({state.load})")
         if unit in HOLDS_NOTHING_UP:
             continue
-        # One with a job is what an earlier attempt left; it is about to be started.
+        # A unit with a job failed in an earlier attempt, and is about to be started.
         if state.active == "failed" and not state.job:
             return Failure(unit, "")
         if restarts.get(unit, 0) >= RESTARTS_THAT_FAIL and state.active != "active":
@@ -109,10 +109,10 @@ def health(
     silent: Mapping[str, str],
     failed: Mapping[str, str],
 ) -> str:
-    """The STATUS= of a node that is up: "running", or "degraded: " and everything that is not fine.
+    """The STATUS= of a node that is up: "running", or "degraded: " and every problem.
 
-    What only has not finished starting is no trouble: somebody has just started it by hand. `silent` names
-    components (etcd, kube-apiserver, kubelet) that do not answer, with the time since when.
+    A unit that is starting is not a problem: an administrator has just started it. `silent`: the components
+    (etcd, kube-apiserver, kubelet) that do not answer, with the time since when. `failed`: why units failed.
     """
     troubles, starting = [], []
     for unit in units:

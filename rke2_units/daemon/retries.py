@@ -7,7 +7,7 @@ PAUSES = (15, 30, 60, 120, 300)
 
 
 class Retries:
-    """The failed units: why each failed, and when it is due, after pauses that grow with each try."""
+    """The failed units: why each failed, and when its next try is due, after pauses that grow."""
 
     def __init__(self) -> None:
         self._tries: dict[str, int] = {}
@@ -15,7 +15,7 @@ class Retries:
         self._reasons: dict[str, str] = {}
 
     def knows(self, unit: str) -> bool:
-        """Whether this failure of the unit has been taken note of."""
+        """Whether note() was called for this failure of the unit."""
         return unit in self._due
 
     def note(self, unit: str, cause: str) -> None:

@@ -1,4 +1,4 @@
-"""Questions to other machines, in a thread: who does not answer must not keep the daemon from stopping."""
+"""Questions to other machines, in a thread, so that a silent one does not keep the daemon from stopping."""
 
 import concurrent.futures
 import threading
@@ -18,16 +18,16 @@ _LONGEST_PAUSE = 15.0
 # How long (s) servers may be silent, as while they restart, before that is worth a warning.
 PATIENCE = 10.0
 _LONG = (
-    "no server lets this node in yet, and the start waits until one does, for as long as that takes"
-    " (is `server` right, does rke2-server run there, is its port 9345 open? systemctl stop ends this)"
+    "no server has accepted this node yet, and the start waits for one without a time limit"
+    " (is `server` right, does rke2-server run there, is its port 9345 open? systemctl stop ends the wait)"
 )
 _Answer = TypeVar("_Answer")
 
 
 def ask(events: Events, question: Callable[[], _Answer], say: Callable[[str], None]) -> _Answer:
-    """The answer, asked for until there is one; what it waits for is told to `say`.
+    """Repeats the question until it is answered, and returns the answer; `say` shows what it waits for.
 
-    Raises what the question raises but for Unreachable, and StopRequested.
+    Raises every error of the question except Unreachable, and StopRequested.
     """
     began, told = time.monotonic(), False
     while True:
@@ -43,7 +43,7 @@ def ask(events: Events, question: Callable[[], _Answer], say: Callable[[str], No
 
 
 def pause(wanted: float) -> float:
-    """How long (s) to wait before the next try, when the server that was asked wants so many seconds."""
+    """How long (s) to wait before the next try, if the server asks for a pause of `wanted` seconds."""
     return min(max(INTERVAL, wanted), _LONGEST_PAUSE)
 
 

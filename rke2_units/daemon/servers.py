@@ -1,4 +1,4 @@
-"""Which servers there are, as the daemon of a node that needs them learns it: in threads of their own."""
+"""The list of the cluster's servers, kept current in threads, for the daemon of a node that needs it."""
 
 import json
 import threading
@@ -21,12 +21,12 @@ _SETTLING = 1.0
 # Seconds between questions to etcd, each of which is a process: until there is an answer, and afterwards.
 _FIRST_INTERVAL, _INTERVAL = 2.0, 30.0
 
-# Says to the first what it finds, until the second is set.
+# Calls the first argument with each list that it finds, until the second is set.
 Source = Callable[[Callable[[ServerList], None], threading.Event], None]
 
 
 def of_api(url: str, identity: http.Identity) -> Source:
-    """The supervisors and API servers, as the API itself has them."""
+    """Watches the API for its endpoints: the join APIs and API servers."""
 
     def follow(saw: Callable[[ServerList], None], stop: threading.Event) -> None:
         for event in Client(url, identity).watch(_ENDPOINTS, stop=stop):
@@ -37,7 +37,7 @@ def of_api(url: str, identity: http.Identity) -> Source:
 
 
 def members_of(etcd: Etcd) -> Callable[[], ServerList]:
-    """Those of etcd that vote, asked of whichever answers."""
+    """Asks etcd for its voting members."""
 
     def ask() -> ServerList:
         voters = [member for member in etcd.members() if not member.is_learner]
@@ -47,7 +47,7 @@ def members_of(etcd: Etcd) -> Callable[[], ServerList]:
 
 
 def api_addresses_in(etcd: Etcd) -> Callable[[], ServerList]:
-    """The API servers that the controllers of one of them have written down."""
+    """Reads from etcd the API servers that rke2-controllers has written there."""
 
     def ask() -> ServerList:
         found = etcd.get(cluster_names.API_ADDRESSES_KEY)
@@ -60,14 +60,14 @@ def api_addresses_in(etcd: Etcd) -> Callable[[], ServerList]:
 
 
 def asking(question: Callable[[], ServerList]) -> Source:
-    """What etcd answers, asked again and again."""
+    """Asks etcd at intervals."""
 
     def follow(saw: Callable[[ServerList], None], stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 found = question()
             except UserError:
-                # It tells of itself elsewhere when it is not well.
+                # Problems of etcd are reported elsewhere.
                 found = ServerList()
             saw(found)
             stop.wait(_FIRST_INTERVAL if found == ServerList() else _INTERVAL)
@@ -76,10 +76,9 @@ def asking(question: Callable[[], ServerList]) -> Source:
 
 
 class ServerWatch:
-    """Watches the servers' addresses from its making on, until `stop` is set; `changed` is called when they
-    have changed.
+    """Watches the servers' addresses until `stop` is set; calls `changed` when they have changed.
 
-    `known` is the list that the node has. What is empty is not believed: some server has said it.
+    `known`: the list that the node has. An empty list is ignored, because some server must have sent it.
     """
 
     def __init__(self, source: Source, known: ServerList, changed: Callable[[], None]) -> None:
@@ -93,7 +92,7 @@ class ServerWatch:
         threading.Thread(target=self._run, name="server list", daemon=True).start()
 
     def take(self) -> ServerList | None:
-        """The new list, once; None when nothing is new."""
+        """The new list, once; None if it has not changed."""
         with self._lock:
             if self._settles or self._seen == self._known:
                 return None
@@ -101,7 +100,7 @@ class ServerWatch:
             return self._known
 
     def saw(self, found: ServerList) -> None:
-        """These are the servers now; they become the list when nothing changes for a moment."""
+        """Note the present servers; they become the list when they do not change for a moment."""
         with self._lock:
             if found in (ServerList(), self._seen):
                 return
@@ -122,4 +121,4 @@ class ServerWatch:
         try:
             self._source(self.saw, self.stop)
         except UserError as error:
-            journal.log(Level.WARNING, f"the list of servers is not kept current: {error}")
+            journal.log(Level.WARNING, f"the list of servers is no longer updated: {error}")

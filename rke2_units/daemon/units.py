@@ -1,4 +1,4 @@
-"""Bringing the node's units to what the plan says, and stopping them: jobs queued over D-Bus."""
+"""Starts, restarts and stops the node's units as the plan requires: jobs queued over D-Bus."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rke2_units.doors.dbus import Systemd
 
 _DIGEST = "RKE2_UNITS_DIGEST="
-# How long (s) a service may take to let go of its socket.
+# How long (s) a service may take to release its socket.
 _SERVICE_STOPS = 10.0
-# And a static pod's unit to end its start, which waits for nothing then.
+# How long (s) a static pod's unit may take to abort its start.
 _START_STOPS = 10.0
 
 
@@ -39,7 +39,7 @@ def pods_stay() -> Iterator[None]:
 
 
 def running_digest(pid: int) -> str:
-    """The digest that a process was started with, "" when it has none or is gone."""
+    """The digest that a process was started with, "" if it has none or has exited."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -71,7 +71,7 @@ class Restarts:
         self._before = {unit: self._systemd.restarts(unit) for unit in units}
 
     def count(self, states: Mapping[str, UnitState]) -> dict[str, int]:
-        """The restarts of each; what does not run is left out, as asking for it would load its unit."""
+        """The restarts of each unit, without unloaded units: asking for these would load them."""
         counts = {}
         for unit, before in self._before.items():
             if unit not in states or states[unit].load == "unloaded":
@@ -84,7 +84,7 @@ class Restarts:
 
 
 def content_is_staged(paths: Paths, directory: str) -> bool:
-    """The wanted content is unpacked, and the bin link leads to it."""
+    """The planned binaries are extracted, and the link bin leads to them."""
     wanted = paths.content_directory(directory)
     return os.path.exists(f"{wanted}/.extracted") and os.path.realpath(paths.bin) == os.path.realpath(
         f"{wanted}/bin"
@@ -92,7 +92,7 @@ def content_is_staged(paths: Paths, directory: str) -> bool:
 
 
 def manifest_is_placed(paths: Paths, component: str) -> bool:
-    """What the kubelet reads for this component is what the plan wants."""
+    """The manifest that the kubelet reads for this component is the planned one."""
     try:
         return (
             Path(paths.manifest(component)).read_bytes()
@@ -103,7 +103,7 @@ def manifest_is_placed(paths: Paths, component: str) -> bool:
 
 
 def start_content(systemd: Systemd, paths: Paths, directory: str) -> None:
-    """Run the unit of the content, unless that is there and nothing else is left to be removed."""
+    """Run the unit of the content, unless it is in place and no other version is left to remove."""
     # It also removes other versions, once nothing runs from them.
     others = any(name.startswith("v") and name != directory for name in os.listdir(paths.content))
     is_active = systemd.state(unit_names.CONTENT_UNIT).active == "active"
@@ -112,7 +112,7 @@ def start_content(systemd: Systemd, paths: Paths, directory: str) -> None:
 
 
 def start_process(systemd: Systemd, unit: str, digest: str) -> None:
-    """Leave a process alone when it runs with what the plan says, else (re)start it."""
+    """Leave a process alone if it runs with the planned digest, else (re)start it."""
     state = systemd.state(unit)
     if state.active in ("active", "activating") and state.sub != "auto-restart":
         pid = systemd.main_pid(unit)
@@ -135,15 +135,15 @@ def start_socket(systemd: Systemd, socket: str, changed: bool) -> None:
 
 
 def start_timer(systemd: Systemd, timer: str, changed: bool) -> None:
-    """Start a timer; a `changed` one elapses at other times. What it has started goes on."""
+    """Start a timer; a `changed` one elapses at other times. The service that it started keeps running."""
     if changed or systemd.state(timer).active != "active":
         systemd.restart(timer)
 
 
 def end_outdated_starts(systemd: Systemd, paths: Paths, components: Sequence[str]) -> None:
-    """Stop the units of static pods that are in the middle of starting what the plan has no longer.
+    """Stop the units of static pods that are starting with an outdated manifest.
 
-    The pods stay until the new manifests take their place.
+    Their pods keep running until the new manifests replace them.
     """
     states = systemd.states([unit_names.static_pod_unit(component) for component in components])
     outdated = [
@@ -167,17 +167,17 @@ def start_static_pod(systemd: Systemd, paths: Paths, unit: str) -> None:
 
 
 def _is_starting_outdated(paths: Paths, component: str, state: UnitState) -> bool:
-    """Whether the unit is in the middle of a start that may go by what is no longer so.
+    """Whether the unit is in the middle of a start whose inputs may be outdated.
 
-    systemd adds another start to the one that is under way, and that one has read what it waits for: an
-    image, registries, a pod. One that waits for the pod of the manifest that is wanted goes on.
+    systemd merges another start into the one in progress, which has already read what it waits for: an
+    image, registries, a pod. A start that waits for the pod of the planned manifest continues.
     """
     waits_for_pod = state.sub in ("start", "start-post") and manifest_is_placed(paths, component)
     return state.active == "activating" and not waits_for_pod
 
 
 def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence[str]) -> None:
-    """End the pods that a change of config leaves without a place, e.g. after disable-scheduler."""
+    """End the pods that are no longer in the plan, for example after disable-scheduler."""
     unwanted = [component for component in unit_names.STATIC_PODS if component not in wanted]
     states = systemd.states([unit_names.static_pod_unit(component) for component in unwanted])
     for component in unwanted:
@@ -185,15 +185,15 @@ def remove_unwanted_static_pods(systemd: Systemd, paths: Paths, wanted: Sequence
         if states[unit].active in ("active", "activating"):
             systemd.stop(unit)
         else:
-            # A unit that does not run removes nothing; the kubelet ends the pod when the manifest is gone.
+            # A unit that does not run removes nothing; without the manifest the kubelet ends the pod.
             Path(paths.manifest(component)).unlink(missing_ok=True)
 
 
 def discard_outdated_manifests(paths: Paths, components: Sequence[str]) -> None:
-    """Before the kubelet starts: take away manifests that are no longer what the plan says.
+    """Before the kubelet starts: remove manifests that differ from the planned ones.
 
-    A kubelet that takes up an old manifest first, and has not seen the apiserver yet, does not let go of it:
-    the new pod would wait for the end of the old one for ever.
+    A kubelet that reads an old manifest first, before it has reached the apiserver, does not give it up: the
+    new pod would wait forever for the old one to end.
     """
     for component in components:
         if not manifest_is_placed(paths, component):
@@ -201,7 +201,7 @@ def discard_outdated_manifests(paths: Paths, components: Sequence[str]) -> None:
 
 
 def stop_all(systemd: Systemd, units: Sequence[str], timeout: float) -> list[str]:
-    """Stop these units, in this order, and leave every pod running; returns those that are late."""
+    """Stop these units, in this order, and leave every pod running; returns those that did not stop in time."""
     with pods_stay():
         states = systemd.states(units)
         for unit in units:

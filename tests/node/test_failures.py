@@ -96,7 +96,7 @@ def test_a_start_that_joins_one_with_a_mistake_ends_with_the_configuration_that_
         )
     # systemd adds nothing to the start that is under way.
     node.run("systemctl", "start", "rke2-server", timeout=150)
-    assert "the configuration has changed: the start begins anew" in node.journal(SERVER, since=since)
+    assert "the configuration has changed: starting again with it" in node.journal(SERVER, since=since)
     product.wait_until_running(node)
 
 

@@ -173,8 +173,8 @@ def test_a_server_gets_what_all_servers_share(
     [
         ({"cluster-domain": "other.example"}, ConfigurationError, "critical configuration value mismatch"),
         ({"agent-token": "another"}, ConfigurationError, "mismatch between servers: agent-token"),
-        ({"token": "abcdef.0123456789abcdef"}, ConfigurationError, "one that agents join with"),
-        ({"token": f"K10{'ab' * 32}::node:x"}, ConfigurationError, "one that agents join with"),
+        ({"token": "abcdef.0123456789abcdef"}, ConfigurationError, "is for agents"),
+        ({"token": f"K10{'ab' * 32}::node:x"}, ConfigurationError, "is for agents"),
         ({"token": f"K10{'ab' * 32}::server:x"}, Refused, "token CA hash does not match"),
         ({"server": NOBODY}, Unreachable, "Connection refused"),
     ],
@@ -263,7 +263,7 @@ def test_a_token_that_is_refused_is_named_with_its_place_and_what_to_put_there(
     with pytest.raises(ConfigurationError) as caught:
         join(node)
     assert str(caught.value).startswith(
-        f"token ({node.config.source('token')}) is refused: {supervisor.url}/v1-rke2/"
+        f"token ({node.config.source('token')}) is rejected: {supervisor.url}/v1-rke2/"
     )
     assert "401 Unauthorized" in str(caught.value) and PASSWORD not in str(caught.value)
     hint = str(caught.value.hint)

@@ -252,9 +252,9 @@ def test_a_socket_that_does_not_open_fails_the_start_in_time(node: NodeUnderTest
         (CONTENT_UNIT, ("activating", "start"), "content"),
         (CONTAINERD_UNIT, ("activating", "start"), "containerd"),
         (KUBELET_UNIT, ("activating", "auto-restart"), "kubelet to restart"),
-        (ETCD_UNIT, ("activating", "start-pre"), "etcd (its image and what it needs)"),
-        (ETCD_UNIT, ("activating", "start"), "etcd (its manifest)"),
-        (ETCD_UNIT, ("activating", "start-post"), "etcd (it to become ready)"),
+        (ETCD_UNIT, ("activating", "start-pre"), "etcd (image and dependencies)"),
+        (ETCD_UNIT, ("activating", "start"), "etcd (manifest)"),
+        (ETCD_UNIT, ("activating", "start-post"), "etcd (starting, not ready yet)"),
     ],
 )
 def test_a_start_says_what_it_waits_for_and_leaves_the_limit_to_who_is_at_work(

@@ -42,9 +42,9 @@ def states(**changes: tuple[str, str]) -> dict[str, UnitState]:
     [
         ({"containerd": ("activating", "start")}, "waiting for containerd"),
         ({"kubelet": ("activating", "auto-restart")}, "waiting for kubelet to restart"),
-        ({"etcd": ("activating", "start-pre")}, "waiting for etcd (its image and what it needs)"),
-        ({"etcd": ("activating", "start-post")}, "waiting for etcd (it to become ready)"),
-        ({"etcd": ("inactive", "dead")}, "waiting for etcd (its unit to start)"),
+        ({"etcd": ("activating", "start-pre")}, "waiting for etcd (image and dependencies)"),
+        ({"etcd": ("activating", "start-post")}, "waiting for etcd (starting, not ready yet)"),
+        ({"etcd": ("inactive", "dead")}, "waiting for etcd (unit not started yet)"),
         ({"images": ("activating", "start")}, "waiting for the node to register"),
         ({"helm_applier": ("activating", "start")}, "waiting for the node to register"),
         ({}, "waiting for the node to register"),
@@ -58,7 +58,7 @@ def test_a_unit_with_a_job_that_systemd_has_not_begun_is_waited_for() -> None:
     queued = states()
     queued[ETCD] = UnitState(ETCD, "loaded", "active", "exited", "restart")
     assert not readiness.is_up(queued[ETCD])
-    assert readiness.waiting_for(queued, UNITS) == "waiting for etcd (its unit to start)"
+    assert readiness.waiting_for(queued, UNITS) == "waiting for etcd (unit not started yet)"
 
 
 def test_the_first_missing_unit_in_starting_order_is_named() -> None:
