@@ -1,7 +1,7 @@
-"""Makes a node's files be as the plan says, and tells what that changes. It can be killed at any moment.
+"""Writes the files of a node's plan, and reports what that changes. It can be killed at any moment.
 
-What is about to be written is recorded first, and only what was recorded is ever removed: a run that was
-killed leaves files old or new and a record of both, from which the next run completes it.
+It records the files before it writes them, and removes only recorded files: a run that was killed leaves old
+or new files and a record of both, from which the next run completes it.
 """
 
 import os
@@ -26,9 +26,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One file (or, with `file` and `old` None, one folder) that is not as the plan says.
+    """One file (or, with `file` and `old` None, one folder) that differs from the plan.
 
-    `old` is the content that is there now, None for none; `file` is what the plan wants, None to remove it.
+    `old`: the present content, None if the file does not exist. `file`: the planned file, None to remove it.
     """
 
     kind: Kind
@@ -59,17 +59,17 @@ def changes(plan: Plan, root: str = "/", installation: Installation | None = Non
         place = files.below(root, path)
         old = _content(place)
         if old is not None:
-            # Whether it was a secret is no longer known, but its mode tells.
+            # The plan no longer says whether it was a secret, but its mode shows it.
             secret = stat.S_IMODE(os.lstat(place).st_mode) & 0o077 == 0
             found.append(Change(Kind.REMOVE, path, old, secret=secret))
     return found
 
 
 def apply(plan: Plan, root: str = "/", installation: Installation | None = None) -> list[Change]:
-    """Makes it so, files that we wrote before and that are no longer wanted removed; returns what changed.
+    """Writes the plan's files and removes recorded files that it no longer has; returns the changes.
 
-    `installation` is written together with the files. An error before the first file is in its place (a full
-    disk, say) leaves all files as they were.
+    `installation` is written together with the files. An error before the first file is in place (such as a
+    full disk) leaves all files unchanged.
     """
     with lock(root):
         found = changes(plan, root, installation)
@@ -87,7 +87,7 @@ def apply(plan: Plan, root: str = "/", installation: Installation | None = None)
 
 
 def write(plan: Plan, root: str, installation: Installation | None = None) -> list[str]:
-    """Makes the plan's folders and files below `root`, without a record; returns the files that changed."""
+    """Writes the plan's folders and files below `root`, without a record; returns the files that changed."""
     for directory in plan.directories:
         if not _is_so(directory, root):
             files.make_directory(
@@ -97,14 +97,14 @@ def write(plan: Plan, root: str, installation: Installation | None = None) -> li
 
 
 def set_kernel_parameters(plan: Plan) -> list[str]:
-    """Loads the modules and sets the sysctls of the plan's files; returns what did not work, one line each.
+    """Loads the modules and sets the sysctls of the plan's files; returns failures, one line each.
 
-    Containers often may not, where their host has long done it: hence no error.
+    Not an error: in a container it is often forbidden, and the host has already done it.
     """
     problems = []
     for file in plan.files:
         if "/modules-load.d/" in file.path:
-            # One at a time: what one kernel has built in or lacks must not keep out the others.
+            # One at a time: a module that fails must not prevent the others.
             failed = [name for name in _entries(file.content) if not _succeeds("modprobe", name)]
             if failed:
                 problems.append(f"kernel modules not loaded: {', '.join(failed)} ({file.path})")
@@ -114,9 +114,9 @@ def set_kernel_parameters(plan: Plan) -> list[str]:
 
 
 def tune_kernel(plan: Plan, root: str = "/") -> list[str]:
-    """Sets the plan's kernel parameters, those that nobody has set; returns what was changed, one line each.
+    """Sets those of the plan's kernel parameters that nobody has set; returns the changes, one line each.
 
-    One that is not there or may not be set, as in a container, is passed over.
+    A parameter that does not exist or cannot be set, as in a container, is skipped.
     """
     changed = []
     for wanted in plan.kernel_parameters:
@@ -155,9 +155,9 @@ def _unwanted(plan: Plan, root: str) -> list[str]:
 
 
 def _remove_left_folder(plan: Plan, path: str, root: str) -> None:
-    """The folder of a removed file goes too, if it is empty and lies in a folder that is the plan's.
+    """Also removes the folder of a removed file, if it is empty and lies in a folder of the plan.
 
-    To containerd an empty folder of a registry says something: that the default does not count for it.
+    An empty folder of a registry has a meaning for containerd: that the default does not apply to it.
     """
     ours = {directory.path for directory in plan.directories}
     folder = os.path.dirname(path)
@@ -178,7 +178,7 @@ def _is_so(directory: Directory, root: str) -> bool:
 
 
 def _content(path: str) -> str | None:
-    """The file's text for people to compare; what is not text is shown as such."""
+    """The file's text, to show it in a diff; None if it does not exist."""
     try:
         content = files.read_bytes(path)
     except UserError:

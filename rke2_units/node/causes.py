@@ -1,4 +1,4 @@
-"""Why a unit does not run, out of its own log."""
+"""Finds in a unit's own log why it does not run."""
 
 from rke2_units import unit_names
 from rke2_units.doors.run import run
@@ -7,7 +7,7 @@ from rke2_units.lean.pod_logs import most_telling, up_to_most_telling
 
 _READ = 400
 _SHOWN = 4
-# Programs that are not ours; ours end with the line that says why.
+# Programs of other projects; those of rke2-units log the reason in their last line.
 _FOREIGN = (unit_names.CONTAINERD_UNIT, unit_names.KUBELET_UNIT)
 
 
@@ -16,11 +16,11 @@ def log_since(unit: str, since: float = 0) -> list[str]:
     command = ["journalctl", "--quiet", "--no-pager", "--boot", "--output=cat", f"--lines={_READ}"]
     command += [f"--since=@{since:.6f}", f"_SYSTEMD_UNIT={unit}"]
     try:
-        # What a process said last may be under way when systemd already knows that it ended.
+        # The last lines of a process may arrive after systemd knows that it ended.
         run(["journalctl", "--sync"], timeout=10, check=False)
         output = run(command, timeout=10, check=False).output
     except UserError as error:
-        # The node must not suffer from a log that cannot be read.
+        # A log that cannot be read must not stop the node.
         return [str(error)]
     return [line.strip() for line in output.splitlines() if line.strip()]
 

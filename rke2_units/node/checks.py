@@ -1,4 +1,4 @@
-"""The checks of a machine before it becomes a node: one table, each entry with what to do about it."""
+"""The checks of a machine before it becomes a node: one table, each entry with advice."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from rke2_units.unit_names import Role
 
 OLDEST_SYSTEMD = 252
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
-# What the kubelet, kube-proxy and CNI plugins call, and what we call.
+# What the kubelet, kube-proxy, CNI plugins and rke2-units call.
 PROGRAMS = ("iptables", "ip6tables", "mount", "umount", "modprobe", "sysctl", "ip", "conntrack")
 # Without these mounts, network namespaces, firewall rules or devices cannot be made (linux/capability.h).
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_PTRACE": 19, "CAP_DAC_OVERRIDE": 1}
@@ -33,12 +33,12 @@ _DISK_MINIMUM, _DISK_WANTED = 1 * _GIB, 5 * _GIB
 # RKE2 wants 4 GB for a server; a machine reports somewhat less than it was given.
 _MEMORY_WANTED = {Role.SERVER: 3.5 * _GIB, Role.AGENT: 0.9 * _GIB}
 _MEMORY_MINIMUM = 0.45 * _GIB
-# A clock before this has not been set, and every certificate would be wrong.
+# A clock before this year was never set, and every certificate would have wrong dates.
 _CLOCK_MINIMUM_YEAR = 2024
 
-# What a node listens on beside its static pods (plan.static_pods.PORTS).
+# The ports of a node other than those of its static pods (plan.static_pods.PORTS).
 _AGENT_PORTS = (ports.KUBELET_PORT, ports.KUBELET_HEALTH_PORT, ports.CONTAINERD_STREAM_PORT)
-# etcd's port for HTTP is in no manifest, RKE2's neither.
+# No manifest has etcd's port for HTTP, not even RKE2's.
 _SERVER_PORTS = (*_AGENT_PORTS, ports.SUPERVISOR_PORT, ports.ETCD_HTTP_PORT)
 
 
@@ -55,7 +55,7 @@ class Check:
     run: Callable[[Node], Iterator[str]]
     advice: str
     severity: Severity = Severity.ERROR
-    # Weaker in a container, where these are the host's to give and cannot all be seen.
+    # The severity in a container: the host provides these, and not all of them are visible there.
     in_container: Severity | None = None
 
 
@@ -83,7 +83,7 @@ def table(findings: list[Finding]) -> str:
     for finding in findings:
         lines.append(f"{finding.severity:<8} {finding.check.name:<{width}}  {finding.problem}")
         lines.append(f"{'':<8} {'':<{width}}  -> {finding.check.advice}")
-    # Processes of others have names of their own choice.
+    # Other programs choose the names of their processes.
     return "\n".join(map(printable.visible, lines))
 
 
@@ -100,9 +100,9 @@ def _root(node: Node) -> Iterator[str]:
 def _systemd(node: Node) -> Iterator[str]:
     version = facts.systemd_version()
     if version is None:
-        yield "there is no systemctl here"
+        yield "systemctl is missing"
     elif version < OLDEST_SYSTEMD:
-        yield f"systemd is {version}, and {OLDEST_SYSTEMD} is the oldest that this works with"
+        yield f"systemd {version} is too old; version {OLDEST_SYSTEMD} or later is required"
     if not os.path.isdir("/run/systemd/system"):
         yield "systemd does not run as PID 1"
 
@@ -129,7 +129,7 @@ def _units(node: Node) -> Iterator[str]:
     for role in Role:
         place = f"{layout.UNIT_DIRECTORY}/{role.unit}"
         if os.path.lexists(place):
-            yield f"{place} is there, which systemd prefers to that of the package"
+            yield f"{place} overrides the unit that this package installs"
 
 
 def _cgroups(node: Node) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _cgroups(node: Node) -> Iterator[str]:
 
 def _cgroup_version(node: Node) -> Iterator[str]:
     if facts.cgroup_version() == 1:
-        yield "cgroup v1, which Kubernetes is giving up (no swap, no memory QoS)"
+        yield "cgroup v1, whose support Kubernetes is ending (no swap, no memory QoS)"
 
 
 def _modules(node: Node) -> Iterator[str]:
@@ -156,7 +156,7 @@ def _modules(node: Node) -> Iterator[str]:
             continue
         if find("modprobe") and run(["modprobe", "--dry-run", module], check=False).status == 0:
             continue
-        yield f"{module} is neither loaded nor to be had for kernel {release}"
+        yield f"kernel module {module} is not loaded and not available for kernel {release}"
 
 
 def ports_of(node: Node) -> set[int]:
@@ -232,7 +232,7 @@ def _name(node: Node) -> Iterator[str]:
     names_in_hosts = {name for line in hosts.splitlines() for name in line.partition("#")[0].split()[1:]}
     if hostname in names_in_hosts:
         return
-    # As /etc/nsswitch.conf says, myhostname among it; a process of its own, as it can take very long.
+    # Follows /etc/nsswitch.conf, with myhostname; a process of its own, because it can take very long.
     try:
         found = run(["getent", "ahosts", hostname], timeout=5, check=False).status == 0
     except UserError:
@@ -266,7 +266,7 @@ CHECKS = (
     Check(
         "units",
         _units,
-        "stop that RKE2 and remove its units, or run its rke2-uninstall.sh if its data may go",
+        "stop that RKE2 and remove its units, or run its rke2-uninstall.sh if its data may be deleted",
     ),
     Check(
         "cgroups",
@@ -299,7 +299,7 @@ CHECKS = (
     Check(
         "network-manager",
         lambda node: conflicts.network_manager(),
-        f"name them in /etc/NetworkManager/conf.d/rke2-canal.conf ({_CONFLICTS})",
+        f"list them as unmanaged in /etc/NetworkManager/conf.d/rke2-canal.conf ({_CONFLICTS})",
         Severity.WARNING,
     ),
     Check(
@@ -308,7 +308,7 @@ CHECKS = (
         "systemctl disable --now nm-cloud-setup.service nm-cloud-setup.timer, and reboot",
         Severity.WARNING,
     ),
-    Check("ports", _ports, "stop what uses it, or have it use another port"),
+    Check("ports", _ports, "stop the program that uses it, or let it use another port"),
     Check(
         "disk",
         lambda node: _disk(node, _DISK_MINIMUM),
@@ -317,7 +317,7 @@ CHECKS = (
     Check(
         "disk-room",
         lambda node: _disk(node, _DISK_WANTED, _DISK_MINIMUM),
-        "a disk that fills up stops etcd and gets pods evicted: make room, or set data-dir to a larger disk",
+        "a full disk stops etcd and evicts pods: free some space, or set data-dir to a larger disk",
         Severity.WARNING,
     ),
     Check(
@@ -340,12 +340,12 @@ CHECKS = (
     Check(
         "capabilities",
         _capabilities,
-        "give it back to the container or service that this runs in",
+        "grant it to the container or service in which rke2-units runs",
     ),
     Check(
         "cap-sys-resource",
         _resources_capability,
-        "nothing has to be done: containerd is told to do without",
+        "no action needed: containerd is configured to work without it",
         Severity.WARNING,
     ),
     Check(

@@ -1,4 +1,4 @@
-"""What follows from a node's configuration beside its plan, for the commands and for its start."""
+"""What follows from a node's configuration besides its plan, for the commands and for its start."""
 
 from rke2_units.config import derived
 from rke2_units.config.config import Config
@@ -10,7 +10,7 @@ from rke2_units.plan.node import Node
 
 
 def release_name(config: Config, pinned: str) -> str:
-    """The release that the node is to run: that of config.yaml, else the one it was installed with."""
+    """The release that the node is to run: the one in config.yaml, else the installed one (`pinned`)."""
     return config.text("release") or pinned
 
 

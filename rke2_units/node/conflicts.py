@@ -1,4 +1,4 @@
-"""What runs on many machines and takes the network away from pods: looked for, and never changed.
+"""Finds other software of the machine that breaks the network of pods, and never changes it.
 
 Each function yields the problems, one line each. What to do about them is in docs/administration.md.
 """
@@ -15,8 +15,8 @@ from rke2_units.doors.run import run
 # Interfaces that network plugins make: canal's and calico's, flannel's, and the bridge of others.
 INTERFACES = ("cali0123456789a", "flannel.1", "vxlan.calico", "cni0")
 _NETWORK_MANAGER = "NetworkManager.service"
-# Folders as NetworkManager.conf(5) has them; a file of one that comes first takes the place of one of its
-# name in a later one.
+# The folders of NetworkManager.conf(5); a file in an earlier folder replaces one with the same name in a
+# later one.
 _NETWORK_MANAGER_FOLDERS = (
     "/etc/NetworkManager/conf.d",
     "/run/NetworkManager/conf.d",
@@ -35,7 +35,7 @@ def firewalls() -> Iterator[str]:
 
 
 def network_manager() -> Iterator[str]:
-    """NetworkManager, where it would take the interfaces of pods for its own."""
+    """NetworkManager, if it would manage the interfaces of pods."""
     if _says("is-active", _NETWORK_MANAGER) != "active":
         return
     taken = unmanaged(_network_manager_files())
@@ -48,7 +48,7 @@ def cloud_setup() -> Iterator[str]:
     """The service that writes a cloud's addresses and routes, and removes all others."""
     units = ("nm-cloud-setup.timer", "nm-cloud-setup.service")
     for unit in units:
-        # Its harm mostly comes with the next boot.
+        # It mostly does harm at the next boot.
         if _says("is-active", unit) == "active" or _says("is-enabled", unit) == "enabled":
             yield f"{unit} is in use"
 
@@ -56,8 +56,8 @@ def cloud_setup() -> Iterator[str]:
 def unmanaged(texts: list[str]) -> list[str]:
     """The patterns of interfaces' names in unmanaged-devices of NetworkManager's files, in their order.
 
-    The last file that has the key counts, `+=` adds to it. Interfaces named in another way than by their
-    name (by MAC, driver, type) are none that a plugin has yet to make.
+    The last file that has the key applies, `+=` adds to it. Entries that do not match by name (by MAC,
+    driver, type) are left out: they cannot match interfaces that a plugin creates later.
     """
     entries: list[str] = []
     for text in texts:

@@ -1,4 +1,4 @@
-"""Whether the folder that data-dir names may become the node's."""
+"""Whether the folder of data-dir may be used for the node's data."""
 
 import os
 import pwd
@@ -8,14 +8,15 @@ from rke2_units.errors import ConfigurationError
 
 
 def refuse_others(path: str) -> None:
-    """ConfigurationError when it is there and somebody's: it would become root's, and readable by all.
+    """ConfigurationError if the folder is used by others: it would become root's and world-readable.
 
-    One that holds a node's data (RKE2's too), is as the plan makes it, or is root's and empty, will do.
+    Accepted are a folder with a node's data (also RKE2's), one with the planned owner and mode, and an empty
+    one of root.
     """
     try:
         found, entries = os.stat(path), set(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        # Nothing is there yet; or a dry run may not look, and root will.
+        # It does not exist yet; or this is a dry run without root, and the real one will see it.
         return
     as_planned = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o755)
     unused = found.st_uid == 0 and not entries - {"lost+found"}
@@ -23,8 +24,8 @@ def refuse_others(path: str) -> None:
         return
     whose = f"belongs to {_name(found.st_uid)}" if found.st_uid else "is in use for other things"
     raise ConfigurationError(
-        f"data-dir: {path} is there and {whose}; it would become root's, and everybody could read it",
-        hint="give data-dir a folder of its own, in folders that nobody but root can write to",
+        f"data-dir: {path} {whose}; rke2-units would give it to root, and everybody could read it",
+        hint="set data-dir to a new folder below folders that only root can write to",
     )
 
 

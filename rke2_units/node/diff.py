@@ -1,4 +1,4 @@
-"""Changes as people read them: a unified diff that shows no secret."""
+"""Shows changes as a unified diff without secrets."""
 
 import difflib
 from collections.abc import Iterable

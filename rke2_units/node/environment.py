@@ -1,4 +1,4 @@
-"""RKE2's environment files: what systemd gives to the role's unit, for commands that others start."""
+"""RKE2's environment files: the variables that systemd gives to the role's unit, for the commands."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _ESCAPED_IN_QUOTES = '"\\`$'
 
 
 def environment_files(role: Role) -> tuple[str, ...]:
-    """RKE2's, in the order in which its unit names them; a later one wins."""
+    """RKE2's environment files, in the order in which its unit names them; a later one overrides."""
     name = f"rke2-{role}"
     return (f"/etc/default/{name}", f"/etc/sysconfig/{name}", f"{UNIT_DIRECTORY}/{name}.env")
 
@@ -30,9 +30,9 @@ def read_environment_files(role: Role, root: str = "/") -> dict[str, str]:
 
 
 def ignored_lines(role: Role, root: str = "/") -> list[str]:
-    """What systemd leaves out of the role's environment files, one line each, without any value.
+    """The lines of the role's environment files that systemd ignores, without their values.
 
-    A line that is not there for systemd looks well to whoever wrote it, like `export HTTPS_PROXY=...`.
+    Such a line, like `export HTTPS_PROXY=...`, may look correct to its author.
     """
     found = []
     for path in environment_files(role):
@@ -42,30 +42,28 @@ def ignored_lines(role: Role, root: str = "/") -> list[str]:
 
 
 def _complaint(text: str) -> str:
-    # Of what stands there no more is said than a name: all else may be a password.
+    # Shows at most the name: everything else may be a password.
     name, equals, _ = text.partition("=")
     words = name.split()
     if name.startswith(_BYTE_ORDER_MARK):
-        return (
-            "systemd ignores this line for the byte order mark at its beginning: save the file without one"
-        )
+        return "systemd ignores this line because of its byte order mark: save the file without one"
     if equals and words[:1] == ["export"] and len(words) == 2 and _NAME.fullmatch(words[1]):
         return f"systemd ignores this line: write {words[1]}=... without export"
-    return "systemd ignores this line, which is no NAME=VALUE: mend it, or begin it with #"
+    return "systemd ignores this line, which is not NAME=VALUE: correct it, or begin it with #"
 
 
 def command_environment(role: Role, process: Mapping[str, str], root: str = "/") -> dict[str, str]:
-    """Where a command of ours looks for keys, beside the files.
+    """The variables in which a command looks for keys, besides the configuration files.
 
-    The environment files, and over them RKE2_* of the command's own environment: a shell's proxies are not
-    those of the node.
+    These are the environment files, overridden by RKE2_* of the command's own environment. A shell's proxies
+    are not used, because they are not those of the node.
     """
     own = {name: value for name, value in process.items() if name.startswith("RKE2_")}
     return read_environment_files(role, root) | own
 
 
 def for_pods_and_containerd(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that RKE2 hands on: names with "proxy" in them in any case, and CONTAINERD_*."""
+    """The variables that RKE2 passes on: names that contain "proxy" (in any case), and CONTAINERD_*."""
     return {
         name: value
         for name, value in sorted(environment.items())

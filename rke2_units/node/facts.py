@@ -1,4 +1,4 @@
-"""What is so on this machine, gathered once and handed to the pure plan."""
+"""Gathers the facts of this machine once, for the pure plan."""
 
 import hashlib
 import ipaddress
@@ -55,15 +55,15 @@ _LARGEST_DIGESTED = 8 * 1024 * 1024
 
 
 def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> NodeFacts:
-    """The facts of this machine; `environment` is where the node's proxies and CONTAINERD_* are looked for.
+    """The facts of this machine; `environment` has the node's proxies and CONTAINERD_*.
 
-    Raises UserError when the node has no address that others could reach and none is configured: while a
-    machine boots there may be one soon.
+    Raises UserError when the node has no address that others can reach and none is configured: while a
+    machine boots it may get one soon.
     """
     addresses = node_ips()
     if not addresses and not config.is_set("node-ip"):
         raise UserError(
-            "this machine has no default route, so the node's address cannot be found out",
+            "this machine has no default route, so the node's address cannot be determined",
             hint="set node-ip in /etc/rancher/rke2/config.yaml, or give the machine a default route",
         )
     paths = derived.paths(config)
@@ -112,8 +112,8 @@ def gather(role: Role, config: Config, *, environment: Mapping[str, str]) -> Nod
 
 
 def _refuse_other_family(config: Config, paths: Paths, found: Sequence[str]) -> None:
-    """The default ranges follow the node's first address. A server whose etcd has data keeps the family that
-    it began with, also where the address of the other family is the first to be there after a boot."""
+    """The default ranges follow the node's first address. A server whose etcd has data keeps the family of
+    its first start, even if an address of the other family is available first after a boot."""
     if any(config.is_set(name) for name in ("node-ip", "cluster-cidr", "service-cidr")):
         return
     family = _family_before(paths)
@@ -121,7 +121,7 @@ def _refuse_other_family(config: Config, paths: Paths, found: Sequence[str]) -> 
         raise UserError(
             f"this server's cluster has IPv{family}, and the machine has no IPv{family} address with a "
             "default route",
-            hint="set node-ip, or give the machine that route",
+            hint="set node-ip, or add that route",
         )
 
 
@@ -131,7 +131,7 @@ def _family_before(paths: Paths) -> int:
     if installed and installed.first_family:
         return installed.first_family
     try:
-        # A record of an earlier version lacks it: this is where that version found it.
+        # Records of earlier versions do not have it; those versions stored it here.
         address = json.loads(files.read_text(paths.supervisor_settings) or "")["node_ips"][0]
         return ipaddress.ip_address(address).version
     except (ValueError, KeyError, IndexError, TypeError):
@@ -139,9 +139,9 @@ def _family_before(paths: Paths) -> int:
 
 
 def has_to_join_etcd(config: Config, paths: Paths) -> bool:
-    """Whether this server is to become a member of another server's etcd, and is not yet.
+    """Whether this server is to become a member of another server's etcd, and is not one yet.
 
-    One that has etcd's data is a member of some cluster already: `server` is not looked at. Only root sees
+    A server with etcd's data is already a member of a cluster, so `server` is ignored. Only root can see
     that data.
     """
     done = (paths.etcd_wal, paths.etcd_initial)
@@ -150,7 +150,7 @@ def has_to_join_etcd(config: Config, paths: Paths) -> bool:
 
 
 def in_cluster(config: Config, paths: Paths) -> bool:
-    """Whether the node's cluster was made before. Who may not look for etcd's data takes it to be there."""
+    """Whether the node's cluster exists already. Without permission to look, etcd's data is assumed."""
     is_hidden = os.path.isdir(paths.server) and not os.access(paths.server, os.X_OK)
     joins = config.role is Role.AGENT or config.is_set("server")
     return joins or is_hidden or os.path.exists(paths.etcd_wal)
@@ -168,7 +168,7 @@ def is_own_address(text: str) -> bool:
 
 
 def linked_folders(paths: Paths) -> tuple[str, ...]:
-    """Where links in the place of folders that our programs write to lead; not to what no unit can name."""
+    """The targets of links in place of folders that programs write to, as far as units can name them."""
     found = []
     for path in (paths.agent, paths.content):
         with suppress(ValueError):
@@ -178,7 +178,7 @@ def linked_folders(paths: Paths) -> tuple[str, ...]:
 
 
 def manifests(folder: str) -> frozenset[str] | None:
-    """What `disable` can name below server/manifests: folders, and files without their suffix."""
+    """The names below server/manifests that `disable` can contain: folders, and files without suffix."""
     if not os.access(folder, os.R_OK | os.X_OK):
         return None
     found: set[str] = set()
@@ -200,9 +200,9 @@ def registered(paths: Paths) -> dict[str, tuple[str, ...]]:
 
 
 def etcd_initial(paths: Paths) -> dict[str, str]:
-    """What rke2-etcd-join.service wrote down for the member's first start, {} without it.
+    """The values that rke2-etcd-join.service wrote for the member's first start, {} without them.
 
-    ConfigurationError when it is something else: with other values etcd would begin a cluster of its own.
+    ConfigurationError for other content: with wrong values etcd would create a new cluster.
     """
     text = files.read_text(paths.etcd_initial) if os.geteuid() == 0 else None
     if text is None:
@@ -214,27 +214,27 @@ def etcd_initial(paths: Paths) -> dict[str, str]:
     wanted = ("initial-cluster", "initial-cluster-state")
     if not isinstance(found, dict) or any(not isinstance(found.get(key), str) for key in wanted):
         raise ConfigurationError(
-            f"{paths.etcd_initial} holds something else than a member's first values",
-            hint="remove it, unless this server was a member before; it joins again then",
+            f"{paths.etcd_initial} does not contain the values for a member's first start",
+            hint="if this server was never a member, remove the file; it then joins again",
         )
     return {key: found[key] for key in wanted}
 
 
 def known_servers(config: Config, paths: Paths) -> ServerList:
-    """The servers that this node knows of, as long as it knows none the one that it joins."""
+    """The servers that this node knows; until it knows any, the one that it joins."""
     known = server_list.read(paths.server_list)
     url = config.text("server")
     return server_list.of_url(url) if url and known == ServerList() else known
 
 
 def runtimes(path: str = RUNTIME_PATH) -> dict[str, str]:
-    """The container runtimes that RKE2 knows, those whose program is on this machine."""
+    """The container runtimes known to RKE2 whose program is on this machine."""
     found = {name: shutil.which(program, path=path) for name, program in RUNTIME_PROGRAMS.items()}
     return {name: program for name, program in found.items() if program}
 
 
 def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
-    """Of the machine's own programs that this configuration asks for, those that can be executed."""
+    """The machine's own programs that this configuration names and that can be executed."""
     wanted = [config.text(name) for name in ("kubelet-path", "helm-path") if config.is_set(name)]
     if derived.uses_host_content(config):
         wanted += [*CONTAINERD_PROGRAMS, KUBELET]
@@ -245,7 +245,7 @@ def programs(config: Config, path: str = SYSTEM_PATH) -> dict[str, str]:
 
 
 def _containerd_version(config: Config, found: Mapping[str, str]) -> int | None:
-    """Asked only where the machine's own containerd is to run with a configuration of ours."""
+    """The major version of the machine's own containerd, if it is to run with a planned configuration."""
     if "containerd" not in found or derived.foreign_containerd(config):
         return None
     try:
@@ -256,7 +256,7 @@ def _containerd_version(config: Config, found: Mapping[str, str]) -> int | None:
 
 
 def major_version(said: str) -> int | None:
-    """Of "containerd github.com/containerd/containerd/v2 v2.1.3 c787fb98" it is 2; None for none."""
+    """2 for "containerd github.com/containerd/containerd/v2 v2.1.3 c787fb98"; None without a version."""
     version = re.search(r"\sv?(\d+)\.\d+", said)
     return int(version[1]) if version else None
 
@@ -277,9 +277,9 @@ def _node_id() -> str:
 
 
 def node_ips() -> tuple[str, ...]:
-    """The addresses that packets to elsewhere leave with, IPv4 first; () without a default route.
+    """The source addresses of packets to other networks, IPv4 first; () without a default route.
 
-    No name is looked up: where no DNS server answers, that alone costs 20 seconds.
+    Looks up no name: if no DNS server answers, that alone takes 20 seconds.
     """
     found = []
     for family, somewhere in _SOMEWHERE:
@@ -350,7 +350,7 @@ def usable_resolv_conf(candidates: Iterable[str] = RESOLV_CONFS) -> str | None:
 
 
 def names_usable_servers(resolv_conf: str) -> bool:
-    """Whether it names a server, and none that only this machine can reach (127.0.0.53, link-local)."""
+    """Whether it names servers, and only such that a pod can reach too (not 127.0.0.53, not link-local)."""
     servers = re.findall(r"^\s*nameserver\s+(\S+)", resolv_conf, re.MULTILINE)
     try:
         return bool(servers) and all(_is_reachable(server) for server in servers)
@@ -376,7 +376,7 @@ def digests(paths: Iterable[str]) -> dict[str, str]:
             with open(path, "rb") as file:
                 found[path] = hashlib.sha256(file.read()).hexdigest()
         except PermissionError:
-            # A render by another user than root; what only root may read is not part of it.
+            # A render by another user than root, without files that only root can read.
             continue
     return found
 
@@ -399,7 +399,7 @@ def _drop_ins(paths: Paths) -> list[str]:
     found = []
     for folder in (paths.kubelet_etc, *paths.containerd_drop_ins.values()):
         if os.access(folder, os.R_OK | os.X_OK):
-            # As they choose: what is hidden, and what is still being written, is none of them.
+            # They read only these suffixes, so neither hidden nor temporary files.
             found += [e.path for e in os.scandir(folder) if e.name.endswith((".conf", ".toml"))]
     return found
 

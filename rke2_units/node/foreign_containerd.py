@@ -1,4 +1,4 @@
-"""A containerd that is there already (container-runtime-endpoint): whether it can serve this node."""
+"""Whether an existing containerd (container-runtime-endpoint) can serve this node."""
 
 import os
 import re
@@ -20,10 +20,10 @@ _OK = "ok"
 
 
 def waiting_for(settings: Settings) -> str:
-    """What has to come up before it serves this node, in one phrase; "" when it does.
+    """What is missing before it can serve this node, in one phrase; "" if nothing is.
 
-    ConfigurationError for what only a person can mend. What it is asked for is its list of plugins: no other
-    runtime has one, and it tells whether Kubernetes can use this containerd.
+    ConfigurationError for errors that only an administrator can correct. It asks for the list of plugins,
+    which no other runtime has, and which shows whether Kubernetes can use this containerd.
     """
     path = settings.containerd_socket
     try:
@@ -37,12 +37,12 @@ def waiting_for(settings: Settings) -> str:
             settings, "--connect-timeout", f"{_PATIENCE:.0f}s", "plugins", "ls", timeout=2 * _PATIENCE
         )
     except TookTooLongError as error:
-        # On a machine that is busy: it may be just starting.
+        # The machine may be busy, and containerd just starting.
         return f"the containerd behind {path} ({error.message})"
     if finished.code != 0:
         if _NOT_CONTAINERD.search(finished.errors):
             raise ConfigurationError(
-                f"{_KEY}: what answers behind {path} is no containerd: {finished.last_words}",
+                f"{_KEY}: the service behind {path} is not containerd: {finished.last_words}",
                 hint="other container runtimes (CRI-O, Docker) cannot be used",
             )
         return f"the containerd behind {path} ({finished.last_words})"
@@ -54,23 +54,23 @@ def waiting_for(settings: Settings) -> str:
     if not os.path.isdir(os.path.dirname(settings.bundles)):
         raise ConfigurationError(
             f"{_KEY}: the containerd behind {path} has its state directory elsewhere",
-            hint=f"have its configuration say: state = {os.path.dirname(path)!r}",
+            hint=f"set in its configuration: state = {os.path.dirname(path)!r}",
         )
     return ""
 
 
 def refuse_to_leave(paths: Paths, containerd: str) -> None:
-    """ConfigurationError when pods still run in another containerd than the one behind this socket.
+    """ConfigurationError if pods still run in another containerd than the one behind this socket.
 
-    Nobody would stop them there, and the new ones would find their ports taken. `paths` are those of the
-    last plan.
+    Nothing would stop them there, and they would keep the ports of the new pods. `paths`: those of the last
+    plan.
     """
     settings = pods.planned_settings(paths)
     if settings is None or settings.containerd_socket == containerd:
         return
     running = processes.read_processes().values()
     for task in pods.containers(settings):
-        # What a dead containerd leaves on disk does not count.
+        # A dead containerd leaves containers on disk whose processes have ended.
         if any(task.identifier in process.cgroups for process in running):
             raise ConfigurationError(
                 f"{_KEY} cannot change while pods run: {task.namespace}/{task.pod} is in the containerd "

@@ -1,4 +1,4 @@
-"""What must be known of an installation before its config is read: role, release, and the files written."""
+"""The record of an installation, which is read before its config: role, release, and the files written."""
 
 import fcntl
 import json
@@ -27,13 +27,13 @@ _LOCK_PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Installation:
-    """The role that this node was installed with, and the release that it stays on until told otherwise."""
+    """The role with which this node was installed, and its release until another one is chosen."""
 
     role: Role
     release: str
-    # Where killall and uninstall find the node's data when config.yaml is gone or cannot be read.
+    # Where killall and uninstall find the node's data if config.yaml is missing or cannot be read.
     data_directory: str
-    # The kubelet's, those that it had before included: what it has mounted there may be left.
+    # The kubelet's present and earlier folders, because mounts may be left in them.
     kubelet_directories: tuple[str, ...] = (KUBELET_DIRECTORY,)
     # 4 or 6: the family of the node's first address, which a cluster's default ranges follow; 0: not known.
     first_family: int = 0
@@ -89,7 +89,7 @@ def planned(
 
 
 def written_files(root: str = "/") -> tuple[str, ...]:
-    """The files that we wrote, or were about to write when we were killed."""
+    """The files that rke2-units wrote, or was about to write when it was killed."""
     path = files.below(root, WRITTEN_FILES)
     try:
         content = json.loads(files.read_text(path) or "[]")
@@ -98,26 +98,26 @@ def written_files(root: str = "/") -> tuple[str, ...]:
     except ValueError as error:
         raise ConfigurationError(
             f"{path} is damaged: {error}",
-            hint="remove it; files of an older installation that are no longer wanted then stay",
+            hint="remove it; outdated files of an older installation are then kept",
         ) from error
     return tuple(str(name) for name in content)
 
 
 def record_written(paths: Iterable[str], root: str = "/") -> bool:
-    """Records the files; False when just these already were recorded."""
+    """Records the files; False if exactly these were already recorded."""
     content = json.dumps(sorted(set(paths)), indent=2) + "\n"
     return files.write_atomic(files.below(root, WRITTEN_FILES), content, 0o644)
 
 
 def make_digest_key() -> None:
-    """Makes this node's names.DIGEST_KEY_FILE unless it is there."""
+    """Creates this node's layout.DIGEST_KEY_FILE unless it exists."""
     if files.read_text(DIGEST_KEY_FILE) is None:
         files.write_atomic(DIGEST_KEY_FILE, f"{secrets.token_hex(16)}\n", 0o600)
 
 
 @contextmanager
 def lock(root: str = "/") -> Iterator[None]:
-    """Holds the lock of those who change this node's files; waits for another holder for 20 seconds."""
+    """Holds the lock for changes of this node's files; waits up to 20 seconds for another holder."""
     path = files.below(root, _LOCK)
     files.make_directory(os.path.dirname(path), 0o755)
     try:

@@ -1,7 +1,7 @@
-"""Ends everything of this node at once, for an administrator who wants it gone (RKE2's rke2-killall.sh).
+"""Ends everything that this node runs at once, like RKE2's rke2-killall.sh.
 
-Containers, mounts and firewall rules of other runtimes stay: each step takes only what it knows to be ours,
-or what nobody lives in any more.
+Containers, mounts and firewall rules of other runtimes are kept: each step removes only what belongs to this
+node, or has no running process any more.
 """
 
 import fcntl
@@ -25,20 +25,20 @@ from rke2_units.unit_names import Role
 from rke2_units.unit_table import ALL_UNITS, STOPPING_ORDER
 
 _PATIENCE = 20.0
-# The daemon stops its units within 20 s (contract L4), what is left is stopped one by one.
+# Seconds: the daemon stops its units within 20 s (contract L4), the others stop one by one.
 _STOP_TIMEOUT = 150
 
 
 def kill_all() -> Iterator[str]:
-    """Stops and ends it all; yields a line for each thing done. UserError when something cannot be ended."""
+    """Ends everything; yields a line for each step. UserError if something cannot be ended."""
     if os.geteuid() != 0:
-        raise UserError("killall ends processes of root", hint="run it as root")
+        raise UserError("killall requires root", hint="run it as root")
     installed = installation.read()
     if installed is None:
         refuse_another_kubernetes()
         raise UserError(
-            "no node of rke2-units is installed here",
-            hint="nothing was changed; where a node's installation.json was lost: rke2-units install, first",
+            "rke2-units is not installed here",
+            hint="nothing was changed; if its installation.json was lost, run rke2-units install first",
         )
     paths = Paths(installed.data_directory)
     yield from _stop_units()
@@ -54,22 +54,22 @@ def kill_all() -> Iterator[str]:
         yield f"interfaces removed: {', '.join(interfaces)}"
     yield from firewall.remove_rules(lambda container: _lives(container, running.values()))
     if not any("kubepods" in process.cgroups for process in running.values()):
-        # The empty slices of the pods; with processes in them they are another Kubernetes'.
+        # The pods' empty slices; slices with processes belong to another Kubernetes.
         run(["systemctl", "stop", "kubepods.slice"], check=False)
     if count := cgroups.remove_empty():
         yield f"{count} control groups removed"
-    # What is in it speaks of containers that are gone.
+    # It describes containers that no longer exist.
     run(["rm", "-rf", "--one-file-system", "--", layout.CONTAINERD_STATE])
 
 
 def refuse_another_kubernetes() -> None:
-    """UserError where pods run, for who has no node of ours: RKE2 has the very same folders and programs."""
+    """UserError if pods run, where no node is installed: RKE2 has the same folders and programs."""
     for process in read_processes().values():
         if "kubepods" in process.cgroups:
             raise UserError(
-                "no node of rke2-units is installed, and pods run here:"
-                f" {process.name} (PID {process.pid}) is one's",
-                hint="nothing was changed; stop the Kubernetes that they belong to",
+                "rke2-units is not installed here, but pods of another Kubernetes are running"
+                f" (for example {process.name}, PID {process.pid})",
+                hint="nothing was changed; stop that Kubernetes",
             )
 
 
@@ -77,7 +77,7 @@ def _stop_units() -> Iterator[str]:
     for role in Role:
         run(["systemctl", "stop", role.unit], check=False, timeout=_STOP_TIMEOUT)
     with _pods_are_not_removed_one_by_one():
-        # Those of a daemon that was killed before, and those that it would not stop.
+        # Units of a daemon that was killed before, and units that it does not stop.
         run(["systemctl", "stop", *STOPPING_ORDER], check=False, timeout=_STOP_TIMEOUT)
         everything = (*ALL_UNITS, *(role.unit for role in Role))
         run(["systemctl", "reset-failed", *everything], check=False)
@@ -86,11 +86,11 @@ def _stop_units() -> Iterator[str]:
 
 @contextmanager
 def _pods_are_not_removed_one_by_one() -> Iterator[None]:
-    """The lock that static pods' units look at when they stop: they are about to be killed anyway."""
+    """Holds the lock with which static pods' units leave their pods alone: these are killed afterwards."""
     files.make_directory(layout.RUNTIME_DIRECTORY)
     descriptor = os.open(layout.STOPPING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        # Held by a daemon that is still stopping: then it has the same effect.
+        # A daemon that is still stopping may hold it, with the same effect.
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -109,7 +109,7 @@ def _end_processes(paths: Paths) -> Iterator[str]:
         if time.monotonic() > deadline:
             left = ", ".join(f"{processes[pid].name} (PID {pid})" for pid in sorted(living)[:5])
             raise UserError(
-                f"these do not end by SIGKILL: {left}",
+                f"SIGKILL does not end these processes: {left}",
                 hint="they wait for a disk or network volume; see dmesg",
             )
         for pid in living:
@@ -122,9 +122,9 @@ def _end_processes(paths: Paths) -> Iterator[str]:
 
 
 def _mounts(installed: Installation) -> list[str]:
-    """What containerd and the kubelet have mounted, the last first; an administrator's own mounts stay."""
-    # The kubelet mounts in the folders of pods, and in those of plugins, where volumes are staged. A disk
-    # that one of these folders is, or that lies elsewhere in the kubelet's, is somebody else's.
+    """The mounts of containerd and the kubelet, the last first; without mounts of an administrator."""
+    # The kubelet mounts in the folders of pods, and of plugins, where volumes are staged. A disk that is one
+    # of these folders, or that is mounted elsewhere in the kubelet's folder, belongs to the administrator.
     kubelets = installed.kubelet_directories
     folders = ["/run/k3s", *(f"{path}/{name}" for path in kubelets for name in ("pods", "plugins"))]
     # The kernel names mounts by their real paths.
@@ -133,7 +133,7 @@ def _mounts(installed: Installation) -> list[str]:
 
 
 def _mounts_of_foreign_pods(paths: Paths) -> list[str]:
-    """What a containerd that is not ours has mounted for our pods: it waits for a kubelet to unmount it."""
+    """The mounts of an existing containerd for this node's pods: without a kubelet they would stay."""
     settings = pods.foreign(paths)
     if settings is None:
         return []
@@ -147,7 +147,7 @@ def _mounts_of_foreign_pods(paths: Paths) -> list[str]:
 
 
 def _remove_manifests(paths: Paths) -> Iterator[str]:
-    """Without these, the next kubelet would start the old pods before anybody has asked for them."""
+    """If they stayed, the next kubelet would start the old pods at once."""
     components = unit_names.STATIC_PODS
     removed = [component for component in components if files.remove(paths.manifest(component))]
     if removed:
@@ -155,6 +155,6 @@ def _remove_manifests(paths: Paths) -> Iterator[str]:
 
 
 def _lives(container: str, processes: Iterable[Process]) -> bool:
-    # nerdctl and ctr tell CNI plugins NAMESPACE-ID, and name the cgroup after the ID.
+    # nerdctl and ctr give CNI plugins NAMESPACE-ID, and name the cgroup after the ID.
     identifiers = {container, container.partition("-")[2] or container}
     return any(name in process.cgroups for process in processes for name in identifiers)

@@ -1,10 +1,10 @@
-"""Texts of files without the secrets in them, as far as their form tells: rather too much is masked."""
+"""Masks secrets in the texts of files by their form; in doubt it masks too much."""
 
 import os
 import re
 
 _MASK = "********"
-# What a key ends with whose value is a secret, in YAML, TOML, JSON, environment files and arguments.
+# The ends of keys whose values are secrets, in YAML, TOML, JSON, environment files and arguments.
 _KEY = re.compile(
     r"""(?ix)
     (?<![\w.-]) (?P<name> [\w.-]*? (?:
@@ -17,7 +17,7 @@ _KEY = re.compile(
 )
 # systemd's, whose values are names and paths.
 _NO_SECRETS = ("loadcredential", "loadcredentialencrypted", "importcredential")
-# Of these not even what looks like a path is shown.
+# Values of these keys are masked even if they look like a path.
 _NEVER_A_PATH = re.compile(r"(?i).*(?:pass\w*|pwd|secret|key-data|psk)s?")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""")
 _WORD = re.compile(r"""[^\s"',}\]]+""")
@@ -46,10 +46,10 @@ _BY_THEMSELVES = (
 
 
 def mask(text: str) -> str:
-    """The text with ******** in place of what is, or may be, a secret.
+    """The text with ******** in place of everything that is, or may be, a secret.
 
-    That is the values of keys that name one, unless they are paths of files that exist, a pod's variables,
-    users in addresses, and other credentials that are known by their form.
+    These are the values of keys that name a secret (unless they are paths of existing files), a pod's
+    variables, users in addresses, and other credentials that are recognised by their form.
     """
     masked = _ENVIRONMENT.sub(rf"\1{_MASK}", text)
     for pattern, replacement in _BY_THEMSELVES:

@@ -14,9 +14,9 @@ _TASKS = f"{CONTAINERD_STATE}/io.containerd.runtime.v2.task/k8s.io"
 
 
 def container_ids(paths: Paths) -> set[str]:
-    """The IDs of our running containers, which their cgroups are named after.
+    """The IDs of this node's running containers, after which their cgroups are named.
 
-    These are all of our own containerd, and the pods in one that was there already.
+    These are all containers of rke2-containerd.service, or this node's pods in an existing containerd.
     """
     try:
         found = {name for name in os.listdir(_TASKS) if len(name) >= 32}
@@ -31,10 +31,10 @@ def ours(
 ) -> set[int]:
     """The processes that belong to this node's Kubernetes.
 
-    These are: whatever runs a program of ours (`content`, the folder that holds RKE2's `<release>/bin`) and
-    what is left in the cgroups of our units, with all that descends from a shim among them; and containers
-    of ours that have lost their shim, or have one of a foreign containerd, by their cgroup. Never the
-    process `ourselves` and those that lead to it.
+    These are: processes whose program is below `content` (the folder with RKE2's `<release>/bin`), processes
+    in the cgroups of this node's units, all descendants of shims among them, and, by their cgroup,
+    `containers` that have lost their shim or have one of an existing containerd. Never the process
+    `ourselves` and its ancestors.
     """
     found = set()
     shims = set()

@@ -1,4 +1,4 @@
-"""The containers of this node's pods, in our own containerd or in one that was there already."""
+"""The containers of this node's pods, in rke2-containerd.service or in an existing containerd."""
 
 from rke2_units.errors import UserError
 from rke2_units.layout import CONTAINERD_SOCKET, Paths
@@ -8,7 +8,7 @@ from rke2_units.lean.settings import Settings
 
 
 def planned_settings(paths: Paths) -> Settings | None:
-    """What the last plan says; None when there is none on disk."""
+    """The settings of the last plan; None if there is none on disk."""
     try:
         return program_settings.read(paths.program_settings)
     except UserError:
@@ -16,11 +16,11 @@ def planned_settings(paths: Paths) -> Settings | None:
 
 
 def foreign(paths: Paths) -> Settings | None:
-    """The settings of a node whose pods run in a containerd that is not ours; None for another node."""
+    """The settings of a node whose pods run in an existing containerd; None for another node."""
     settings = planned_settings(paths)
     return settings if settings and settings.containerd_socket != CONTAINERD_SOCKET else None
 
 
 def containers(settings: Settings) -> list[Task]:
-    """The containers of pods. What somebody runs in the same namespace of containerd is none of them."""
+    """The containers of pods, without other containers in the same namespace of containerd."""
     return [task for task in Containers(settings).all() if task.sandbox]

@@ -1,7 +1,7 @@
 """The releases that this node knows: those built in, and those whose image lists were fetched and kept.
 
-What is kept are the image lists themselves (names.RELEASES_DIRECTORY, one JSON file each); what follows from
-them is worked out when it is read.
+The image lists themselves are stored (layout.RELEASES_DIRECTORY, one JSON file for each release); everything
+else is derived from them when they are read.
 """
 
 import hashlib
@@ -22,25 +22,25 @@ from rke2_units.release.table import release as built_in
 
 # RKE2's are some kilobytes large.
 _LARGEST = 1 << 20
-_FROM_FILE = "get its image list elsewhere, then: rke2-units release fetch {} --from FILE"
+_FROM_FILE = "get its image list from elsewhere, then run: rke2-units release fetch {} --from FILE"
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A release that is not built in. `source` is the URL or the file that its lists came from."""
+    """A release that is not built in. `source`: the URL or the files of its image lists."""
 
     source: str
     release: Release
 
 
 def find(name: str) -> Release:
-    """The release of this name; ConfigurationError when it is neither built in nor kept here."""
+    """The release of this name; ConfigurationError if it is neither built in nor stored here."""
     kept = read(name) if name not in RELEASES else None
     return kept.release if kept else built_in(name)
 
 
 def read(name: str) -> Fetched | None:
-    """The release of this name as it was fetched, None when it was not."""
+    """The stored release of this name, None if it was never fetched."""
     try:
         grammar.release(name)
     except ValueError:
@@ -62,7 +62,7 @@ def read(name: str) -> Fetched | None:
 
 
 def fetched_names() -> tuple[str, ...]:
-    """The names of the releases that are kept, sorted."""
+    """The names of the stored releases, sorted."""
     try:
         found = os.listdir(RELEASES_DIRECTORY)
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def fetched_names() -> tuple[str, ...]:
 
 
 def keep(fetched: Fetched) -> bool:
-    """Stores the release; False when just this was stored already."""
+    """Stores the release; False if it was already stored with the same content."""
     content = {
         "release": fetched.release.name,
         "source": fetched.source,
@@ -84,8 +84,8 @@ def keep(fetched: Fetched) -> bool:
 def fetch(name: str, url: str, architecture: str, tell: Callable[[str], None]) -> Fetched:
     """The release out of the image lists at `url`, each checked against the sha256sum file beside them.
 
-    All lists that the file names are fetched. Nothing is stored. ConfigurationError or UserError when
-    anything is missing, or is not what it has to be.
+    Fetches all lists that the file names, and stores nothing. ConfigurationError or UserError if anything is
+    missing or invalid.
     """
     _refuse_built_in(name)
     folder = f"{url}/{name.replace('+', '%2B')}"
@@ -102,17 +102,17 @@ def fetch(name: str, url: str, architecture: str, tell: Callable[[str], None]) -
             content = _download(place)
             digest = hashlib.sha256(content).hexdigest()
             if digest != sums[file]:
-                raise UserError(f"{place} is not what {sums_url} says: its sha256 is {digest}")
+                raise UserError(f"{place} does not match {sums_url}: its sha256 is {digest}")
             texts.append((list_name, _text(content, place), place))
         return Fetched(folder, image_list.release(name, _parsed(texts)))
     except UserError as error:
         raise type(error)(
-            f"release {name} cannot be had: {error.message}", hint=error.hint or _FROM_FILE.format(name)
+            f"cannot fetch release {name}: {error.message}", hint=error.hint or _FROM_FILE.format(name)
         ) from None
 
 
 def of_files(name: str, paths: Sequence[str]) -> Fetched:
-    """The release out of files with RKE2's image lists; what a file holds is told by its name, else all."""
+    """The release from files with RKE2's image lists; a name of another form stands for all lists."""
     _refuse_built_in(name)
     texts = [(image_list.list_name(os.path.basename(path)) or ALL, _read(path), path) for path in paths]
     source = ", ".join(os.path.abspath(path) for path in paths)
@@ -120,7 +120,7 @@ def of_files(name: str, paths: Sequence[str]) -> Fetched:
 
 
 def read_list(path: str) -> tuple[str, ...]:
-    """The images of a list on this machine, qualified; ConfigurationError for a file that is none."""
+    """The qualified images of a list on this machine; ConfigurationError for another file."""
     return image_list.parse(_read(path), path)
 
 
@@ -131,7 +131,7 @@ def _read(path: str) -> str:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > _LARGEST:
-        raise ConfigurationError(f"{path} is no image list: it is larger than {_LARGEST} bytes")
+        raise ConfigurationError(f"{path} is not an image list: it is larger than {_LARGEST} bytes")
     return _text(content, path)
 
 
@@ -141,7 +141,7 @@ def _refuse_built_in(name: str) -> None:
     try:
         grammar.release(name)
     except ValueError:
-        built_in(name)  # Says what is wrong.
+        built_in(name)  # Raises the error that says what is wrong.
 
 
 def _wanted(sums: Mapping[str, str], architecture: str) -> dict[str, str]:

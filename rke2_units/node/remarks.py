@@ -1,4 +1,4 @@
-"""What who knows RKE2 would believe of a node and is not so, told at install, at a start and in status."""
+"""Differences from RKE2 that surprise its users: shown at install, at a start and in status."""
 
 import os
 
@@ -9,26 +9,26 @@ from rke2_units.lean.settings import Settings
 from rke2_units.unit_names import IMAGES_UNIT
 
 _NO_BACKUPS = (
-    "nothing backs up etcd: RKE2's snapshots are not taken yet; save it yourself (docs/administration.md, "
-    "Back up), and etcd-disable-snapshots: true ends this line"
+    "nothing backs up etcd: snapshots like RKE2's are not implemented yet; back it up yourself "
+    "(docs/administration.md, Back up); etcd-disable-snapshots: true turns this message off"
 )
-# RKE2's templates, and the drop-ins that do here what is written in them.
+# RKE2's templates, and the version of the drop-ins that replace them here.
 _TEMPLATES = {"config.toml.tmpl": 2, "config-v3.toml.tmpl": 3}
 
 
 def of_configuration(paths: Paths, *, lacks_backups: bool) -> tuple[str, ...]:
-    """One line on each, for `install` and the start of a node."""
+    """One line for each remark, for `install` and the start of a node."""
     return *((_NO_BACKUPS,) if lacks_backups else ()), *_templates(paths)
 
 
 def of_node(paths: Paths, settings: Settings | None, imported: float) -> tuple[str, ...]:
-    """The same of the node as it was planned last; `imported`: when its images were (epoch, s), 0: never."""
+    """The remarks on the last planned node; `imported`: time of its image import (epoch, s), 0: never."""
     lacks_backups = settings is not None and settings.lacks_backups
     return *of_configuration(paths, lacks_backups=lacks_backups), *_newer_images(paths.images, imported)
 
 
 def lacking_charts(paths: Paths) -> str:
-    """What there is to say of a network plugin whose chart is not there, "" on a node without charts."""
+    """The remark on a network plugin whose chart is missing, "" on a node without charts."""
     from rke2_units.lean import chart_staging
 
     try:
@@ -39,7 +39,7 @@ def lacking_charts(paths: Paths) -> str:
 
 def _templates(paths: Paths) -> tuple[str, ...]:
     return tuple(
-        f"{paths.containerd_etc}/{name} is not read: write what it adds as TOML to a file in "
+        f"{paths.containerd_etc}/{name} is not read: put its additions as TOML into a file in "
         f"{paths.containerd_drop_ins[version]}"
         for name, version in _TEMPLATES.items()
         if os.path.lexists(f"{paths.containerd_etc}/{name}")
@@ -52,7 +52,7 @@ def _newer_images(folder: str, imported: float) -> tuple[str, ...]:
     newer = []
     for path in (*archive_files.archives(folder), *archive_files.lists(folder)):
         try:
-            # The change of the inode: what is moved or copied with its times there is new here.
+            # The change time of the inode: files keep other times when they are moved or copied here.
             if os.stat(path).st_ctime > imported + 1:
                 newer.append(os.path.basename(path))
         except OSError:
@@ -60,4 +60,4 @@ def _newer_images(folder: str, imported: float) -> tuple[str, ...]:
     if not newer:
         return ()
     names = newer[0] if len(newer) == 1 else f"{newer[0]} and {len(newer) - 1} more"
-    return (f"{names} in {folder} came after the import: systemctl restart {IMAGES_UNIT}",)
+    return (f"{names} in {folder}, added after the import: systemctl restart {IMAGES_UNIT}",)

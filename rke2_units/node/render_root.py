@@ -1,4 +1,4 @@
-"""Whether a folder may be rendered into: what is there already could lead root's writes elsewhere."""
+"""Whether a folder may be rendered into: existing links there could redirect root's writes."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from rke2_units.model import Plan
 
 
 def refuse_others(root: str, plan: Plan) -> None:
-    """UserError when `root`, or a folder of the plan that is there below it, is another user's or a link."""
+    """UserError if `root`, or an existing folder of the plan below it, is a link or another user's."""
     if (real := os.path.realpath(root)) != os.path.abspath(root):
         raise UserError(
             f"{root} leads through a link to {real}", hint="name the folder itself, if it is yours"

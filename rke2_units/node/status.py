@@ -1,4 +1,4 @@
-"""The state of this node (unit, process, readiness, pod), why it is not fine, and its cluster."""
+"""The state of this node (unit, process, readiness, pod), its problems, and its cluster."""
 
 import os
 import threading
@@ -26,11 +26,11 @@ _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,MemoryCurrent,StatusText,NRestarts,"
     "ActiveEnterTimestamp,StateChangeTimestamp"
 )
-# Seconds that a component may take to answer: someone waits for the whole.
+# Seconds that a component may take to answer: an administrator waits for the whole.
 _PATIENCE = 2.0
-# systemd's figure for what it does not know, such as the memory of a cgroup without accounting.
+# systemd's value for "unknown", such as the memory of a cgroup without accounting.
 _UNKNOWN = 2**64 - 1
-# What a timer or a socket starts when there is work: that it rests is no problem, nor that it works.
+# Units that a timer or a socket starts: neither active nor inactive is a problem.
 _MAY_REST = frozenset(unit.name for unit in UNITS if unit.start is Start.NOT_BY_DAEMON)
 _Answer = TypeVar("_Answer")
 
@@ -75,10 +75,10 @@ class Unit:
 class Status:
     """The whole node; `units` begins with the role's own. `charts` and `cluster` are the cluster's.
 
-    `release` is the one that runs, `next_release` another one that the next start brings, "" without one.
-    `node_problem` is what the cluster has against this node itself. `cluster` is None for a node that is in
-    none yet; what is wrong with other nodes is shown there, and is no problem of this one. `remarks` are
-    worth knowing, and no problems.
+    `release`: the running release; `next_release`: another one that the next start will run, else "".
+    `node_problem`: what the cluster reports about this node itself. `cluster`: None for a node that has not
+    joined one; it shows problems of other nodes, which are not problems of this one. `remarks` are not
+    problems.
     """
 
     role: str
@@ -113,7 +113,7 @@ def gather() -> Status:
         )
     if os.geteuid() != 0:
         raise UserError(
-            "the status asks with keys that only root may read",
+            "status requires keys that only root may read",
             hint="sudo rke2-units status; systemctl status",
         )
     paths = Paths(installed.data_directory)
@@ -133,12 +133,12 @@ def gather() -> Status:
         units = [_with_pod(unit, settings, unit_names.static_pod_of(unit.name)) for unit in units]
     units = [replace(unit, problem=_problem(unit, settings)) for unit in units]
     if units[0].active != "active":
-        # What is not started then waits for it, and one reason is enough.
+        # Units that are not started yet wait for the daemon, and one reason is enough.
         units[1:] = [replace(unit, problem="") if unit.active == "inactive" else unit for unit in units[1:]]
     every_chart, workloads = chart_states()
     unknown: tuple[str, ...] = ()
     if workloads.problem and units[0].active == "active":
-        unknown = (f"how the charts' workloads are is not known: {workloads.problem}",)
+        unknown = (f"the state of the charts' workloads is unknown: {workloads.problem}",)
     running = running_release(paths, units) or installed.release
     return Status(
         role=installed.role.value,
@@ -155,7 +155,7 @@ def gather() -> Status:
 def _charts_meanwhile(
     paths: Paths, noted: tuple[Chart, ...], cluster: Callable[[], Cluster | None]
 ) -> Callable[[], tuple[tuple[Chart, ...], Workloads]]:
-    """Begins to ask for the workloads of the charts that this server's applier has noted, else of all."""
+    """Starts to fetch the workloads of the charts that this server's applier has noted, else of all."""
 
     def away() -> set[str]:
         known = cluster()
@@ -182,7 +182,7 @@ def _charts_meanwhile(
 
 
 def _meanwhile(ask: Callable[[], _Answer], late: Callable[[str], _Answer]) -> Callable[[], _Answer]:
-    """Begins to ask; what it returns waits for the answer, but not for long: `late` makes one then."""
+    """Starts `ask` in a thread; the returned function waits for its answer, or after a time calls `late`."""
     deadline = time.monotonic() + 2 * _PATIENCE
     answers: list[_Answer] = []
     thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
@@ -205,7 +205,7 @@ def running_release(paths: Paths, units: list[Unit]) -> str:
     except OSError:
         return ""
     tag, _, digest = folder.rpartition("-")
-    # A runtime image that is named by its digest tells no release.
+    # A runtime image that is named by its digest does not contain the release.
     return tag.replace("-", "+", 1) if tag.startswith("v") and digest else ""
 
 
@@ -214,7 +214,7 @@ def _since(units: list[Unit], name: str) -> float:
 
 
 def _node_problem(role: Unit, settings: Settings | None, cluster: Cluster | None, paths: Paths) -> str:
-    """What the cluster says of this node when it is not ready, once the daemon is through with its start."""
+    """What the cluster reports about this node if it is not ready, after the daemon's start has ended."""
     if role.active != "active" or settings is None or cluster is None or cluster.problem:
         return ""
     own = next((node for node in cluster.nodes if node.name == settings.node_name), None)
@@ -228,7 +228,7 @@ def _node_problem(role: Unit, settings: Settings | None, cluster: Cluster | None
 
 
 def _planned_units(settings: Settings | None) -> tuple[str, ...]:
-    """This node's units, in starting order: with a containerd that was there already, say, it has none."""
+    """This node's units, in starting order; with an existing containerd, for example, without that unit."""
     written = installation.written_files()
     components = settings.static_pods if settings else {}
     return tuple(
@@ -267,11 +267,11 @@ def unit_from(name: str, properties: dict[str, str]) -> Unit:
         result=properties.get("Result", ""),
         since=float(_figure(properties.get(entered, "").removeprefix("@"))),
         pid=_figure(properties.get("MainPID", "")),
-        # With cgroup v1 systemd often does not account for it; then it is that of the main process.
+        # With cgroup v1 systemd often does not account for it; then the memory of the main process.
         memory=_figure(properties.get("MemoryCurrent", ""))
         or _resident(_figure(properties.get("MainPID", ""))),
         restarts=_figure(properties.get("NRestarts", "")),
-        # What a program that has ended said last is no longer so.
+        # The last status of an ended program is no longer true.
         text=properties.get("StatusText", "") if active != "inactive" and sub != "exited" else "",
     )
 
@@ -315,7 +315,7 @@ def _with_pod(unit: Unit, settings: Settings, component: str) -> Unit:
     tasks = [task for task in Containers(settings).tasks(component) if not task.is_sandbox]
     if not tasks:
         return unit
-    # A pod that is being replaced has two for a moment; the planned one counts.
+    # While a pod is replaced there are two for a moment; show the planned one.
     task = next((t for t in tasks if t.uid == settings.static_pods[component].uid), tasks[0])
     pid = _figure(_first_line(f"{task.bundle}/init.pid"))
     pod = Pod(
@@ -356,7 +356,7 @@ def _resident(pid: int) -> int:
 
 
 def _problem(unit: Unit, settings: Settings | None) -> str:
-    """Why the unit is not fine, "" when it is."""
+    """The problem of the unit, "" if it has none."""
     if unit.load == "masked":
         return "it is masked: systemctl unmask " + unit.name
     if unit.load != "loaded":
@@ -378,7 +378,7 @@ def _problem(unit: Unit, settings: Settings | None) -> str:
 
 
 def _from_pod(unit: Unit, settings: Settings | None, told: str) -> str:
-    """What the log of the unit's pod says beyond what is told, when its container does not stay up."""
+    """The cause in the log of the unit's pod, if its container does not stay up and `told` lacks it."""
     name = unit_names.static_pod_of(unit.name)
     if settings is None or name not in settings.static_pods:
         return ""

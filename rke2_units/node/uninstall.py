@@ -1,4 +1,4 @@
-"""Takes a node away: what runs, what install wrote and, only when told, the cluster's data."""
+"""Removes a node: what runs, what install wrote and, only on request, the cluster's data."""
 
 import glob
 import os
@@ -16,7 +16,7 @@ from rke2_units.node import installation, pods
 from rke2_units.node.installation import Installation
 from rke2_units.node.killall import kill_all, refuse_another_kubernetes
 
-# Data beside the data directory. /etc/cni and /opt/cni may serve other runtimes of the machine, and stay.
+# Data outside the data directory. /etc/cni and /opt/cni are kept: other runtimes may use them.
 _DATA = (
     layout.KUBELET_DIRECTORY,
     layout.NODE_DIRECTORY,
@@ -25,11 +25,11 @@ _DATA = (
     "/var/log/containers",
     "/var/lib/cni",
 )
-# What we know of the data directory: it may be a folder that holds other things as well.
+# The node's folders in the data directory, which may also contain other things.
 _DATA_SUBFOLDERS = ("server", "agent", "data", "bin")
 # Seconds, for each answer.
 _API_PATIENCE = 3.0
-# What the kubelet makes where root-dir of kubelet-arg says, which may be such a folder too.
+# What the kubelet creates in root-dir of kubelet-arg, which may also contain other things.
 _KUBELET_ENTRIES = (
     *("pods", "plugins", "plugins_registry", "pod-resources", "device-plugins", "checkpoints"),
     *("cpu_manager_state", "memory_manager_state", "dra_manager_state"),
@@ -38,12 +38,12 @@ _KUBELET_ENTRIES = (
 
 
 def removals(purge_data: bool) -> list[str]:
-    """The paths that uninstall() removes and that exist; without an installation, data is another's."""
+    """The existing paths that uninstall() removes; without an installation no data: it is another's."""
     written = [path for path in installation.written_files() if os.path.lexists(path)]
     installed = installation.read()
     if purge_data and installed is not None:
         data = [*_data_folders(installed), *_DATA]
-        # What was written into folders that go as a whole need not be named.
+        # Files in folders that are removed completely need not be listed.
         folders = [path for path in data if os.path.lexists(path)]
         written = [
             path for path in written if not path.startswith(tuple(f"{f}/" for f in folders))
@@ -52,7 +52,7 @@ def removals(purge_data: bool) -> list[str]:
 
 
 def losses() -> list[str]:
-    """What goes unexpectedly with --purge-data, a line each: the cluster itself, archives, snapshots."""
+    """Losses of --purge-data that may surprise, a line each: the cluster itself, archives, snapshots."""
     installed = installation.read()
     if installed is None:
         return []
@@ -63,7 +63,7 @@ def losses() -> list[str]:
         "snapshots of etcd": glob.glob(f"{glob.escape(paths.snapshots)}/*"),
     }
     lines += [
-        f"{len(found)} {what} in {os.path.dirname(found[0])} go as well."
+        f"{len(found)} {what} in {os.path.dirname(found[0])} are removed as well."
         for what, found in kept.items()
         if found
     ]
@@ -71,52 +71,52 @@ def losses() -> list[str]:
 
 
 def _end_of_cluster(paths: Paths) -> str:
-    """Whether other servers keep the cluster, as far as its API tells; "" when one with etcd does."""
+    """Warns if no other server keeps the cluster, as far as its API shows; "" if one with etcd does."""
     cluster = cluster_status.ask(paths, _API_PATIENCE)
     settings = pods.planned_settings(paths)
     if cluster is None or cluster.problem or settings is None:
         return (
-            "This server has data of etcd: unless another one has it too, the cluster ends with it"
-            " (its API does not answer, and cannot tell)."
+            "This server has data of etcd: unless another server has it too, the cluster is lost with it"
+            " (the API does not answer, so this cannot be checked)."
         )
     others = [node for node in cluster.nodes if node.name != settings.node_name]
     if any("etcd" in node.roles or node.etcd for node in others):
         return ""
     if any("control-plane" in node.roles for node in others):
-        return "No other server has etcd: the cluster and all its data end with this one."
-    return "This is the only server of its cluster: the cluster and all its data end with it."
+        return "No other server has etcd: the cluster and all its data are lost with this one."
+    return "This is the only server of its cluster: the cluster and all its data are lost with it."
 
 
 def uninstall(purge_data: bool) -> Iterator[str]:
     """Ends the node, disables its unit and removes what removals() names; yields a line for each step."""
     if os.geteuid() != 0:
-        raise UserError("uninstall removes files of root", hint="run it as root")
+        raise UserError("uninstall requires root", hint="run it as root")
     gone = removals(purge_data)
     installed = installation.read()
     if installed is None:
-        # An install that was killed has come no further. Units of these names, and what runs, are another's.
+        # An install was killed before its end. Units of these names, and processes, belong to another RKE2.
         refuse_another_kubernetes()
     else:
-        # These stay, whatever ends.
+        # killall does not remove these.
         _refuse_mounted(gone, mounts.of_administrator())
         yield from kill_all()
         _refuse_mounted(gone, mounts.read_mount_points())
         run(["systemctl", "disable", installed.role.unit], check=False)
     with installation.lock():
-        # The record goes last: an uninstall that was killed can be run again.
+        # The record is removed last, so that an uninstall that was killed can be run again.
         for path in gone:
             _remove(path)
         _remove_empty_folders(gone, installed if purge_data else None)
     run(["systemctl", "daemon-reload"], check=False)
     yield f"{len(gone)} files and folders removed"
     if installed is not None and not purge_data:
-        stays = [*_data_folders(installed), *_DATA]
-        yield f"data and configuration stay, for you to remove: {' '.join(filter(os.path.lexists, stays))}"
+        kept = [*_data_folders(installed), *_DATA]
+        yield f"data and configuration are kept for you to remove: {' '.join(filter(os.path.lexists, kept))}"
 
 
 def _refuse_mounted(gone: list[str], points: Collection[str]) -> None:
-    """A volume that is still mounted is somebody's data, and one that is a folder of the same disk, mounted
-    here a second time, looks like any other folder to rm."""
+    """UserError if anything is mounted below these paths: it may be a volume with data. rm would delete its
+    files even with --one-file-system, if it is a bind mount of the same disk."""
     there = set(mounts.read_mount_points())
     for point in mounts.below(points, [f"{os.path.realpath(path)}/" for path in gone]):
         if point in there:
@@ -135,9 +135,9 @@ def _data_folders(installed: Installation) -> list[str]:
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        # One file system: whatever is mounted from now on stays.
+        # One file system: nothing that is mounted from now on is deleted.
         done = run(["rm", "-rf", "--one-file-system", "--", path], timeout=None, check=False)
-        # A disk that is mounted just here can only be emptied.
+        # A mount point itself cannot be removed, only emptied.
         if os.path.lexists(path) and not os.path.ismount(path):
             raise UserError(f"cannot remove {path}: {done.errors.strip()}", hint="run it again afterwards")
     else:
@@ -145,7 +145,7 @@ def _remove(path: str) -> None:
 
 
 def _remove_empty_folders(gone: list[str], purged: Installation | None) -> None:
-    """The folders of drop-ins and, with purged data, those around it, when nothing is left in them."""
+    """Removes empty folders of drop-ins and, with purged data, empty folders above it."""
     around = {os.path.dirname(path) for path in gone if os.path.dirname(path).endswith(".d")}
     around = {folder for folder in around if folder.startswith(f"{layout.UNIT_DIRECTORY}/")}
     if purged is not None:

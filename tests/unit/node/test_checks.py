@@ -110,22 +110,22 @@ def test_modules_may_be_loaded_built_in_or_loadable(monkeypatch: pytest.MonkeyPa
     )
     found = problems("kernel-modules")
     assert len(found) == 1
-    assert found[0].startswith("iptable_nat is neither loaded nor to be had")
+    assert found[0].startswith("kernel module iptable_nat is not loaded and not available")
 
 
 def test_the_module_for_bridges_is_asked_for_where_kube_proxy_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "isdir", always(False))
     monkeypatch.setattr(checks, "find", always(None))
-    assert any(problem.startswith("br_netfilter ") for problem in problems("kernel-modules"))
+    assert any("module br_netfilter " in problem for problem in problems("kernel-modules"))
     without = make_node(disable_kube_proxy=True)
-    assert not any(problem.startswith("br_netfilter ") for problem in problems("kernel-modules", without))
+    assert not any("module br_netfilter " in problem for problem in problems("kernel-modules", without))
 
 
 def test_overlay_counts_when_the_kernel_has_the_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "isdir", always(False))
     files_say(monkeypatch, filesystems="nodev\tproc\nnodev\toverlay\n\text4\n")
     monkeypatch.setattr(checks, "find", always(None))
-    assert not any(problem.startswith("overlay ") for problem in problems("kernel-modules"))
+    assert not any("module overlay " in problem for problem in problems("kernel-modules"))
 
 
 def with_listeners(
@@ -315,5 +315,5 @@ def test_a_unit_of_rke2s_own_that_systemd_prefers_is_found(
     assert problems("units") == []
     (tmp_path / "rke2-server.service").write_text("[Service]\nExecStart=/usr/local/bin/rke2 server\n")
     assert problems("units") == [
-        f"{tmp_path}/rke2-server.service is there, which systemd prefers to that of the package"
+        f"{tmp_path}/rke2-server.service overrides the unit that this package installs"
     ]

@@ -214,7 +214,7 @@ def test_damaged_first_values_are_not_gone_without(tmp_path: Path, text: str) ->
     paths = Paths(os.fspath(tmp_path))
     Path(paths.etcd_data).mkdir(parents=True)
     Path(paths.etcd_initial).write_text(text)
-    with pytest.raises(ConfigurationError, match="initial.json holds something else"):
+    with pytest.raises(ConfigurationError, match="initial.json does not contain the values"):
         facts.etcd_initial(paths)
 
 

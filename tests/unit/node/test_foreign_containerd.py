@@ -85,7 +85,9 @@ def test_a_containerd_that_takes_too_long_is_waited_for(
 
 def test_another_container_runtime_is_refused(node: Settings, answers: Callable[..., None]) -> None:
     answers("", f"{NO_SERVICE}\n")
-    with pytest.raises(ConfigurationError, match="container-runtime-endpoint: .* is no containerd") as error:
+    with pytest.raises(
+        ConfigurationError, match="container-runtime-endpoint: .* is not containerd"
+    ) as error:
         foreign_containerd.waiting_for(node)
     assert "CRI-O, Docker" in str(error.value.hint)
 

@@ -60,13 +60,13 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(
     ("running", "said"),
     [
-        (POD | K3S, "pods run here: pause (PID 7)"),
-        (POD | RKE2, "pods run here: pause (PID 7)"),
-        (POD | KUBEADM, "pods run here: pause (PID 7)"),
+        (POD | K3S, "pods of another Kubernetes are running (for example pause, PID 7)"),
+        (POD | RKE2, "pods of another Kubernetes are running (for example pause, PID 7)"),
+        (POD | KUBEADM, "pods of another Kubernetes are running (for example pause, PID 7)"),
         # Between two pods, or before the first one.
-        (RKE2, "no node of rke2-units is installed here"),
-        (K3S, "no node of rke2-units is installed here"),
-        ({}, "no node of rke2-units is installed here"),
+        (RKE2, "rke2-units is not installed here"),
+        (K3S, "rke2-units is not installed here"),
+        ({}, "rke2-units is not installed here"),
     ],
 )
 def test_where_no_node_is_installed_killall_touches_nothing(
@@ -130,7 +130,7 @@ def test_beside_pods_of_another_kubernetes_nothing_of_a_killed_install_is_remove
     untouched.setattr(installation, "read", lambda root="/": None)
     untouched.setattr(killall, "read_processes", lambda: POD | RKE2)
     untouched.setattr(uninstall, "removals", lambda purge: [layout.STATE_DIRECTORY])
-    with pytest.raises(UserError, match="pods run here"):
+    with pytest.raises(UserError, match="pods of another Kubernetes"):
         list(uninstall.uninstall(purge_data=False))
 
 
@@ -240,8 +240,8 @@ HERE_IS, AGENT = server("one", "control-plane", "etcd"), server("three")
         (Cluster((HERE_IS, AGENT)), "This is the only server of its cluster"),
         (Cluster((HERE_IS, AGENT, server("two", "control-plane"))), "No other server has etcd"),
         (Cluster((HERE_IS, server("two", "etcd"))), ""),
-        (Cluster(problem="no answer"), "This server has data of etcd: unless another one has it too"),
-        (None, "This server has data of etcd: unless another one has it too"),
+        (Cluster(problem="no answer"), "This server has data of etcd: unless another server has it"),
+        (None, "This server has data of etcd: unless another server has it"),
     ],
 )
 def test_who_purges_the_last_data_of_etcd_is_told(
@@ -271,8 +271,8 @@ def test_archives_and_snapshots_that_a_purge_removes_are_told(
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     assert uninstall.losses() == [
-        f"2 archives and lists of images in {paths.images} go as well.",
-        f"1 snapshots of etcd in {paths.snapshots} go as well.",
+        f"2 archives and lists of images in {paths.images} are removed as well.",
+        f"1 snapshots of etcd in {paths.snapshots} are removed as well.",
     ]
 
 

@@ -164,7 +164,7 @@ def too_large(served: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "cause"),
     [
-        (wrong_checksum, "is not what"),
+        (wrong_checksum, "does not match"),
         (no_checksums, "HTTP 404"),
         (missing_list, "HTTP 404"),
         (html, "not a line of a sha256sum file"),
@@ -183,7 +183,7 @@ def test_what_is_not_whole_or_not_right_is_refused_with_its_place(
     spoil(served)
     with pytest.raises(UserError) as error:
         fetch(url)
-    assert error.value.message.startswith(f"release {NAME} cannot be had: ")
+    assert error.value.message.startswith(f"cannot fetch release {NAME}: ")
     assert cause in error.value.message
     assert error.value.hint
     assert not kept.exists()

@@ -407,8 +407,8 @@ def test_a_chart_is_well_when_its_workloads_are(
         line
         for state, line in (
             (BROKEN, "× Deployment kube-system/dns: 0 of 1 ready: image x cannot be pulled"),
-            (UNDER_WAY, "○ DaemonSet kube-system/net: 2 of 3 ready, under way"),
-            (NOWHERE, "○ DaemonSet kube-system/windows: no node is to have it"),
+            (UNDER_WAY, "○ DaemonSet kube-system/net: 2 of 3 ready, in progress"),
+            (NOWHERE, "○ DaemonSet kube-system/windows: no node is selected to run it"),
         )
         if state in workloads
     ]
@@ -430,7 +430,7 @@ def test_every_server_tells_of_the_charts_whoever_sees_to_them(
     monkeypatch.setattr(chart_workloads, "charts_of_cluster", refuse)
     found = gather()
     assert found.well
-    assert found.remarks == ("how the charts' workloads are is not known: helmcharts is forbidden",)
+    assert found.remarks == ("the state of the charts' workloads is unknown: helmcharts is forbidden",)
     for properties in node.values():
         properties.update({"ActiveState": "inactive", "SubState": "dead"})
     # Of a node that is stopped nobody expects to know.
@@ -450,7 +450,7 @@ def test_workloads_that_are_not_known_hold_up_nobody_and_are_said_not_to_be(
     assert time.monotonic() - began < 10
     assert found.well
     (remark,) = found.remarks
-    assert remark.startswith("how the charts' workloads are is not known: the Kubernetes API has not ans")
+    assert remark.startswith("the state of the charts' workloads is unknown: the Kubernetes API has not ans")
     assert f"note: {remark}" in as_tree(found, time.time())
 
 
@@ -490,7 +490,7 @@ def test_the_release_is_the_one_whose_programs_run(
     assert (found.release, found.next_release) == (running, coming)
     first = as_tree(found, time.time()).splitlines()[0]
     assert first.startswith(f"server {running}: ")
-    assert first.endswith(f"; {coming} is installed and comes with the next restart") or not coming
+    assert first.endswith(f"; {coming} is installed and takes effect at the next restart") or not coming
 
 
 def test_what_rke2_would_do_and_is_not_done_is_noted_and_is_no_problem(
@@ -511,7 +511,7 @@ def test_what_rke2_would_do_and_is_not_done_is_noted_and_is_no_problem(
     assert backups.startswith("nothing backs up etcd")
     assert "config-v3.toml.tmpl is not read" in template and template.endswith("/config-v3.toml.d")
     assert images == (
-        f"new.tar.zst and 1 more in {paths.images} came after the import: "
+        f"new.tar.zst and 1 more in {paths.images}, added after the import: "
         "systemctl restart rke2-images.service"
     )
     node["rke2-images.service"]["ActiveEnterTimestamp"] = f"@{int(time.time()) + 5}"
@@ -574,7 +574,7 @@ TREE = Status(
 def test_the_tree_shows_unit_process_readiness_and_pod() -> None:
     lines = [" ".join(line.split()) for line in as_tree(TREE, now=1300.0).splitlines()]
     assert lines == [
-        "server v1.36.4+rke2r1: 1 not fine",
+        "server v1.36.4+rke2r1: 1 problem",
         "● rke2-server.service active (running) 5 min PID 10, 42 MiB running",
         "├─● rke2-kubelet.service active (running) 5 min PID 11 ready",
         "└─× rke2-static-pod@etcd.service active (running) 5 min not ready",
@@ -593,7 +593,7 @@ def test_the_charts_follow_with_their_versions_and_helms_words() -> None:
         ),
     )
     lines = [" ".join(line.split()) for line in as_tree(shown, now=1300.0).splitlines()]
-    assert lines[0] == "server v1.36.4+rke2r1: 2 not fine"
+    assert lines[0] == "server v1.36.4+rke2r1: 2 problems"
     assert lines[-4:] == [
         "● chart kube-system/rke2-coredns deployed 3 min 1.47.003, revision 2",
         "× chart default/mine failed 60 s 1.9, revision 4; wanted: 2.0",
