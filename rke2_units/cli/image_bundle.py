@@ -1,4 +1,4 @@
-"""Makes an archive of images out of registries, as RKE2 ships them for machines without a network.
+"""Creates an archive of images from registries, like those that RKE2 ships for machines without a network.
 
 The archive is what `docker save` writes: manifest.json and repositories, which RKE2 puts first, then the
 images' configurations and layers. Layers are uncompressed, so that compressing the whole finds what they

@@ -32,7 +32,7 @@ def install(
     server: str | None = None,
     token_file: str | None = None,
 ) -> int:
-    """Makes this machine a node of the role, not yet started; returns the exit status.
+    """Makes this machine a node of the role, without starting it; returns the exit status.
 
     `server` and `token_file` ("-": standard input) are the cluster to join, where they are given.
     """
@@ -75,7 +75,7 @@ def install(
 
 
 def _release(chosen: Chosen, image_lists: Sequence[str], fetched: list[Fetched]) -> Release:
-    """The release to install; one that is new here is fetched, and put into `fetched` to be kept."""
+    """The release to install; an unknown release is fetched, and appended to `fetched` to be stored."""
     name, configured = chosen.release, chosen.config.text("release")
     if configured and name != configured:
         raise ConfigurationError(
@@ -109,7 +109,7 @@ def _enable(unit: str) -> None:
     from rke2_units.doors.dbus import Systemd
 
     with Systemd() as systemd:
-        # Also when no file has changed: an install that was killed may have come no further than those.
+        # Even if no file has changed: an earlier install may have been killed after it wrote them.
         systemd.reload()
         systemd.enable(unit)
 

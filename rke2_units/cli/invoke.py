@@ -38,7 +38,7 @@ def invoke(arguments: Sequence[str]) -> int:
             _say(each.message, each.hint)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has ended; Python's own flush at exit would complain once more.
+        # The reader of our output has ended; avoids a second error when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILURE
     except Exception as error:

@@ -22,7 +22,7 @@ _WRITTEN = "# Written by rke2-units install --server --token-file; run it again 
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """A join URL and a token, "" for what was not given."""
+    """A join URL and a token; each is "" if it was not given."""
 
     server: str = ""
     token: str = field(default="", repr=False)

@@ -45,7 +45,7 @@ class Chosen:
     role: Role
     config: Config
     release: str
-    # Where keys and proxies are looked for beside config.yaml.
+    # The variables with keys and proxies, besides config.yaml.
     environment: Mapping[str, str]
 
 
@@ -55,10 +55,10 @@ def choose(
     config_file: str | None = None,
     arguments: Sequence[tuple[str, str]] = (),
 ) -> Chosen:
-    """What is not given is taken from config.yaml (`release`) and the node's installation.
+    """The role, configuration and release; if not given, from the node's installation and config.yaml.
 
-    Without an installation the role is server and the release the default. `arguments` are keys and values
-    that override those of files.
+    Without an installation the role is server and the release the default. `arguments`: keys and values that
+    override those of files.
     """
     installed = installation.read()
     role = role or (installed.role if installed else Role.SERVER)
@@ -84,7 +84,7 @@ def make_plan_here(
     find: Callable[[Chosen], Release] = lambda chosen: releases.find(chosen.release),
     arguments: Sequence[tuple[str, str]] = (),
 ) -> Planned:
-    """The plan for this machine; what is not given is chosen as `choose` does, `find` has the release.
+    """The plan for this machine; `choose` supplies what is not given, `find` returns the release.
 
     An agent's plan has the cluster's values that its servers sent before.
     """

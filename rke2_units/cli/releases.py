@@ -1,4 +1,4 @@
-"""rke2-units release: which releases this node knows, what is in them, and new ones."""
+"""rke2-units release: lists, shows and fetches releases."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _BUILT_IN = "built in"
 
 
 def show_all() -> None:
-    """Prints a line for every release that is known: name, where it comes from, whether it is used."""
+    """Prints a line for every known release: its name, its source, and whether it is pinned or default."""
     installed = installation.read()
     pinned = installed.release if installed else None
     names = [*RELEASES, *(name for name in releases.fetched_names() if name not in RELEASES)]
@@ -33,7 +33,7 @@ def show_all() -> None:
 
 
 def show(name: str | None, config_file: str | None) -> None:
-    """Prints a release's versions, images and lists; without a name, of the one that this node is to run."""
+    """Prints a release's versions, images and lists; without a name, of the release of this node."""
     chosen = releases.find(name or choose(None, None, config_file).release)
     click.echo("\n".join(_described(chosen)))
 

@@ -10,9 +10,9 @@ from rke2_units.node.status import Pod, Status, Unit
 from rke2_units.printable import visible
 
 _MIB = 1024 * 1024
-# Longer than what the daemon and the programs say about a cause; the journal and JSON have what is cut off.
+# Longer than the causes of the daemon and the programs; the journal and JSON have the whole text.
 _LONGEST = 600
-# So many characters that two causes have in common are printed once.
+# Two causes with this many characters in common print them once.
 _FOLDED, _MOST_COMPARED = 80, 8
 
 
@@ -33,7 +33,7 @@ class _Told:
 
 
 def _in_common(one: str, other: str) -> str:
-    """The longest words that both have, "" when they are short."""
+    """The longest common run of words, "" if it is short."""
     # Slow to import, and needed only with several problems.
     from difflib import SequenceMatcher
 
@@ -56,8 +56,8 @@ def as_json(status: Status) -> str:
 
 
 def as_tree(status: Status, now: float) -> str:
-    """The tree, for a terminal; `now` is in seconds since the epoch. Its lines are of printable characters,
-    whatever units, charts, the API and logs said."""
+    """The tree, for a terminal; `now` is in seconds since the epoch. Its lines have only printable
+    characters, even if units, charts, the API or logs contain others."""
     told = _Told()
     count = len(status.problems)
     summary = "all is well" if status.well else f"{count} problem{'s' if count > 1 else ''}"

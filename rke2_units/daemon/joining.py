@@ -137,7 +137,7 @@ def _told(ask: Ask, question: Callable[[], _Answer], config: Config) -> _Answer:
         raise Refused(
             f"{_token_source(config)} is rejected: {error.message}",
             error.status,
-            hint=f"use the cluster's token, in {derived.data_directory(config)}/{whose} of a server;"
+            hint=f"use the cluster's token: it is in {derived.data_directory(config)}/{whose} of a server;"
             " it may have been rotated, or a bootstrap token has expired (rke2-units token create)",
         ) from None
 

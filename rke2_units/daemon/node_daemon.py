@@ -103,7 +103,7 @@ class NodeDaemon:
         return server_questions.ask(self._events, question, self._wait_for_others)
 
     def _wait_for_others(self, text: str) -> None:
-        """Show what a wait without a time limit is for; begin again if the configuration changes meanwhile."""
+        """Show what a wait without a limit is for; begin again if the configuration changes meanwhile."""
         self._say(f"{self._starting}: {text}")
         self._attempt.begin_anew_if_mended()
 
@@ -253,8 +253,8 @@ class NodeDaemon:
             self._events.wait(5.0)
 
     def _wait_until_ready(self, prepared: Prepared, wanted: Sequence[str]) -> Health:
-        """READY once the kubelet and every static pod answer, the node is registered, and units that left the
-        plan have stopped; returns the health checks, which continue."""
+        """READY once the kubelet and every static pod answer, the node is registered, and units that are no
+        longer in the plan have stopped; returns the health checks, which continue."""
         health = Health(
             prepared.health_checks,
             prepared.api,

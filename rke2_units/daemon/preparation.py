@@ -1,4 +1,4 @@
-"""From what is installed and configured to a plan that is on disk: the first part of every start.
+"""From the installation and the configuration to a plan on disk: the first part of every start.
 
 `check` finds errors that only an administrator can correct, `obtain` fetches what the node shares with its
 cluster and issues its certificates, and `write` writes the plan to disk.
@@ -159,7 +159,7 @@ def _join(node: Node, ask: Ask) -> tuple[Node, str | None]:
 
 
 def _with_new_digests(node: Node) -> Node:
-    """The node with the digests and the key of what is there now."""
+    """The node with the digests and the key of the files that exist now."""
     before = node.facts
     now = facts.gather(node.role, node.config, environment=os.environ)
     # It has all files now with which a node looks registered.
@@ -191,7 +191,7 @@ def _set_kernel_parameters(plan: Plan, changes: Sequence[Change]) -> None:
         journal.log(Level.INFO, change)
 
 
-# -- what the daemon goes by ----------------------------------------------------------------------------
+# -- prepared -------------------------------------------------------------------------------------------
 
 
 def _prepared(node: Node, plan: Plan, warnings: tuple[str, ...]) -> Prepared:

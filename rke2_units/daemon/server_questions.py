@@ -18,7 +18,7 @@ _LONGEST_PAUSE = 15.0
 # How long (s) servers may be silent, as while they restart, before that is worth a warning.
 PATIENCE = 10.0
 _LONG = (
-    "no server has accepted this node yet, and the start waits for one without a time limit"
+    "no server has accepted this node yet; the start waits until one does, without a time limit"
     " (is `server` right, does rke2-server run there, is its port 9345 open? systemctl stop ends the wait)"
 )
 _Answer = TypeVar("_Answer")

@@ -201,7 +201,7 @@ def discard_outdated_manifests(paths: Paths, components: Sequence[str]) -> None:
 
 
 def stop_all(systemd: Systemd, units: Sequence[str], timeout: float) -> list[str]:
-    """Stop these units, in this order, and leave every pod running; returns those that did not stop in time."""
+    """Stop these units, in this order, and leave all pods running; returns those that are late."""
     with pods_stay():
         states = systemd.states(units)
         for unit in units:

@@ -267,7 +267,7 @@ def test_a_token_that_is_refused_is_named_with_its_place_and_what_to_put_there(
     )
     assert "401 Unauthorized" in str(caught.value) and PASSWORD not in str(caught.value)
     hint = str(caught.value.hint)
-    assert "server/token" in hint and "of a server" in hint and "expires" in hint
+    assert "server/token" in hint and "of a server" in hint and "has expired" in hint
     assert ("agent-token" in hint) == (role is Role.AGENT)
 
 
