@@ -75,7 +75,7 @@ def test_what_is_no_bootstrap_token_is_refused_unseen(server: ApiServer, client:
 def test_a_group_that_the_api_would_not_take_is_refused(
     server: ApiServer, client: Client, group: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="no group for a bootstrap token"):
+    with pytest.raises(ConfigurationError, match="not a valid group for a bootstrap token"):
         create(client, groups=(GROUP, group))
     assert server.requests == []
 

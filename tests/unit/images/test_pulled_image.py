@@ -57,7 +57,7 @@ def test_a_manifest_without_a_type_is_ocis(tmp_path: Path) -> None:
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"config": {}}', '{"manifests": []}'])
 def test_what_is_no_image_is_refused_by_name(tmp_path: Path, manifest: str) -> None:
     (tmp_path / "manifest.json").write_text(manifest)
-    with pytest.raises(UserError, match="rancher/x:1 has a manifest that is not an image's"):
+    with pytest.raises(UserError, match="rancher/x:1: its manifest is not that of an image"):
         PulledImage("rancher/x:1", str(tmp_path))
 
 
@@ -65,7 +65,7 @@ def test_a_missing_blob_is_named(tmp_path: Path) -> None:
     pulled_files(tmp_path, [RUNTIME_LAYER])
     digest = hashlib.sha256(RUNTIME_LAYER).hexdigest()
     (tmp_path / digest).unlink()
-    with pytest.raises(UserError, match=f"rancher/x:1 was pulled without its sha256:{digest}"):
+    with pytest.raises(UserError, match=f"rancher/x:1: the pull left out its sha256:{digest}"):
         PulledImage("rancher/x:1", str(tmp_path))
 
 
@@ -77,5 +77,5 @@ def test_a_digest_cannot_lead_elsewhere(tmp_path: Path) -> None:
     manifest = json.loads((directory / "manifest.json").read_text())
     manifest["layers"] = [{"digest": "sha256:../secret"}]
     (directory / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="was pulled without its sha256:../secret"):
+    with pytest.raises(UserError, match="the pull left out its sha256:../secret"):
         PulledImage("x", str(directory))

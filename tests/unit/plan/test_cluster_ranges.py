@@ -73,7 +73,7 @@ def test_ranges_of_the_old_documentation_are_for_clusters_that_have_them(text: s
         (
             {"service-cidr": "2001:db8:1::/48"},
             "test: service-cidr must be /64 or smaller, the limit of kube-apiserver of "
-            "v1.36.4+rke2r1 takes, got 2001:db8:1::/48",
+            "v1.36.4+rke2r1, got 2001:db8:1::/48",
         ),
         (
             {"cluster-cidr": "10.99.0.0/28"},
@@ -107,23 +107,23 @@ def test_ranges_of_the_old_documentation_are_for_clusters_that_have_them(text: s
         ),
         (
             {"cluster-dns": "10.99.0.10"},
-            "test: cluster-dns must be an address of services, "
-            "and 10.99.0.10 is none: it is not in 10.43.0.0/16",
+            "test: cluster-dns must be an address for a service, "
+            "but 10.99.0.10 is not: it is not in 10.43.0.0/16",
         ),
         (
             {"cluster-dns": "10.43.0.1"},
-            "test: cluster-dns must be an address of services, "
-            "and 10.43.0.1 is none: the service kubernetes has it",
+            "test: cluster-dns must be an address for a service, "
+            "but 10.43.0.1 is not: the service kubernetes has it",
         ),
         (
             {"cluster-dns": "10.43.0.0"},
-            "test: cluster-dns must be an address of services, "
-            "and 10.43.0.0 is none: it is 10.43.0.0/16's own",
+            "test: cluster-dns must be an address for a service, "
+            "but 10.43.0.0 is not: it is 10.43.0.0/16's own",
         ),
         (
             {"cluster-dns": "10.43.255.255"},
-            "test: cluster-dns must be an address of services, "
-            "and 10.43.255.255 is none: it is "
+            "test: cluster-dns must be an address for a service, "
+            "but 10.43.255.255 is not: it is "
             "10.43.0.0/16's broadcast address",
         ),
     ],

@@ -133,8 +133,8 @@ def problems(values: dict[str, object], facts: NodeFacts = MACHINE) -> list[str]
 
 DATA = "/var/lib/rancher/rke2/server/db/etcd"
 _ELSEWHERE = (
-    f"cannot be used: etcd's data is in {DATA}, which its pod has mounted and by which this server is known "
-    f"as a member (remove it; for a disk of its own mount that at {DATA} before the first start)"
+    f"cannot be used: etcd's data must be in {DATA}: its pod mounts that folder, and it identifies this "
+    f"server as a member (remove it; to use a separate disk, mount it at {DATA} before the first start)"
 )
 
 

@@ -341,7 +341,7 @@ def test_an_oci_layout_without_a_name_is_told_with_what_it_lacks(
     path.write_bytes(oci_archive([layer(Member("file"))], annotations))
     with pytest.raises(UserError, match="could not import"):
         images.program(settings, [])
-    assert f"{path} has no image with a name" in capsys.readouterr().err
+    assert f"{path} has no image with a full name" in capsys.readouterr().err
 
 
 def test_what_is_passed_over_is_named_in_one_warning(

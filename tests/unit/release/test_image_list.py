@@ -100,7 +100,7 @@ def test_two_versions_of_an_image_that_nodes_need_are_refused() -> None:
 
 
 def test_an_etcd_without_a_version_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no known version: latest"):
+    with pytest.raises(ConfigurationError, match="an unknown version: latest"):
         made(core(etcd="docker.io/rancher/hardened-etcd"))
 
 
