@@ -98,7 +98,7 @@ def test_a_token_of_ones_own_comes_from_a_file_or_standard_input(
     [
         (["--ttl", "a day"], "invalid --ttl 'a day' (examples: 24h, 90m, or 0 for no expiry)"),
         (["--usages", "signing,flying"], "unknown usage of a bootstrap token: flying"),
-        (["--groups", "system:masters"], "'system:masters' is no group"),
+        (["--groups", "system:masters"], "'system:masters' is not a valid group"),
         (["--token-file", "/nowhere/token"], "--token-file /nowhere/token cannot be read"),
     ],
 )
