@@ -95,7 +95,7 @@ class Connection:
             )
         except ssl.SSLCertVerificationError as error:
             why = clock.said(error, self._host, self._port)
-            raise NotVerified(f"{self._url}: its certificate is not to be believed: {why}") from None
+            raise NotVerified(f"{self._url}: its certificate is not trusted: {why}") from None
         except OSError as error:
             raise Unreachable(f"{self._url}: {_said(error)}") from None
         if answer.status == 200:

@@ -37,7 +37,7 @@ def test_the_token_is_told_to_nobody_before_its_authority_is_proven(supervisor: 
 def test_a_server_without_the_keys_of_the_authority_it_shows_is_not_believed(supervisor: Supervisor) -> None:
     shown = other_authority()
     supervisor.spoils("/cacerts", 200, shown)
-    with pytest.raises(Unreachable, match="not to be believed"):
+    with pytest.raises(Unreachable, match="certificate is not trusted"):
         validate.trust(supervisor.url, Token(tokens.authority_hash(shown), "node", PASSWORD))
 
 
@@ -62,7 +62,7 @@ def test_with_a_hash_in_the_token_the_systems_authorities_do_not_count(
     # Somebody else's certificate that the system believes, in front of what the token names.
     shown = other_authority()
     supervisor.spoils("/cacerts", 200, shown)
-    with pytest.raises(Unreachable, match="not to be believed"):
+    with pytest.raises(Unreachable, match="certificate is not trusted"):
         validate.trust(supervisor.url, Token(tokens.authority_hash(shown), "node", PASSWORD))
 
 
