@@ -212,7 +212,7 @@ UNITS = (
     ),
     # These two come after the static pods, as they are ordered after the job that starts kube-apiserver.
     # Neither a chart that cannot be installed nor what a node does for its cluster may stop it. A server
-    # without an apiserver sees to its own node; it finds the others' through the proxy.
+    # without an apiserver manages its own node; it finds the others' through the proxy.
     Unit(
         unit_names.CONTROLLERS_UNIT,
         Start.PROCESS,

@@ -14,7 +14,7 @@ from rke2_units.printable import line
 _FILE = f"{layout.APPLIER_WORK}/{chart_states.FILE_NAME}"
 # Of a chart's own words, such as its version; helm's are not longer.
 _LONGEST = 1000
-# The state of one that another server sees to: more of it is not in the cluster.
+# The state of a chart that another server's applier manages: the cluster has no more about it.
 IN_CLUSTER = "in the cluster"
 
 
@@ -60,7 +60,7 @@ def charts(path: str = _FILE) -> tuple[Chart, ...]:
 
 
 def of_object(obj: Mapping[str, Any]) -> Chart | None:
-    """What a HelmChart (the API's JSON) tells of itself; None for one that no helm-applier sees to."""
+    """What a HelmChart (the API's JSON) tells of itself; None if no helm-applier manages it."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     if (metadata.get("annotations") or {}).get(
         cluster_names.CHART_OWNER_ANNOTATION

@@ -1,6 +1,6 @@
 """RKE2's own cloud-controller-manager: nodes' addresses and provider ids, and the service load balancer.
 
-It sees to the nodes where the release has its image and the user has no cloud provider of their own. Where
+It manages the nodes where the release has its image and the user has no cloud provider of their own. Where
 only enable-servicelb asks for it, it runs for the load balancer alone.
 """
 
@@ -21,7 +21,7 @@ _LOAD_BALANCER = "/klipper-lb:"
 
 
 def handles_nodes(config: Config, release: Release) -> bool:
-    """Whether it sees to the cluster's nodes; kubelets taint their nodes then until it has."""
+    """Whether it initialises the cluster's nodes; until then kubelets taint their nodes."""
     return (
         derived.runs(config, unit_names.CLOUD_CONTROLLER_MANAGER)
         and not config.text("cloud-provider-name")
@@ -59,7 +59,7 @@ def files(node: Node) -> list[File]:
 
 
 def arguments(node: Node) -> dict[str, str]:
-    """Its flags, by name: RKE2's, but that it keeps its port where it sees to no nodes, to say how it is."""
+    """Its flags, by name: RKE2's, but it keeps its health port where it manages no nodes."""
     paths = node.paths
     off = ["route"]
     if not node.config.boolean("enable-servicelb"):
