@@ -66,10 +66,20 @@ class Lease:
         while not stop.is_set():
             began = time.monotonic()
             self.step()
-            stop.wait(max(0.0, began + RENEWAL - time.monotonic()))
+            stop.wait(self._pause(began, time.monotonic()))
         if self._acting:
             self.held.clear()
             self._give_up()
+
+    def _pause(self, began: float, now: float) -> float:
+        """Seconds from `now` to the next attempt; `began`: when the last one did.
+
+        Another server's lease is looked at when it may expire, not only at the time of a renewal: that could
+        be 15 s after its holder's death.
+        """
+        expires = self._seen_at + DURATION
+        due = began + RENEWAL if self._acting or expires <= now else min(began + RENEWAL, expires)
+        return max(0.0, due - now)
 
     def step(self) -> None:
         """Takes, renews or loses the lease, with one attempt."""

@@ -128,14 +128,26 @@ def test_another_holder_that_died_is_replaced_within_15_seconds_whatever_its_clo
     held_by(store, "there_boot1", renewed)
     taken: list[Object] = []
     held = history(lease, clock, 15, lambda now: taken.append(dict(spec(store))))
-    assert held == [12]
-    assert [claim["holderIdentity"] for claim in taken] == ["there_boot1"] * 4 + ["here_boot2"]
+    assert held == [10, 13]
+    assert [claim["holderIdentity"] for claim in taken] == ["there_boot1"] * 4 + ["here_boot2"] * 2
     assert taken[-1]["leaseTransitions"] == 5
 
 
 def test_a_change_that_is_no_renewal_keeps_no_dead_holder(lease: Lease, clock: Clock, store: Store) -> None:
     held_by(store, "there_boot1")
-    assert history(lease, clock, 15, lambda now: store.put(PATH, store.objects[PATH])) == [12]
+    assert history(lease, clock, 15, lambda now: store.put(PATH, store.objects[PATH])) == [10, 13]
+
+
+def test_a_holder_that_died_just_after_it_was_looked_at_is_replaced_after_13_seconds(
+    lease: Lease, clock: Clock, store: Store
+) -> None:
+    held_by(store, "there_boot1")
+
+    def die(now: float) -> None:
+        if now == 0:
+            held_by(store, "there_boot1", "2000-01-01T00:00:03.000000Z")
+
+    assert history(lease, clock, 14, die) == [13]
 
 
 def test_it_acts_no_longer_when_another_took_it(lease: Lease, clock: Clock, store: Store) -> None:
@@ -154,11 +166,11 @@ def test_it_stops_to_act_before_others_may_begin(
     def fail(now: float) -> None:
         if now == 3:
             server.answer = lambda request: refused(500, "InternalError")
-        if now == 18:
+        if now >= 18:
             server.answer = store
 
-    # Renewed at 3, so that another counts to 13.
-    assert history(lease, clock, 27, fail) == [0, 3, 6, 9, 21, 24]
+    # Renewed at 3, so that another counts to 13, when it looks as well.
+    assert history(lease, clock, 27, fail) == [0, 3, 6, 9, 22, 25]
 
 
 def test_it_ends_by_itself_while_an_answer_is_awaited(
