@@ -32,7 +32,7 @@ TELLS = {
     "404": "404",
     "429": "429",
     "500": "500",
-    "cut": "cut",
+    "cut": "closed the connection",
     "altered": "digest",
 }
 # Complete versions have the marker; what DATA/bin leads to is one of them.
