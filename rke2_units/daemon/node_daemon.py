@@ -157,6 +157,9 @@ class NodeDaemon:
     def _start_units(self, prepared: Prepared) -> list[str]:
         """Start the plan's units that do not run yet; returns all of them except those stopped by hand."""
         stopped = kept_state.stopped_by_hand()
+        if ETCD_JOIN_UNIT in prepared.plan.units:
+            # A server that joins needs it, even if somebody stopped it while the server was a member before.
+            stopped -= {ETCDCTL_UNIT}
         wanted = [unit for unit in prepared.plan.units if unit not in stopped]
         for unit in UNITS:
             # Steps between the units, on every node.

@@ -409,6 +409,16 @@ def test_a_server_that_is_to_join_needs_etcdctl(node: NodeUnderTest) -> None:
         node.live()
 
 
+def test_a_server_that_joins_again_starts_an_etcdctl_that_was_stopped_by_hand(node: NodeUnderTest) -> None:
+    node.systemd[Role.SERVER.unit].restarts = 1
+    kept_state.remember_stopped_by_hand({ETCDCTL_UNIT})
+    node.systemd[ETCD_JOIN_UNIT].starts = (("activating", "start"), ("active", "exited"))
+    node.plans = [node.plan(JOINING), node.plan()]
+    node.live()
+    assert ETCDCTL_UNIT in node.systemd.started()
+    assert node.ready
+
+
 def test_a_containerd_of_somebody_elses_is_waited_for_but_not_for_ever(
     node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
