@@ -139,7 +139,6 @@ def test_a_node_of_the_machines_own_programs_comes_up(node: Node) -> None:
     assert node.run("rke2-units", "diff").stdout == ""
 
 
-@pytest.mark.alone
 def test_its_containers_live_on_over_stop_and_start_and_over_the_end_of_containerd(node: Node) -> None:
     with product.containers_live_on(node):
         node.systemctl("stop", "rke2-server")
@@ -148,7 +147,7 @@ def test_its_containers_live_on_over_stop_and_start_and_over_the_end_of_containe
         wait_until_running(node, HOST_UNITS)
         daemon = node.main_pid(SERVER)
         node.kill(CONTAINERD)
-        product.wait_for_another_process(node, SERVER, daemon, timeout=15)
+        product.wait_for_another_process(node, SERVER, daemon, timeout=60)
         wait_until_running(node, HOST_UNITS)
 
 

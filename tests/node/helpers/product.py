@@ -16,7 +16,13 @@ KUBELET = "rke2-kubelet.service"
 COMPONENTS = plain_nodes.SERVER.components
 CONFIG = "/etc/rancher/rke2/config.yaml"
 # The harness gives the node its network, until there are charts.
-BASIC_CONFIG = "cni: none\n"
+PLAIN_CONFIG = "cni: none\n"
+# kube-apiserver's probes start a kubectl in its container three times in ten seconds: a tenth of a processor
+# for each server.
+BASIC_CONFIG = (
+    f"{PLAIN_CONFIG}control-plane-probe-configuration: [kube-apiserver-readiness-period-seconds=30,"
+    " kube-apiserver-liveness-period-seconds=30]\n"
+)
 # Seconds until a test gives up waiting for a whole node. Not a bound: those of the contract stand where they
 # are asserted, in tests that have the machine for themselves.
 PATIENCE = 300.0
