@@ -13,6 +13,8 @@ ETCD_REMOVE_ANNOTATION = "etcd.rke2.cattle.io/remove"
 ETCD_REMOVED_ANNOTATION = "etcd.rke2.cattle.io/removed-node-name"
 # RKE2's key in etcd for the addresses of all API servers, a JSON list of HOST:PORT.
 API_ADDRESSES_KEY = "rke2/apiaddresses"
+# RKE2's key in etcd for how far a learner is that joins.
+LEARNER_PROGRESS_KEY = "rke2/etcd/learnerProgress"
 # A bootstrap token is its identifier and its secret part (abcdef.0123456789abcdef). Its Secret in
 # kube-system is named by this prefix and the identifier, and has this type.
 BOOTSTRAP_TOKEN_ID = r"[a-z0-9]{6}"

@@ -40,6 +40,14 @@ APPLIER_WORK = f"{RUNTIME_DIRECTORY}/applier"
 API_PROXY_WORK = f"{RUNTIME_DIRECTORY}/api-proxy"
 # The daemon holds a lock on this file while it stops its units, so that their pods stay (contract L4, L7).
 STOPPING_LOCK = f"{RUNTIME_DIRECTORY}/stopping.lock"
+# Where root's programs take requests over sockets; nobody else reaches this folder by this path.
+REQUESTS = f"{RUNTIME_DIRECTORY}/private/requests"
+# The same folder as rke2-supervisor sees it (BindReadOnlyPaths=).
+SUPERVISOR_REQUESTS = f"{RUNTIME_DIRECTORY}/requests"
+# In that folder: the socket for requests about snapshots, and the metrics of snapshots, as text.
+SNAPSHOT_SOCKET_NAME = "etcd-snapshot.sock"
+SNAPSHOT_METRICS_NAME = "etcd-snapshot.prom"
+SNAPSHOT_SOCKET = f"{REQUESTS}/{SNAPSHOT_SOCKET_NAME}"
 # What all servers of a cluster have alike, by RKE2's logical names: where it is below DATA/server.
 BOOTSTRAP_FILES = {
     "ServerCA": "tls/server-ca.crt",
@@ -88,6 +96,7 @@ class Paths:
         self.applier_settings = f"{self.server_etc}/rke2-helm-applier.json"
         self.supervisor_settings = f"{self.server_etc}/rke2-supervisor.json"
         self.controllers_settings = f"{self.server_etc}/rke2-controllers.json"
+        self.snapshot_settings = f"{self.server_etc}/rke2-etcd-snapshot.json"
         # What the supervisor gives to anyone.
         self.static = f"{self.server}/static"
         # The roles and bindings that every cluster has, for the controllers to apply.
@@ -103,6 +112,12 @@ class Paths:
         # The values that a joining member starts with: initial-cluster and initial-cluster-state, as JSON.
         self.etcd_initial = f"{self.etcd_data}/initial.json"
         self.snapshots = f"{self.server}/db/snapshots"
+        # What the last scheduled snapshots and verifications left behind (rke2_units.snapshots.records).
+        self.snapshot_records = f"{self.server}/db/snapshot-records.json"
+        # RKE2's: the members were reset, and the node has not been started since.
+        self.reset_flag = f"{self.server}/db/reset-flag"
+        # What a reset that has begun to replace things is about; it is gone when all is done.
+        self.reset_progress = f"{self.server}/db/cluster-reset.json"
         # agent
         self.images = f"{self.agent}/images"
         self.pod_manifests = f"{self.agent}/pod-manifests"

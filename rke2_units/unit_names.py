@@ -17,6 +17,14 @@ ETCDCTL_UNIT = "rke2-etcdctl.service"
 ETCD_JOIN_UNIT = "rke2-etcd-join.service"
 CONTROLLERS_UNIT = "rke2-controllers.service"
 API_PROXY_UNIT = "rke2-api-proxy.service"
+SNAPSHOT_UNIT = "rke2-etcd-snapshot.service"
+SNAPSHOT_TIMER = "rke2-etcd-snapshot.timer"
+SNAPSHOT_RECONCILE_UNIT = "rke2-etcd-snapshot-reconcile.service"
+SNAPSHOT_RECONCILE_TIMER = "rke2-etcd-snapshot-reconcile.timer"
+SNAPSHOT_VERIFY_UNIT = "rke2-etcd-snapshot-verify.service"
+SNAPSHOT_REQUEST_SOCKET = "rke2-etcd-snapshot-request.socket"
+# A connection to the socket starts an instance of it.
+SNAPSHOT_REQUEST_TEMPLATE = "rke2-etcd-snapshot-request@.service"
 
 
 class Role(StrEnum):

@@ -24,8 +24,10 @@ class Start(Enum):
     # A static pod: restarted when its manifest has changed. It stops with its pod, which stays when the node
     # daemon stops.
     POD = auto()
-    # What a timer or a socket starts; it is no problem that it does not run.
+    # What a timer, a socket or another unit starts; it is no problem that it does not run.
     NOT_BY_DAEMON = auto()
+    # The template of such services: a socket starts one for each connection, and stops them with itself.
+    INSTANCES = auto()
 
 
 class Owner(Enum):
@@ -51,6 +53,8 @@ class Traits:
     has_own_content: bool
     has_own_containerd: bool
     takes_helm_from_image: bool
+    # Whether snapshots of etcd are taken on schedule.
+    has_schedule: bool
 
 
 def _always(node: Traits) -> bool:
@@ -86,7 +90,7 @@ class Unit:
 
     def is_started(self, node: Traits) -> bool:
         """Whether the daemon starts it, on a node that has it."""
-        return self.start is not Start.NOT_BY_DAEMON and self.begins(node)
+        return self.start not in (Start.NOT_BY_DAEMON, Start.INSTANCES) and self.begins(node)
 
     @property
     def template(self) -> str:
@@ -99,6 +103,13 @@ _OUR_PROGRAM = ("python", "settings")
 # one-shot-sandbox.conf.
 _SANDBOX = ("data_folders", "shared_runtime_directory")
 _PULLS = (*_OUR_PROGRAM, *_SANDBOX, "pull_environment", "pullers_hidden")
+# Services that work with snapshots of etcd, after what they use.
+_SNAPSHOTS = (
+    *("python", "snapshot_settings", "snapshot_writes", "etcd_data", "shared_runtime_directory"),
+    *("etcdctl_unit", "etcd_unit", "apiserver_unit"),
+)
+# What deals with S3: proxies, and the time that S3 may take.
+_SNAPSHOTS_IN_S3 = (*_SNAPSHOTS, "pull_environment", "snapshot_seconds")
 
 
 def _static_pod(component: str) -> Unit:
@@ -112,6 +123,21 @@ def _static_pod(component: str) -> Unit:
 
 
 UNITS = (
+    # Before the supervisor, which is given the folder of the socket.
+    Unit(
+        unit_names.SNAPSHOT_REQUEST_SOCKET,
+        Start.SOCKET,
+        has=_runs(unit_names.ETCD),
+        waits=None,
+        values=("private_directory", "snapshot_socket"),
+    ),
+    Unit(
+        unit_names.SNAPSHOT_REQUEST_TEMPLATE,
+        Start.INSTANCES,
+        has=_runs(unit_names.ETCD),
+        waits=None,
+        values=(*_SNAPSHOTS_IN_S3, "foreign_directory", "snapshot_socket_unit"),
+    ),
     # Before all else: the other nodes' questions do not wait for this one's etcd.
     Unit(
         unit_names.SUPERVISOR_SOCKET,
@@ -132,6 +158,10 @@ UNITS = (
             "supervisor_credentials",
             "server",
             "static",
+            "takes_snapshots",
+            "snapshot_socket_unit",
+            "requests",
+            "supervisor_requests",
         ),
     ),
     Unit(
@@ -238,8 +268,46 @@ UNITS = (
             "apiserver_unit",
         ),
     ),
+    # A snapshot is verified after it was taken: this row is first, so that it stops last.
+    Unit(
+        unit_names.SNAPSHOT_VERIFY_UNIT,
+        Start.NOT_BY_DAEMON,
+        has=_runs(unit_names.ETCD),
+        waits=None,
+        values=(*_SNAPSHOTS, "stopping_lock"),
+    ),
+    Unit(
+        unit_names.SNAPSHOT_UNIT,
+        Start.NOT_BY_DAEMON,
+        has=_runs(unit_names.ETCD),
+        waits=None,
+        values=(*_SNAPSHOTS_IN_S3, "foreign_directory", "verifies", "verify_unit"),
+    ),
+    Unit(
+        unit_names.SNAPSHOT_TIMER,
+        Start.TIMER,
+        has=lambda node: unit_names.ETCD in node.components and node.has_schedule,
+        waits=None,
+        values=("schedule",),
+    ),
+    Unit(
+        unit_names.SNAPSHOT_RECONCILE_UNIT,
+        Start.NOT_BY_DAEMON,
+        has=_runs(unit_names.ETCD),
+        waits=None,
+        values=_SNAPSHOTS_IN_S3,
+    ),
+    Unit(
+        unit_names.SNAPSHOT_RECONCILE_TIMER,
+        Start.TIMER,
+        has=_runs(unit_names.ETCD),
+        waits=None,
+        values=("reconcile_seconds",),
+    ),
 )
-ALL_UNITS = tuple(unit.name for unit in UNITS)
+# Templates of instances are not among them: systemd knows no unit of their name.
+ALL_UNITS = tuple(unit.name for unit in UNITS if unit.start is not Start.INSTANCES)
+INSTANCE_TEMPLATES = frozenset(unit.name for unit in UNITS if unit.start is Start.INSTANCES)
 PROCESSES = tuple(unit.name for unit in UNITS if unit.start is Start.PROCESS)
 # What a node is up without.
 HOLDS_NOTHING_UP = frozenset(unit.name for unit in UNITS if unit.waits is None)
@@ -248,7 +316,8 @@ HOLDS_NOTHING_UP = frozenset(unit.name for unit in UNITS if unit.waits is None)
 def stopping_order(units: Sequence[Unit]) -> tuple[str, ...]:
     """What would start another unit stops first, then each before those that it was started after."""
     triggers = (Start.SOCKET, Start.TIMER)
-    return tuple(unit.name for unit in sorted(reversed(units), key=lambda unit: unit.start not in triggers))
+    stopped = [unit for unit in reversed(units) if unit.start is not Start.INSTANCES]
+    return tuple(unit.name for unit in sorted(stopped, key=lambda unit: unit.start not in triggers))
 
 
 STOPPING_ORDER = stopping_order(UNITS)

@@ -12,6 +12,7 @@ SERVER = Traits(
     has_own_content=True,
     has_own_containerd=True,
     takes_helm_from_image=True,
+    has_schedule=True,
 )
 AGENT = Traits(
     is_server=False,
@@ -21,6 +22,7 @@ AGENT = Traits(
     has_own_content=True,
     has_own_containerd=True,
     takes_helm_from_image=False,
+    has_schedule=True,
 )
 
 

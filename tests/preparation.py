@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from tests import package
-from tests.nodes import charts, debian, helm, host
+from tests.nodes import charts, debian, helm, host, seaweedfs
 from tests.nodes.content import SUITES, content
 from tests.nodes.errors import NodeError
 from tests.nodes.registry_storage import registry_storage
@@ -21,10 +21,12 @@ def main() -> int:
     """Build what is missing; the exit code."""
     try:
         # apt lets one in at a time.
-        host.prepare(host.BUILD_PACKAGES, helm.HOST_PACKAGES)
+        host.prepare(host.BUILD_PACKAGES, helm.HOST_PACKAGES, seaweedfs.HOST_PACKAGES)
         debian.mirror()
         for_each = (content, root, package.build_root)
-        _at_once(helm.images, *(partial(make, suite) for make in for_each for suite in SUITES))
+        _at_once(
+            helm.images, seaweedfs.program, *(partial(make, suite) for make in for_each for suite in SUITES)
+        )
         # Of what is there now. Charts are tested on Debian 12 alone.
         _at_once(
             *(partial(registry_storage, content(suite)) for suite in SUITES),

@@ -98,6 +98,26 @@ def rotated(paths: Paths, bundle: str, before: str, password: str) -> tuple[File
     )
 
 
+def of_cluster(paths: Paths, bundle: str, password: str) -> tuple[File, ...]:
+    """passwd, as it is, with this password of the server token; the token file; that of agents if they have
+    a token of their own. `bundle`: content of server-ca.crt."""
+    node = next((row[0] for row in _rows(paths) if row[1] == _NODE), password)
+    ca_hash = tokens.authority_hash(bundle.encode())
+    made = [
+        File(paths.passwd, _passwd(paths, password, node), 0o600, secret=True),
+        _token_file(paths.token, tokens.Token(ca_hash, _SERVER, password)),
+    ]
+    if node != password:
+        made.append(_token_file(paths.agent_token, tokens.Token(ca_hash, _NODE, node)))
+    return tuple(made)
+
+
+def configured(text: str, what: str) -> tokens.Token:
+    """The server token in this text; ConfigurationError, which names `what`, for one of agents."""
+    _password(text, what, _SERVER)
+    return tokens.parse(text, what)
+
+
 def new_password(text: str, bundle: str) -> str:
     """The password of a new server token, short or long; ConfigurationError for another cluster's."""
     _check_hash(text, "the new token", tokens.authority_hash(bundle.encode()), had_authority=True)

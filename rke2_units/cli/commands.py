@@ -4,7 +4,7 @@ import difflib
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -13,9 +13,10 @@ from rke2_units.unit_names import Role
 
 _ROLES = click.Choice([role.value for role in Role])
 _Function = TypeVar("_Function", bound=Callable[..., object])
+SNAPSHOT_HELP = "Save, list, delete, restore and verify snapshots."
 
 
-class _Group(click.Group):
+class Group(click.Group):
     """A group that lists its commands in the order of definition, and suggests one for an unknown name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -33,8 +34,19 @@ class _Group(click.Group):
             raise
 
 
+class _Later(click.Group):
+    """etcd-snapshot. Its many options are made when it is used: no other command waits for them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        from rke2_units.cli.etcd_snapshot_commands import etcd_snapshot
+
+        return etcd_snapshot.make_context(info_name, args, parent, **extra)
+
+
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Configuration: /etc/rancher/rke2/config.yaml, rke2-units-config(5). Start the node with "
     "systemctl start rke2-server (or rke2-agent) after the install.",
@@ -164,7 +176,7 @@ def diff(role: str | None, release: str | None, config_file: str | None) -> int:
     return 1 if text else 0
 
 
-@command.group(cls=_Group)
+@command.group(cls=Group)
 def release() -> None:
     """List, show and fetch releases."""
 
@@ -207,7 +219,7 @@ def release_fetch(version: str, image_lists: tuple[str, ...], config_file: str |
     return 0
 
 
-@command.group(cls=_Group)
+@command.group(cls=Group)
 def images() -> None:
     """List and bundle the images that a node needs."""
 
@@ -288,7 +300,10 @@ def status(as_json: bool) -> int:
     return 0 if found.well else 1
 
 
-@command.group(cls=_Group)
+command.add_command(_Later("etcd-snapshot", help=SNAPSHOT_HELP))
+
+
+@command.group(cls=Group)
 def token() -> None:
     """Create, list, delete and rotate tokens.
 
@@ -372,6 +387,42 @@ def token_rotate(new_token_file: str | None) -> int:
 
     rotate(new_token_file)
     return 0
+
+
+@command.command("cluster-reset")
+@click.option(
+    "--restore",
+    "--cluster-reset-restore-path",
+    "snapshot",
+    metavar="FILE",
+    default="",
+    help="Restore the snapshot FILE; with etcd-s3, the object of this name "
+    "(default: cluster-reset-restore-path in config.yaml, else this server's own data).",
+)
+@click.option(
+    "--s3/--no-s3",
+    "--etcd-s3/--no-etcd-s3",
+    "s3",
+    default=None,
+    help="Whether the snapshot is in S3 (default: etcd-s3 in config.yaml).",
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help="Read the cluster's server token from FILE (`-` for standard input; default: token in config.yaml, "
+    "else server/token on this server).",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def cluster_reset(snapshot: str, s3: bool | None, token_file: str | None, yes: bool) -> int:
+    """Make this server's etcd a new cluster with one member.
+
+    Its data is that of a snapshot, or without --restore this server's own: for a cluster that has lost the
+    majority of its servers. Run it on a server that is stopped. Shows first what it will do. Keeps what it
+    replaces under another name. If it is interrupted, run it again to complete it.
+    """
+    from rke2_units.cli.cluster_reset import run
+
+    return run(snapshot, s3, token_file, yes=yes)
 
 
 @command.command()

@@ -44,11 +44,16 @@ def read(server: str | None, token_file: str | None, environment: Mapping[str, s
 
 
 def refuse_lost(role: Role, environment: Mapping[str, str]) -> None:
-    """ConfigurationError for a key in this process's variables that no start of the node would find."""
+    """ConfigurationError for a key in this process's variables that no start of the node would find.
+
+    Variables that are not RKE2's (AWS_...) may be there for another program.
+    """
     of_unit = read_environment_files(role)
     for key in KEYS:
-        name = key.environment
-        if not name or name in _KEPT or environment.get(name, "") in ("", of_unit.get(name)):
+        name = key.environment or ""
+        if not name.startswith("RKE2_") or name in _KEPT:
+            continue
+        if environment.get(name, "") in ("", of_unit.get(name)):
             continue
         raise ConfigurationError(
             f"{name} is set in this environment, and {role.unit} would start without it",

@@ -6,12 +6,15 @@ from dataclasses import asdict
 from rke2_units.cluster.charts import Chart
 from rke2_units.cluster.cluster_status import Cluster, ClusterNode
 from rke2_units.cluster.workloads import WorkloadState
+from rke2_units.node.snapshot_status import Snapshots
+from rke2_units.node.spans import span
 from rke2_units.node.status import Pod, Status, Unit
 from rke2_units.printable import visible
 
 _MIB = 1024 * 1024
 # Longer than the causes of the daemon and the programs; the journal and JSON have the whole text.
 _LONGEST = 600
+_SNAPSHOTS = "snapshots of etcd"
 # Two causes with this many characters in common print them once.
 _FOLDED, _MOST_COMPARED = 80, 8
 
@@ -65,12 +68,15 @@ def as_tree(status: Status, now: float) -> str:
         summary += f"; {status.next_release} is installed and takes effect at the next restart"
     nodes = status.cluster.nodes if status.cluster else ()
     titles = [_title(chart) for chart in status.charts] + [f"node {node.name}" for node in nodes]
+    titles += [_SNAPSHOTS] if status.snapshots else []
     width = max(len(name) for name in [*(unit.name for unit in status.units), *titles]) + 4
     role, *rest = status.units
     lines = [f"{status.role} {status.release}: {summary}", *_unit(role, "", "│ ", width, now, told)]
     for unit in rest:
         last = unit is rest[-1]
         lines += _unit(unit, "└─" if last else "├─", "  " if last else "│ ", width, now, told)
+    if status.snapshots:
+        lines += _snapshots(status.snapshots, width, now, told)
     for chart in status.charts:
         lines += _chart(chart, width, now, told)
     if status.cluster:
@@ -98,6 +104,27 @@ def _unit(unit: Unit, branch: str, stem: str, width: int, now: float, told: _Tol
         lines.append(_pod(unit.pod, stem, width, now))
     if unit.problem:
         lines.append(f"{stem}  {told.cause(unit.name, unit.problem)}")
+    return lines
+
+
+def _snapshots(found: Snapshots, width: int, now: float, told: _Told) -> list[str]:
+    mark = "×" if found.problem else "●" if found.is_scheduled else "○"
+    last = f"{found.name}, {found.size / _MIB:.1f} MiB" if found.name else "none yet"
+    upcoming = f"next in {span(found.next - now)}" if found.next else ""
+    verified = ""
+    if found.verified:
+        whose = "verified" if found.verified == found.name else f"{found.verified} verified"
+        finding = "good" if found.is_good else f"NOT GOOD: {found.finding}"
+        verified = f"{whose} {_age(found.verified_time, now)} ago: {finding}"
+    columns = [
+        f"{mark} {_SNAPSHOTS}".ljust(width),
+        ("scheduled" if found.is_scheduled else "not scheduled").ljust(22),
+        _age(found.time, now).rjust(8),
+        "; ".join(text for text in (last, upcoming, verified) if text),
+    ]
+    lines = ["  ".join(columns).rstrip()]
+    if found.problem:
+        lines.append(f"    {told.cause(_SNAPSHOTS, found.problem)}")
     return lines
 
 
@@ -143,12 +170,15 @@ def _summary(cluster: Cluster) -> str:
 def _node(node: ClusterNode, width: int, now: float, told: _Told) -> list[str]:
     mark = "×" if node.problem else "●"
     etcd = f"etcd {node.etcd}" if node.etcd else ""
+    snapshot = f"snapshot {_age(node.snapshot, now)} ago" if node.snapshot else ""
     columns = [
         f"{mark} node {node.name}".ljust(width),
         ("ready" if node.ready else "not ready").ljust(22),
         _age(node.since, now).rjust(8),
         "; ".join(
-            text for text in (node.address, node.version, ", ".join(node.roles), etcd, node.remarks) if text
+            text
+            for text in (node.address, node.version, ", ".join(node.roles), etcd, snapshot, node.remarks)
+            if text
         ),
     ]
     lines = ["  ".join(columns).rstrip()]
@@ -175,11 +205,4 @@ def _process(pid: int, memory: int) -> str:
 
 
 def _age(since: float, now: float) -> str:
-    """The time since then in its largest unit that is at least two, such as 90 s, 5 min, 3 h, 12 d."""
-    if not since:
-        return ""
-    seconds = max(0, now - since)
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {name}"
-    return f"{seconds:.0f} s"
+    return span(now - since) if since else ""

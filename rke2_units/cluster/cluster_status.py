@@ -1,7 +1,8 @@
 """The cluster's nodes from its API: roles, readiness, version, and membership of etcd."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from rke2_units import cluster_names
@@ -13,6 +14,8 @@ from rke2_units.printable import line
 _ROLE_LABEL = "node-role.kubernetes.io/"
 # The condition that the etcd controllers of servers keep on their nodes.
 _VOTER = "EtcdIsVoter"
+# Objects that are looked at: 5 for each server, unless more are kept.
+_MOST_SNAPSHOTS = 2000
 _SILENT = "its kubelet has not reported yet"
 
 
@@ -21,7 +24,8 @@ class ClusterNode:
     """One Node object. `etcd` is "voter", "learner", or "" for a node that runs none as far as is known.
 
     `since` is when it became ready, or stopped being so, in seconds since the epoch, 0 when that is not
-    known; `problem` is "" when it is ready, else why it is not.
+    known; `problem` is "" when it is ready, else why it is not. `snapshot` is when the newest snapshot of
+    etcd on it was taken, 0 where that was not asked.
     """
 
     name: str
@@ -33,6 +37,7 @@ class ClusterNode:
     etcd: str = ""
     remarks: str = ""
     problem: str = ""
+    snapshot: float = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,44 @@ def ask(paths: Paths, timeout: float) -> Cluster | None:
             client.close()
     except UserError as error:
         return Cluster(problem=error.message)
+    taken: Mapping[str, float] = {}
+    # This node knows its own.
+    if sum("etcd" in node.roles for node in nodes) > 1:
+        # The nodes must not have been asked for in vain.
+        taken = _snapshots(paths, timeout / 2)
+    nodes = [replace(node, snapshot=taken.get(node.name, 0)) for node in nodes]
     return Cluster(tuple(sorted(nodes, key=lambda node: node.name)))
+
+
+def _snapshots(paths: Paths, timeout: float) -> dict[str, float]:
+    """When the newest good snapshot of each node was taken; {} where nobody knows, as on agents."""
+    from rke2_units.cluster import kubernetes_api
+    from rke2_units.snapshots.objects import COLLECTION, STORAGE_LABEL
+    from rke2_units.snapshots.snapshot import S3
+
+    taken: dict[str, float] = {}
+    try:
+        client = kubernetes_api.client(paths.admin_kubeconfig, timeout)
+        if client is None:
+            return {}
+        try:
+            listed = client.list(COLLECTION, label_selector=f"{STORAGE_LABEL},{STORAGE_LABEL}!={S3}")
+            for obj in islice(listed, _MOST_SNAPSHOTS):
+                node, moment = snapshot_from(obj)
+                taken[node] = max(moment, taken.get(node, 0))
+        finally:
+            client.close()
+    except UserError:
+        # The cluster has no such objects yet, or does not answer any more.
+        return {}
+    return taken
+
+
+def snapshot_from(obj: Mapping[str, Any]) -> tuple[str, float]:
+    """The node of an ETCDSnapshotFile (the API's JSON), and when it was taken; 0 for one that failed."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    is_good = status.get("readyToUse") is not False and not status.get("error")
+    return str(spec.get("nodeName", "")), seconds(status.get("creationTime")) if is_good else 0
 
 
 def node_from(obj: Mapping[str, Any]) -> ClusterNode:

@@ -61,7 +61,7 @@ def _scalar(key: Key, item: Item) -> Item:
             return _checked(key, Item(str(grammar.number(item.text)), item.source))
         if key.kind is Kind.DURATION:
             grammar.duration(item.text)
-            return Item(item.text, item.source)
+            return _checked(key, Item(item.text, item.source))
     except ValueError as error:
         raise _wrong(key, item, str(error)) from None
     return _checked(key, Item(_as_text(key, item), item.source))

@@ -23,7 +23,7 @@ def check(config: Config) -> None:
         _profile,
     ]
     if config.role is Role.SERVER:
-        checks += [_networks, derived.cni, derived.ingress_controllers]
+        checks += [_networks, _snapshots, derived.cni, derived.ingress_controllers]
     errors = Collected()
     for each in checks:
         with errors.collecting():
@@ -35,6 +35,21 @@ def _profile(config: Config) -> None:
     if config.text("profile") == "cis" and config.is_set("protect-kernel-defaults"):
         if not config.boolean("protect-kernel-defaults"):
             raise config.error("protect-kernel-defaults", "must not be false with profile cis")
+
+
+def _snapshots(config: Config) -> None:
+    etcd_data = derived.paths(config).etcd_data
+    if f"{derived.snapshot_directory(config)}/".startswith(f"{etcd_data}/"):
+        raise config.error("etcd-snapshot-dir", f"must not be in the folder of etcd's data, {etcd_data}")
+    if not config.boolean("etcd-s3"):
+        # AWS's variables may be there for another program.
+        return
+    keys = ("etcd-s3-access-key", "etcd-s3-secret-key")
+    for one, other in (keys, keys[::-1], ("etcd-s3-session-token", keys[0])):
+        if config.is_set(one) and not config.is_set(other):
+            raise config.error(one, f"needs {other}")
+    if not (config.is_set("etcd-s3-bucket") or config.is_set("etcd-s3-config-secret")):
+        raise config.error("etcd-s3", "needs etcd-s3-bucket, or etcd-s3-config-secret")
 
 
 def _networks(config: Config) -> None:

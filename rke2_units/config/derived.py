@@ -318,9 +318,10 @@ def server_roles(config: Config) -> ServerRoles:
     return roles
 
 
-def lacks_backups(config: Config) -> bool:
-    """Whether this node has etcd that its user, who did not ask for none, may believe to be backed up."""
-    return server_roles(config).etcd and not config.boolean("etcd-disable-snapshots")
+def snapshot_directory(config: Config) -> str:
+    """The folder of etcd's snapshots on this server."""
+    given = config.text("etcd-snapshot-dir")
+    return grammar.directory(given) if given else paths(config).snapshots
 
 
 def supervisor_proxy_port(config: Config) -> int:

@@ -51,7 +51,7 @@ _IMAGE = (
 )
 _ARGUMENT_NAME = r"-{0,2}[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?[+-]?"
 _VARIABLE = r"[A-Za-z_.-][A-Za-z0-9_.-]*"
-_DATA_DIRECTORY = r"(?:/[A-Za-z0-9._+@=-]+)+/?"
+_DIRECTORY = r"(?:/[A-Za-z0-9._+@=-]+)+/?"
 _HASH = r"[0-9a-f]{64}"
 _IDENTIFIER = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
@@ -72,7 +72,7 @@ _SYSTEM_DIRECTORIES = frozenset(
         "var/lib/kubelet var/lib/rancher var/lib/rke2-units var/log var/run var/tmp"
     ).split()
 )
-_VIRTUAL_FILE_SYSTEMS = ("/dev/", "/proc/", "/sys/", "/run/", "/var/run/")
+VIRTUAL_FILE_SYSTEMS = ("/dev/", "/proc/", "/sys/", "/run/", "/var/run/")
 
 # What the kernel has room for (unix(7)).
 _LONGEST_SOCKET = 107
@@ -160,6 +160,14 @@ def duration(text: str) -> float:
     return sum(float(count) * _SECONDS[unit] for count, unit in re.findall(_DURATION_PART, text, re.ASCII))
 
 
+def interval(text: str) -> float:
+    """Seconds of a duration in which something can be done."""
+    seconds = duration(text)
+    if seconds < 1:
+        raise ValueError("a duration of at least 1s")
+    return seconds
+
+
 def address(text: str) -> Address:
     try:
         found = ipaddress.ip_address(text)
@@ -244,17 +252,26 @@ def host(text: str) -> str:
     return text
 
 
+def host_and_port(text: str) -> str:
+    """HOST or HOST:PORT, an IPv6 address in brackets."""
+    match = _match(r"(\[[0-9A-Fa-f:.]+\]|[^/:@?#\[\]]+)(?::([0-9]+))?", text)
+    if match is None:
+        raise ValueError("HOST or HOST:PORT")
+    host(match[1].strip("[]"))
+    if match[2] is not None:
+        port(match[2])
+    return text
+
+
 def server_url(text: str) -> str:
-    match = _match(r"https://(\[[0-9A-Fa-f:.]+\]|[^/:@?#\[\]]+)(?::([0-9]+))?/?", text)
+    url = text.removesuffix("/")
     try:
-        if match is None:
+        if not url.startswith("https://"):
             raise ValueError
-        host(match[1].strip("[]"))
-        if match[2] is not None:
-            port(match[2])
+        host_and_port(url.removeprefix("https://"))
     except ValueError:
         raise ValueError("a URL such as https://server.example:9345") from None
-    return text.rstrip("/")
+    return url
 
 
 def absolute_path(text: str) -> str:
@@ -276,7 +293,7 @@ def containerd_socket(text: str) -> str:
     It is written into units and configuration files, so only characters that mean nothing there are taken.
     """
     path = text.removeprefix("unix://")
-    if len(path) > _LONGEST_SOCKET or not _match(_DATA_DIRECTORY, path):
+    if len(path) > _LONGEST_SOCKET or not _match(_DIRECTORY, path):
         raise ValueError("a socket's absolute path, or unix:///PATH")
     if posixpath.normpath(path) != path or path.startswith("/dev/"):
         raise ValueError("a socket's absolute path without . and .., and not below /dev")
@@ -287,18 +304,24 @@ def containerd_socket(text: str) -> str:
     return path
 
 
-def data_directory(text: str) -> str:
-    """The folder that holds all state, without a slash at its end.
+def directory(text: str) -> str:
+    """A folder, without a slash at its end.
 
     It is written into units, PATH, TOML, mounts and a shell's words, so only characters that mean nothing in
     any of them are taken.
     """
-    if len(text) > 200 or not _match(_DATA_DIRECTORY, text):
+    if len(text) > 200 or not _match(_DIRECTORY, text):
         raise ValueError("an absolute path of letters, digits and . _ + @ = - / (at most 200 characters)")
     path = text.rstrip("/")
     if any(part in (".", "..") for part in path.split("/")):
         raise ValueError("an absolute path without . and ..")
-    if path in _SYSTEM_DIRECTORIES or f"{path}/".startswith(_VIRTUAL_FILE_SYSTEMS):
+    return path
+
+
+def data_directory(text: str) -> str:
+    """The folder that holds all state."""
+    path = directory(text)
+    if path in _SYSTEM_DIRECTORIES or f"{path}/".startswith(VIRTUAL_FILE_SYSTEMS):
         raise ValueError("a folder of its own, not one of the system's")
     return path
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rke2_units import layout, unit_names
-from rke2_units.config import grammar
+from rke2_units.config import cron, grammar, snapshot_grammar
 from rke2_units.unit_names import Role
 
 
@@ -72,8 +72,6 @@ DISABLED_BY = {
 _EXTERNAL_DATASTORE = (
     "rke2-units keeps the cluster's state in its own etcd; external datastores are not supported"
 )
-_SNAPSHOTS = "rke2-units does not take etcd snapshots yet"
-_RESET = "rke2-units cannot reset or restore a cluster yet"
 _HELM_JOBS = (
     "rke2-units runs helm in rke2-helm-applier.service, not in Jobs; limit it with a drop-in for that unit"
 )
@@ -227,67 +225,99 @@ _DATASTORE: tuple[Key, ...] = (
         rejected=_EXTERNAL_DATASTORE,
         used_by="datastore", help="The file with the client key for the external datastore."),
     Key(name="cluster-reset", kind=Kind.BOOLEAN, roles=SERVER, environment="RKE2_CLUSTER_RESET",
-        default="false", rejected=_RESET,
-        used_by="etcd", help="Remove all other members from etcd, so that this server is the only one."),
-    Key(name="cluster-reset-restore-path", kind=Kind.TEXT, roles=SERVER, rejected=_RESET,
-        used_by="etcd", help="The snapshot to restore with cluster-reset."),
+        default="false",
+        used_by="cluster-reset",
+        help="Make this server's etcd the only member. That is a step and not a setting: "
+             "`rke2-units cluster-reset` does it, and rke2-server does not start as long as this is true."),
+    Key(name="cluster-reset-restore-path", kind=Kind.TEXT, roles=SERVER,
+        used_by="cluster-reset",
+        help="The snapshot that `rke2-units cluster-reset` restores: a file, or with etcd-s3 the name of an "
+             "object."),
     Key(name="etcd-expose-metrics", kind=Kind.BOOLEAN, roles=SERVER, default="false",
         used_by="etcd", help="Serve etcd's metrics on the node's address too."),
     Key(name="etcd-disable-snapshots", kind=Kind.BOOLEAN, roles=SERVER, default="false",
-        used_by="etcd",
-        help="Do not take scheduled snapshots. rke2-units does not take any yet; `true` turns off the "
-             "warnings about that."),
+        used_by="snapshots",
+        help="Do not take scheduled snapshots. `rke2-units etcd-snapshot save` works all the same."),
     Key(name="etcd-snapshot-name", kind=Kind.TEXT, roles=SERVER,
-        default="etcd-snapshot", rejected=_SNAPSHOTS,
-        used_by="etcd", help="The base name of snapshots."),
+        default="etcd-snapshot", check=snapshot_grammar.name,
+        used_by="snapshots",
+        help="The base name of scheduled snapshots. The node's name and the time in seconds follow."),
     Key(name="etcd-snapshot-schedule-cron", kind=Kind.TEXT, roles=SERVER,
-        default="0 */12 * * *", rejected=_SNAPSHOTS,
-        used_by="etcd", help="When to take snapshots, as a cron expression."),
+        default="0 */12 * * *", check=cron.check,
+        used_by="snapshots",
+        help="When to take snapshots, as a cron expression (see SCHEDULES). It becomes the lines of "
+             "rke2-etcd-snapshot.timer."),
     Key(name="etcd-snapshot-reconcile-interval", kind=Kind.DURATION, roles=SERVER,
-        default="10m", rejected=_SNAPSHOTS,
-        used_by="etcd", help="How often to update the list of snapshots."),
-    Key(name="etcd-snapshot-retention", kind=Kind.NUMBER, roles=SERVER, default="5", rejected=_SNAPSHOTS,
-        used_by="etcd", help="How many snapshots to keep."),
+        default="10m", check=grammar.interval,
+        used_by="snapshots",
+        help="How often to update the cluster's list of snapshots: the interval of "
+             "rke2-etcd-snapshot-reconcile.timer."),
+    Key(name="etcd-snapshot-retention", kind=Kind.NUMBER, roles=SERVER, default="5",
+        used_by="snapshots",
+        help="How many of this node's snapshots to keep in the folder, by the beginning of their name. "
+             "With 0 or less, all are kept."),
     Key(name="etcd-snapshot-dir", kind=Kind.TEXT, roles=SERVER,
-        default_note="server/db/snapshots in the data directory", rejected=_SNAPSHOTS,
-        used_by="etcd", help="The folder for snapshots."),
-    Key(name="etcd-snapshot-compress", kind=Kind.BOOLEAN, roles=SERVER, default="false", rejected=_SNAPSHOTS,
-        used_by="etcd", help="Compress snapshots."),
-    Key(name="etcd-s3", kind=Kind.BOOLEAN, roles=SERVER, default="false", rejected=_SNAPSHOTS,
-        used_by="etcd", help="Store snapshots in an S3 bucket."),
+        default_note="server/db/snapshots in the data directory", check=snapshot_grammar.directory,
+        used_by="snapshots",
+        help="The folder for snapshots, which must exist. Their metadata is in .metadata beside it."),
+    Key(name="etcd-snapshot-compress", kind=Kind.BOOLEAN, roles=SERVER, default="false",
+        used_by="snapshots", help="Compress snapshots (zip)."),
+    Key(name="etcd-snapshot-verify", kind=Kind.BOOLEAN, roles=SERVER, own=True, default="false",
+        used_by="snapshots",
+        help="Verify each scheduled snapshot afterwards: rke2-etcd-snapshot-verify.service restores it "
+             "into a temporary etcd. It needs free disk space for that."),
+    Key(name="etcd-s3", kind=Kind.BOOLEAN, roles=SERVER, default="false",
+        used_by="snapshots",
+        help="Store snapshots in an S3 bucket too. It needs etcd-s3-bucket or etcd-s3-config-secret."),
     Key(name="etcd-s3-endpoint", kind=Kind.TEXT, roles=SERVER,
-        default="s3.amazonaws.com", rejected=_SNAPSHOTS,
-        used_by="etcd", help="The S3 endpoint."),
-    Key(name="etcd-s3-endpoint-ca", kind=Kind.TEXT, roles=SERVER, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The file with the certificate authority of the S3 endpoint."),
-    Key(name="etcd-s3-skip-ssl-verify", kind=Kind.BOOLEAN, roles=SERVER,
-        default="false", rejected=_SNAPSHOTS,
-        used_by="etcd", help="Do not verify the certificate of the S3 endpoint."),
-    # RKE2 reads AWS's own variables too. They may be meant for other programs: not while these are rejected.
-    Key(name="etcd-s3-access-key", kind=Kind.TEXT, roles=SERVER, secret=True, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The access key for S3."),
-    Key(name="etcd-s3-secret-key", kind=Kind.TEXT, roles=SERVER, secret=True, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The secret key for S3."),
-    Key(name="etcd-s3-session-token", kind=Kind.TEXT, roles=SERVER, secret=True, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The session token for S3."),
-    Key(name="etcd-s3-bucket", kind=Kind.TEXT, roles=SERVER, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The S3 bucket."),
-    Key(name="etcd-s3-bucket-lookup-type", kind=Kind.TEXT, roles=SERVER, rejected=_SNAPSHOTS,
-        used_by="etcd", help="How to address the S3 bucket: auto, dns or path."),
-    Key(name="etcd-s3-region", kind=Kind.TEXT, roles=SERVER, default="us-east-1", rejected=_SNAPSHOTS,
-        used_by="etcd", help="The S3 region."),
-    Key(name="etcd-s3-folder", kind=Kind.TEXT, roles=SERVER, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The folder in the S3 bucket."),
-    Key(name="etcd-s3-retention", kind=Kind.NUMBER, roles=SERVER, default="5", rejected=_SNAPSHOTS,
-        used_by="etcd", help="How many snapshots to keep in the S3 bucket."),
-    Key(name="etcd-s3-proxy", kind=Kind.TEXT, roles=SERVER, secret=True, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The proxy for connections to the S3 endpoint."),
-    Key(name="etcd-s3-config-secret", kind=Kind.TEXT, roles=SERVER, rejected=_SNAPSHOTS,
-        used_by="etcd", help="The Secret in kube-system that contains the configuration of S3."),
-    Key(name="etcd-s3-insecure", kind=Kind.BOOLEAN, roles=SERVER, default="false", rejected=_SNAPSHOTS,
-        used_by="etcd", help="Connect to the S3 endpoint with http."),
-    Key(name="etcd-s3-timeout", kind=Kind.DURATION, roles=SERVER, default="5m", rejected=_SNAPSHOTS,
-        used_by="etcd", help="The time limit of a transfer to or from S3."),
+        default="s3.amazonaws.com", check=snapshot_grammar.endpoint,
+        used_by="snapshots", help="The S3 endpoint: HOST or HOST:PORT."),
+    Key(name="etcd-s3-endpoint-ca", kind=Kind.TEXT, roles=SERVER, check=snapshot_grammar.authorities,
+        used_by="snapshots",
+        help="The certificate authorities of the S3 endpoint, separated by blanks: each the path of a PEM "
+             "file, or PEM in base64."),
+    Key(name="etcd-s3-skip-ssl-verify", kind=Kind.BOOLEAN, roles=SERVER, default="false",
+        used_by="snapshots",
+        help="Do not verify the certificate of the S3 endpoint, whatever etcd-s3-endpoint-ca is."),
+    Key(name="etcd-s3-access-key", kind=Kind.TEXT, roles=SERVER, environment="AWS_ACCESS_KEY_ID",
+        secret=True,
+        default_note="root's `.aws/credentials`, else the role of the machine",
+        used_by="snapshots", help="The access key for S3."),
+    Key(name="etcd-s3-secret-key", kind=Kind.TEXT, roles=SERVER, environment="AWS_SECRET_ACCESS_KEY",
+        secret=True,
+        used_by="snapshots", help="The secret key for S3."),
+    Key(name="etcd-s3-session-token", kind=Kind.TEXT, roles=SERVER, environment="AWS_SESSION_TOKEN",
+        secret=True,
+        used_by="snapshots", help="The session token for S3."),
+    Key(name="etcd-s3-bucket", kind=Kind.TEXT, roles=SERVER, check=snapshot_grammar.bucket,
+        used_by="snapshots", help="The S3 bucket. It must exist."),
+    Key(name="etcd-s3-bucket-lookup-type", kind=Kind.TEXT, roles=SERVER,
+        default="auto", choices=("auto", "dns", "path"),
+        used_by="snapshots",
+        help="How to address the S3 bucket: `dns` in the host name, `path` in the path, `auto` by the "
+             "endpoint."),
+    Key(name="etcd-s3-region", kind=Kind.TEXT, roles=SERVER,
+        default="us-east-1", check=snapshot_grammar.region,
+        used_by="snapshots", help="The S3 region."),
+    Key(name="etcd-s3-folder", kind=Kind.TEXT, roles=SERVER, check=snapshot_grammar.folder,
+        used_by="snapshots", help="The folder in the S3 bucket."),
+    Key(name="etcd-s3-retention", kind=Kind.NUMBER, roles=SERVER, default_note="etcd-snapshot-retention",
+        used_by="snapshots",
+        help="How many snapshots of all nodes together to keep in the S3 folder, by the beginning of their "
+             "name. With 0 or less, all are kept."),
+    Key(name="etcd-s3-proxy", kind=Kind.TEXT, roles=SERVER, secret=True,
+        default_note="the proxy of the node's environment", check=snapshot_grammar.proxy,
+        used_by="snapshots",
+        help="The proxy for connections to the S3 endpoint: a URL, or `none` for no proxy at all."),
+    Key(name="etcd-s3-config-secret", kind=Kind.TEXT, roles=SERVER, check=grammar.subdomain,
+        used_by="snapshots",
+        help="The Secret in kube-system that contains the configuration of S3. It is ignored if another "
+             "key of S3 is set, except etcd-s3-retention."),
+    Key(name="etcd-s3-insecure", kind=Kind.BOOLEAN, roles=SERVER, default="false",
+        used_by="snapshots", help="Connect to the S3 endpoint with http."),
+    Key(name="etcd-s3-timeout", kind=Kind.DURATION, roles=SERVER,
+        default="5m", check=snapshot_grammar.time_limit,
+        used_by="snapshots", help="The time limit of each operation in S3, such as an upload."),
 )
 
 _COMPONENTS: tuple[Key, ...] = (

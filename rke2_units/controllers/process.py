@@ -15,6 +15,7 @@ from rke2_units.controllers.nodes import Nodes
 from rke2_units.controllers.own_node import Bootstrap, OwnNode
 from rke2_units.controllers.passwords import NodePasswords
 from rke2_units.controllers.settings import Settings
+from rke2_units.controllers.snapshot_files import SnapshotFiles
 from rke2_units.coordination import lease as leases
 from rke2_units.coordination import process
 from rke2_units.coordination.events import Events
@@ -40,6 +41,7 @@ _HOLDERS = (
     "service accounts",
     "flannel's policy",
     "finalizers",
+    "snapshots",
     "etcd",
     "addresses of API servers",
 )
@@ -48,11 +50,19 @@ _HOLDERS = (
 class Work:
     """All the work, step by step in one thread; a step that fails does not stop the others."""
 
-    def __init__(self, settings: Settings, client: Client, known: Nodes, held: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        known: Nodes,
+        snapshots: SnapshotFiles,
+        held: threading.Event,
+    ) -> None:
         events = Events(client, _NAME, settings.node_name)
         self._settings = settings
         self._client = client
         self._nodes = known
+        self._snapshots = snapshots
         self._held = held
         self._own = OwnNode(settings, client, known)
         self._bootstrap = Bootstrap(settings)
@@ -84,6 +94,7 @@ class Work:
             self._begun = False
             self._addresses.forget()
             self._hardening.forget()
+            self._snapshots.forget()
             for what in _HOLDERS:
                 self._problems.pop(what, None)
             return
@@ -100,6 +111,7 @@ class Work:
             self._do("service accounts", self._hardening.restrict_accounts)
         if self._settings.lets_flannel_in:
             self._do("flannel's policy", self._hardening.let_hosts_in)
+        self._do("snapshots", lambda: self._snapshots.step(changed))
         if changed or time.monotonic() >= self._next_members:
             self._do("etcd", self._see_to_members)
             self._do("addresses of API servers", self._addresses.step)
@@ -141,14 +153,16 @@ def run(settings: Settings) -> int:
         work="manages the cluster's members",
     )
     known = Nodes(client)
-    work = Work(settings, client, known, lease.held)
+    snapshots = SnapshotFiles(client, known, lease.held, settings.node_name)
+    work = Work(settings, client, known, snapshots, lease.held)
 
     def stop() -> None:
         client.close()
         known.changed.set()
+        snapshots.wake()
 
     return process.run(
-        {"nodes": known.follow, "work": work.run},
+        {"nodes": known.follow, "snapshots": snapshots.follow, "work": work.run},
         lease,
         lambda: status(lease.held.is_set(), work.problems()),
         patience=_PATIENCE,

@@ -41,6 +41,7 @@ from rke2_units.node import (
     releases,
 )
 from rke2_units.node.apply import Change
+from rke2_units.node.cluster_reset import before_start
 from rke2_units.node.installation import Installation
 from rke2_units.plan import addresses, api_proxy, make_plan, programs, sysctl
 from rke2_units.plan.node import Node
@@ -119,6 +120,8 @@ def _refuse_other_role(role: Role, systemd: Systemd) -> None:
 def check(installed: Installation, *, taken_in: bool) -> Node:
     """The configured node; ConfigurationError for an invalid configuration, before anything is written."""
     config = load(installed.role, environment=os.environ)
+    if config.role is Role.SERVER:
+        before_start.refuse(config)
     # Never fetched here: a start must depend neither on the network nor on the answer of a server there.
     release = releases.find(configured.release_name(config, installed.release))
     if config.role is Role.SERVER and not taken_in:
@@ -174,6 +177,8 @@ def write(node: Node, installed: Installation, systemd: Systemd) -> Plan:
     plan = _plan(node)
     # The data directory and the release may have changed since the role was installed.
     changes = apply.apply(plan, installation=configured.to_record(node))
+    if node.role is Role.SERVER:
+        before_start.forget(node.paths)
     if node.release.name != installed.release:
         journal.log(Level.INFO, f"the node moves from {installed.release} to {node.release.name}")
     _set_kernel_parameters(plan, changes)
@@ -253,7 +258,10 @@ def _servers(node: Node) -> Servers | None:
 def _source(node: Node) -> Source:
     if node.role is Role.AGENT:
         identity = _identity(node.paths.agent, "client-rke2-controller")
-        return servers.of_api(api_proxy.apiserver_url(node.config), identity)
+        known = server_list.read(node.paths.server_list)
+        return servers.of_api(
+            api_proxy.apiserver_url(node.config), identity, node.config.text("server"), known
+        )
     etcd = controllers_settings.read(node.paths.controllers_settings).etcd()
     has_etcd = derived.server_roles(node.config).etcd
     return servers.asking(servers.api_addresses_in(etcd) if has_etcd else servers.members_of(etcd))

@@ -21,17 +21,32 @@ _SETTLING = 1.0
 # Seconds between questions to etcd, each of which is a process: until there is an answer, and afterwards.
 _FIRST_INTERVAL, _INTERVAL = 2.0, 30.0
 
+# Failures of the watch in a row, a minute of them, after which all servers are taken to be lost.
+_LOST = 12
+NONE = ServerList()
+
 # Calls the first argument with each list that it finds, until the second is set.
 Source = Callable[[Callable[[ServerList], None], threading.Event], None]
 
 
-def of_api(url: str, identity: http.Identity) -> Source:
-    """Watches the API for its endpoints: the join APIs and API servers."""
+def of_api(url: str, identity: http.Identity, join_url: str = "", known: ServerList = NONE) -> Source:
+    """Watches the API for its endpoints: the join APIs and API servers.
+
+    When none of the `known` ones answers any more, they may all have been replaced: what the host in the
+    join URL leads to is added then.
+    """
 
     def follow(saw: Callable[[ServerList], None], stop: threading.Event) -> None:
-        for event in Client(url, identity).watch(_ENDPOINTS, stop=stop):
+        last = known
+
+        def failed(times: int) -> None:
+            if join_url and times >= _LOST:
+                saw(server_list.united(last, server_list.looked_up(join_url)))
+
+        for event in Client(url, identity).watch(_ENDPOINTS, stop=stop, failed=failed):
             if event.type in ("ADDED", "MODIFIED"):
-                saw(server_list.of_endpoints(event.object))
+                last = server_list.of_endpoints(event.object)
+                saw(last)
 
     return follow
 

@@ -76,7 +76,7 @@ def write_atomic(path: str, content: str | bytes, mode: int, user: int = 0, grou
     temporary = _write_temporary(path, data, mode, user, group)
     with _explained("write", path):
         _put_in_place(temporary, path)
-        _synchronise_directory(os.path.dirname(path))
+        synchronise_directory(os.path.dirname(path))
     return True
 
 
@@ -105,7 +105,7 @@ def write_all(files: Sequence[File], root: str = "/") -> list[str]:
             write.discard(temporary)
     for directory in sorted({os.path.dirname(below(root, path)) for path in changed}):
         with _explained("write", directory):
-            _synchronise_directory(directory)
+            synchronise_directory(directory)
     return changed
 
 
@@ -121,7 +121,7 @@ def remove(path: str) -> bool:
             os.unlink(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        _synchronise_directory(os.path.dirname(path))
+        synchronise_directory(os.path.dirname(path))
     return True
 
 
@@ -158,7 +158,7 @@ def remove_empty_directory(path: str) -> bool:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return False
             raise
-        _synchronise_directory(os.path.dirname(path))
+        synchronise_directory(os.path.dirname(path))
     return True
 
 
@@ -241,7 +241,8 @@ def _make_parents(directory: str) -> None:
             os.chmod(path, 0o755)
 
 
-def _synchronise_directory(directory: str) -> None:
+def synchronise_directory(directory: str) -> None:
+    """Has the names in the folder survive a power failure."""
     descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

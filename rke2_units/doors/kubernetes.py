@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 from urllib.parse import quote, urlencode
@@ -113,13 +113,20 @@ class Client:
         self._transport.request("DELETE", path, {"propagationPolicy": propagation})
 
     def watch(
-        self, path: str, *, resource_version: str = "", stop: threading.Event, metadata_only: bool = False
+        self,
+        path: str,
+        *,
+        resource_version: str = "",
+        stop: threading.Event,
+        metadata_only: bool = False,
+        failed: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Event]:
         """Every change of a collection, for ever: ends only after `stop` is set (and at once by close()).
 
         Without a resource_version, the existing objects are yielded first as ADDED, then SYNCED once. A lost
         connection is resumed where it broke. When the server has forgotten that version, the difference is
-        yielded as ADDED, MODIFIED and DELETED (with name and namespace only), and SYNCED again.
+        yielded as ADDED, MODIFIED and DELETED (with name and namespace only), and SYNCED again. `failed` is
+        called at each failure, with the number of those in a row.
         """
         # The version of each object that was reported, by namespace and name.
         known: dict[tuple[str, str], str] = {}
@@ -153,6 +160,7 @@ class Client:
                 failures = 0
             else:
                 failures += 1
+                failed(failures)
                 if failures == _SILENT_FAILURES:
                     journal.log(Level.WARNING, f"the watch of {path} fails and is tried again: {error}")
                 stop.wait(min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** (failures - 1)))

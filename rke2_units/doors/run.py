@@ -30,6 +30,7 @@ PACKAGES = {
     "modprobe": "kmod",
     "mount": "mount",
     "rm": "coreutils",
+    "setpriv": "util-linux",
     "skopeo": "skopeo",
     "sysctl": "procps",
     "systemctl": "systemd",

@@ -14,9 +14,10 @@ from rke2_units.errors import ConfigurationError, UserError
 from rke2_units.join import clock
 from rke2_units.lean import http, server_certificate
 
-# RKE2's. The answers are small: a larger one is an error.
-_TIMEOUT = 10.0
-_LARGEST_ANSWER = 4 << 20
+# RKE2's.
+TIMEOUT = 10.0
+# The answers for joining are small: a larger one is an error.
+LARGEST_ANSWER = 4 << 20
 # Temporary errors: another node has this one's address, too many requests, or a server is still starting.
 _TEMPORARY = (409, 429, 500, 502, 503, 504)
 
@@ -25,11 +26,13 @@ class Unreachable(UserError):
     """There is no answer, or a temporary error: try again, or try another server.
 
     `pause`: after how many seconds the server wants a retry, 0.0 if it does not say. It may be any number.
+    `status`: the HTTP status, 0 without an answer.
     """
 
-    def __init__(self, message: str, *, pause: float = 0.0) -> None:
+    def __init__(self, message: str, *, pause: float = 0.0, status: int = 0) -> None:
         super().__init__(message)
         self.pause = pause
+        self.status = status
 
 
 class Busy(Unreachable):
@@ -57,10 +60,12 @@ class Connection:
         context: ssl.SSLContext,
         headers: Mapping[str, str],
         *,
-        timeout: float = _TIMEOUT,
+        timeout: float = TIMEOUT,
+        largest: int = LARGEST_ANSWER,
         any_subject: bool = False,
     ) -> None:
-        """`any_subject`: what is asked is no secret, or the authority is not one that signs for nodes."""
+        """`largest`: bytes of an answer. `any_subject`: what is asked is no secret, or the authority is not
+        one that signs for nodes."""
         parts = urlsplit(url)
         self._url = url
         self._host, self._port = parts.hostname or "", parts.port or ports.SUPERVISOR_PORT
@@ -70,7 +75,7 @@ class Connection:
             self._port,
             context,
             timeout=timeout,
-            limit=_LARGEST_ANSWER,
+            limit=largest,
             accept=None if any_subject else self._accept,
         )
 
@@ -104,7 +109,8 @@ class Connection:
         message = f"{self._url}{path}: {answer.status} {responses.get(answer.status, '')}: {why}"
         if answer.status in _TEMPORARY:
             kind = Busy if answer.status == 429 else Unreachable
-            raise kind(message, pause=_pause(answer.headers.get("retry-after", "")))
+            pause = _pause(answer.headers.get("retry-after", ""))
+            raise kind(message, pause=pause, status=answer.status)
         raise Refused(message, answer.status)
 
     def _accept(self, certificate: object) -> None:

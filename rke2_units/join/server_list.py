@@ -6,6 +6,7 @@ written into a proxy's configuration.
 
 import ipaddress
 import json
+import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -70,6 +71,26 @@ def of_url(url: str) -> ServerList:
         (_join(host, parts.port or ports.SUPERVISOR_PORT),),
         (_join(host, ports.APISERVER_PORT),),
         (_join(host, ports.ETCD_CLIENT_PORT),),
+    )
+
+
+def looked_up(url: str) -> ServerList:
+    """From a join URL: the addresses that its host has now, with a supervisor and an API server at each."""
+    parts = urlsplit(url)
+    port = parts.port or ports.SUPERVISOR_PORT
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return ServerList()
+    return of_apiservers([_join(str(address[0]), ports.APISERVER_PORT) for *_, address in found], port)
+
+
+def united(one: ServerList, other: ServerList) -> ServerList:
+    """All servers that are in one of the lists."""
+    return ServerList(
+        _sorted(one.servers + other.servers),
+        _sorted(one.apiservers + other.apiservers),
+        _sorted(one.members + other.members),
     )
 
 

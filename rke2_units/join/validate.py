@@ -10,7 +10,7 @@ from rke2_units import ports
 from rke2_units.certificates import token as tokens
 from rke2_units.certificates.token import Token
 from rke2_units.errors import ConfigurationError
-from rke2_units.join.http import Connection, NotVerified, Refused
+from rke2_units.join.http import LARGEST_ANSWER, TIMEOUT, Connection, NotVerified, Refused
 
 _CACERTS = "/cacerts"
 
@@ -93,9 +93,12 @@ def trust(url: str, token: Token) -> Trusted:
     return Trusted(url, bundle)
 
 
-def connect(server: Trusted, token: Token) -> Connection:
-    """A connection with the token as credentials."""
-    return _connection(server, server.context(), {"Authorization": authorization(token)})
+def connect(
+    server: Trusted, token: Token, *, timeout: float = TIMEOUT, largest: int = LARGEST_ANSWER
+) -> Connection:
+    """A connection with the token as credentials. `timeout` (s) and `largest` (bytes) limit an answer."""
+    headers = {"Authorization": authorization(token)}
+    return _connection(server, server.context(), headers, timeout, largest)
 
 
 def with_certificate(server: Trusted, certificate: str, key: str) -> Connection:
@@ -112,9 +115,17 @@ def authorization(token: Token) -> str:
     return "Basic " + base64.b64encode(f"{token.user}:{token.password}".encode()).decode()
 
 
-def _connection(server: Trusted, context: ssl.SSLContext, headers: Mapping[str, str]) -> Connection:
+def _connection(
+    server: Trusted,
+    context: ssl.SSLContext,
+    headers: Mapping[str, str],
+    timeout: float = TIMEOUT,
+    largest: int = LARGEST_ANSWER,
+) -> Connection:
     # A load balancer with a certificate of a system CA has its own subject.
-    return Connection(server.url, context, headers, any_subject=server.by_system)
+    return Connection(
+        server.url, context, headers, timeout=timeout, largest=largest, any_subject=server.by_system
+    )
 
 
 def _cacerts(url: str, context: ssl.SSLContext, *, any_subject: bool = True) -> bytes:

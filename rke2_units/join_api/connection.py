@@ -95,11 +95,11 @@ class Connection(asyncio.BufferedProtocol):
         return self.handler.eof_received()
 
     def pause_writing(self) -> None:
-        self._alarm(ANSWER_SECONDS, "did not read its answer")
+        self.answer_within()
         self.handler.pause_writing()
 
     def resume_writing(self) -> None:
-        self._alarm(ANSWER_SECONDS, "did not read its answer")
+        self.answer_within()
         self.handler.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -112,17 +112,24 @@ class Connection(asyncio.BufferedProtocol):
     def request_began(self) -> None:
         """The headers of a request have arrived."""
         self.answering = self.spoke = True
-        self._alarm(ANSWER_SECONDS, "did not read its answer")
+        self.answer_within()
         self._keeper.answers_another()
 
-    async def body(self, request: web.BaseRequest) -> bytes:
-        """The whole body of the request that is being answered."""
+    async def body(self, request: web.BaseRequest, most: int) -> bytes:
+        """The body of the request that is being answered, or more than `most` bytes of a larger one."""
         self._body = request.content
+        content = bytearray()
         try:
             self._pass_on()
-            return await request.read()
+            while len(content) <= most and (piece := await request.content.readany()):
+                content += piece
+            return bytes(content)
         finally:
             self._body = None
+
+    def answer_within(self, seconds: float = 0.0) -> None:
+        """The answer may take this long from now on; ANSWER_SECONDS without a number."""
+        self._alarm(seconds or ANSWER_SECONDS, "did not read its answer")
 
     def request_ended(self) -> None:
         """The client has read the answer, except for what the system buffers."""

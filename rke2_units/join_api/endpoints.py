@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from rke2_units.join_api.connection import LARGEST_BODY
 from rke2_units.join_api.identity import AGENT_GROUPS, SERVER_GROUPS
+
+# What a request for another program may hold; a client of RKE2 sends some hundred bytes.
+LARGEST_RELAYED_BODY = 1 << 20
 
 
 class Access(Enum):
@@ -28,17 +32,30 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`handler` is a method of handlers.Handlers, `answer` what the documentation says of its answer."""
+    """`handler` is a method of handlers.Handlers, `answer` what the documentation says of its answer.
+
+    `relayed`: another program answers, and may work for minutes.
+    """
 
     path: str
     method: str
     access: Access
     handler: str
     answer: str
+    relayed: bool = False
 
     @property
     def writes(self) -> bool:
         return self.method != "GET"
+
+    @property
+    def signs(self) -> bool:
+        """Whether the body is a certificate request."""
+        return self.writes and self.path.endswith(".crt")
+
+    @property
+    def largest_body(self) -> int:
+        return LARGEST_RELAYED_BODY if self.relayed else LARGEST_BODY
 
 
 _PREFIX = "/v1-rke2"
@@ -63,6 +80,14 @@ ENDPOINTS = (
         f"{_PREFIX}/server-bootstrap", "GET", Access.SERVER, "server_bootstrap", "JSON: authorities and keys"
     ),
     Endpoint("/db/info", "GET", Access.SERVER, "db_info", "JSON: `members`, those of etcd"),
+    Endpoint(
+        "/db/snapshot",
+        "POST",
+        Access.SERVER,
+        "db_snapshot",
+        "JSON: what became of a request about etcd's snapshots; 404 on a server without etcd",
+        relayed=True,
+    ),
     Endpoint(
         "/metrics",
         "GET",

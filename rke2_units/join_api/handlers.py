@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.doors.kubernetes import Object
 from rke2_units.errors import UserError
-from rke2_units.join_api import cluster, metrics
+from rke2_units.join_api import cluster, metrics, snapshots
 from rke2_units.join_api.cluster import Cluster
 from rke2_units.join_api.file_answer import FileAnswer
 from rke2_units.join_api.identity import Caller
@@ -48,12 +48,17 @@ BOOTSTRAP_CREDENTIALS = {
 
 @dataclass(frozen=True)
 class Question:
-    """A request of an authorized caller, with its complete body."""
+    """A request of an authorized caller, with its complete body.
+
+    `answer_within` is called with the seconds that the answer takes, where that is more than usual, and
+    without when it is there.
+    """
 
     request: web.Request
     caller: Caller
     address: str
-    body: bytes
+    body: bytes = field(repr=False)
+    answer_within: Callable[..., None]
 
 
 class Handlers:
@@ -121,8 +126,20 @@ class Handlers:
         async with self._etcdctl:
             return web.json_response({"members": await self.ask(self._cluster.members)})
 
+    async def db_snapshot(self, question: Question) -> web.StreamResponse:
+        wanted = snapshots.parse(question.body)
+        question.answer_within(wanted.seconds + snapshots.GRACE_SECONDS)
+        answer = await snapshots.relay(self._settings.requests, question.body, wanted.seconds)
+        status, content = await self.ask(snapshots.unpack, answer)
+        question.answer_within()
+        journal.log(
+            Level.INFO, f"{question.address}: {question.caller.name} asked to {wanted.operation}: {status}"
+        )
+        return web.Response(body=content, status=status, content_type="application/json")
+
     async def metrics(self, question: Question) -> web.StreamResponse:
-        return web.Response(body=self._metrics().encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        text = self._metrics() + snapshots.metrics(self._settings.requests)
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def serving_kubelet(self, question: Question) -> web.StreamResponse:
         return await self._node_certificate(question, "serving-kubelet", "server-ca")

@@ -15,6 +15,7 @@ _REASONS = {
     429: "TooManyRequests",
     431: "RequestHeaderFieldsTooLarge",
     503: "ServiceUnavailable",
+    504: "Timeout",
 }
 
 

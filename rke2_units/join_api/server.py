@@ -11,7 +11,7 @@ from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.join_api import identity
 from rke2_units.join_api.cluster import Cluster
-from rke2_units.join_api.connection import LARGEST_BODY, LARGEST_HEADER, Connection
+from rke2_units.join_api.connection import LARGEST_HEADER, Connection
 from rke2_units.join_api.connections import Connections
 from rke2_units.join_api.endpoints import ENDPOINTS, Access, Endpoint
 from rke2_units.join_api.handlers import Handlers, Question
@@ -25,6 +25,8 @@ from rke2_units.join_api.throttle import FailedLogins
 
 # Requests at once that only read. Requests for certificates wait for the processor instead.
 READS = 20
+# Requests at once that another program answers.
+RELAYED = 2
 _BODY_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
 # The key of a request under which its connection is stored.
@@ -50,9 +52,12 @@ class Server:
         self._failures = FailedLogins()
         self._strangers = Strangers(self._failures, self._held_back)
         self._reads = asyncio.Semaphore(READS)
-        self.application = web.Application(middlewares=[self._speak], client_max_size=LARGEST_BODY)
+        self._relayed = asyncio.Semaphore(RELAYED)
+        self.application = web.Application(middlewares=[self._speak])
         for endpoint in ENDPOINTS:
             if endpoint.access is Access.REVIEWED and not settings.has_metrics:
+                continue
+            if endpoint.relayed and not settings.requests:
                 continue
             path = endpoint.path.replace("{path}", "{path:.+}")
             self.application.router.add_route(endpoint.method, path, self._handler(endpoint))
@@ -68,9 +73,12 @@ class Server:
         async def handle(request: web.Request) -> web.StreamResponse:
             connection: Connection = request[_CONNECTION]
             caller = await self._caller(request, connection, endpoint.access)
-            question = Question(request, caller, connection.address, await _body(request, connection))
-            async with contextlib.nullcontext() if endpoint.writes else Slot(self._reads):
-                response: web.StreamResponse = await answer(question)
+            # Its body is larger than others: it has its place before it is read.
+            async with Slot(self._relayed) if endpoint.relayed else contextlib.nullcontext():
+                body = await _body(request, connection, endpoint.largest_body)
+                question = Question(request, caller, connection.address, body, connection.answer_within)
+                async with contextlib.nullcontext() if endpoint.writes else Slot(self._reads):
+                    response: web.StreamResponse = await answer(question)
             return response
 
         return handle
@@ -197,17 +205,21 @@ class Server:
         return _answer(refusal)
 
 
-async def _body(request: web.Request, connection: Connection) -> bytes:
-    """The whole body, b"" without one."""
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise Refusal(413, f"the body is larger than {LARGEST_BODY} bytes")
+async def _body(request: web.Request, connection: Connection, most: int) -> bytes:
+    """The whole body, b"" without one; Refusal if it has more than `most` bytes."""
+    too_large = Refusal(413, f"the body is larger than {most} bytes")
+    if (request.content_length or 0) > most:
+        raise too_large
     if not request.can_read_body:
         return b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            return await connection.body(request)
+            body = await connection.body(request, most)
     except TimeoutError:
         raise Refusal(408, "the body did not arrive in time") from None
+    if len(body) > most:
+        raise too_large
+    return body
 
 
 def _what(request: web.Request) -> str:
@@ -231,15 +243,13 @@ def _unauthorized(why: str) -> Refusal:
 
 
 def _of_router(request: web.Request, error: web.HTTPException) -> Refusal:
-    """The Refusal for an error of aiohttp itself: an unknown path or method, or a body that is too large."""
+    """The Refusal for an error of aiohttp itself, such as an unknown path or method."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        certificates = {endpoint.path for endpoint in ENDPOINTS if endpoint.writes}
+        certificates = {endpoint.path for endpoint in ENDPOINTS if endpoint.signs}
         message = (
             _NO_KEY if request.path in certificates else f"{request.method} is not allowed for this path"
         )
         return Refusal(405, message, headers={"Allow": ",".join(sorted(error.allowed_methods))})
     if error.status == 404:
         return Refusal(404, "no such path")
-    if error.status == 413:
-        return Refusal(413, f"the body is larger than {LARGEST_BODY} bytes")
     return Refusal(error.status, error.reason)

@@ -59,6 +59,8 @@ class Settings:
     static: str
     apiservers_fallback: tuple[str, ...]
     connections: int
+    # The folder with the sockets of programs that answer requests; "" on a server without etcd.
+    requests: str
     credentials: Credentials
 
     @property
@@ -90,5 +92,6 @@ def read(path: str) -> Settings:
         table.text("static"),
         table.texts("apiservers_fallback"),
         connections,
+        table.text("requests", ""),
         Credentials(directory),
     )

@@ -6,12 +6,16 @@ Values travel over standard input: arguments can be read by everybody on the mac
 import base64
 import json
 import os
+from collections.abc import Callable
 
 from rke2_units.errors import UserError
 from rke2_units.lean import processes
 
-# Timeouts in seconds: for the connection to a member, for its answer, for etcdctl as a whole.
-_DIAL, _COMMAND, _WHOLE = 2, 5, 10.0
+# Seconds for etcdctl as a whole, and the parts of them for the connection to a member and for its answer.
+_PATIENCE = 10.0
+_DIAL, _COMMAND = 0.2, 0.5
+# For a snapshot (s): 8 GiB, which etcd advises not to exceed, at a slow disk's 9 MB/s.
+_SNAPSHOT = 1000.0
 
 
 class EtcdError(UserError):
@@ -41,11 +45,34 @@ class Member:
         return self.name.rpartition("-")[0]
 
 
+class Status:
+    """What one member says of itself; `size`: of its database's file (bytes), which a snapshot copies."""
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        # What is 0 or false is left out.
+        self.applied_index = _integer(answer.get("raftAppliedIndex", 0))
+        self.size = _integer(answer.get("dbSize", 0))
+        self.is_learner = answer.get("isLearner") is True
+
+
 class Value:
     """A key's value, and the revision in which it was written."""
 
     def __init__(self, text: str, revision: int) -> None:
         self.text = text
+        self.revision = revision
+
+
+class Count:
+    """How many keys a range has; of the first one the key ("" for none) and the revision that wrote it.
+
+    `revision` is that of etcd when it answered.
+    """
+
+    def __init__(self, number: int, first: str, written: int, revision: int) -> None:
+        self.number = number
+        self.first = first
+        self.written = written
         self.revision = revision
 
 
@@ -84,9 +111,15 @@ class Etcd:
         authority: str = "",
         certificate: str = "",
         key: str = "",
+        folder: str = "",
     ) -> None:
-        """`etcdctl`: the program's path. The last three are paths of PEM files."""
-        self._etcdctl = etcdctl
+        """`etcdctl`: the program's path. The next three are paths of PEM files.
+
+        `folder`: what the paths of unix:// endpoints begin in.
+        """
+        # Seconds that a request may take.
+        self.patience = _PATIENCE
+        self._command = ["env", f"--chdir={folder}", etcdctl] if folder else [etcdctl]
         self._endpoints = endpoints
         files = {"--cacert": authority, "--cert": certificate, "--key": key}
         self._files = [f"{option}={path}" for option, path in files.items() if path]
@@ -106,12 +139,28 @@ class Etcd:
     def remove(self, identifier: int) -> None:
         self._run(["member", "remove", f"{identifier:x}"])
 
+    def move(self, identifier: int, peer_url: str) -> None:
+        """Tells the cluster where its member is reached from now on."""
+        self._run(["member", "update", f"{identifier:x}", f"--peer-urls={peer_url}"])
+
     def applied_index(self) -> int:
         """The index in the log up to which the only member at these endpoints has applied it."""
+        return self.status().applied_index
+
+    def status(self) -> Status:
+        """Of the only member at these endpoints; it answers without a leader too."""
         match self._ask("endpoint", "status"):
-            case [{"Status": {"raftAppliedIndex": int() as index}}]:
-                return index
+            case [{"Status": dict() as answer}]:
+                return Status(answer)
         raise EtcdError("unexpected answer from etcdctl: no status")
+
+    def save_snapshot(self, path: str, tick: Callable[[], None]) -> None:
+        """Writes the database of the first endpoint's member to PATH (0600), by way of PATH.part.
+
+        Either is replaced. `tick` is called each second; what it raises ends etcdctl; PATH.part stays then.
+        """
+        # Without a limit for the answer, which is the whole database.
+        self._run(["snapshot", "save", path], snapshot=tick)
 
     def get(self, key: str) -> Value | None:
         """The key's value, None when there is no such key."""
@@ -124,10 +173,35 @@ class Etcd:
         """Writes the key, whatever it was before."""
         self._ask("put", key, text=text)
 
+    def delete(self, key: str) -> None:
+        """Removes the key if there is one."""
+        self._ask("del", key)
+
     def keys(self, prefix: str) -> list[str]:
         match self._ask("get", prefix, "--prefix", "--keys-only"):
             case {"kvs": list() as entries}:
                 return [_text(entry["key"]) for entry in entries]
+        return []
+
+    def count(self, start: str, end: str = "", *, revision: int = 0) -> Count:
+        """The keys from `start` up to `end`, which is not one of them ("" for no end), as they were then.
+
+        etcd counts them in its index: it reads no value but that of the first one.
+        """
+        last = [end] if end else ["--from-key"]
+        # etcdctl 3.4 has no --count-only.
+        match self._ask("get", start, *last, "--keys-only", "--limit=1", f"--rev={revision}"):
+            case {"header": {"revision": int() as now}, **answer}:
+                number = answer.get("count", 0)
+                if isinstance(number, int):
+                    return Count(number, *_first(answer.get("kvs")), now)
+        raise EtcdError("unexpected answer from etcdctl: no count")
+
+    def range(self, start: str, end: str, limit: int) -> list[tuple[str, str]]:
+        """The first so many keys from `start` up to `end`, which is not one of them, with their values."""
+        match self._ask("get", start, end, f"--limit={limit}"):
+            case {"kvs": list() as entries}:
+                return [(_text(entry["key"]), _text(entry.get("value", ""))) for entry in entries]
         return []
 
     def write(self, key: str, text: str, revision: int, *, remove: tuple[str, ...] = ()) -> bool:
@@ -150,13 +224,20 @@ class Etcd:
             raise EtcdError(f"etcdctl {' '.join(arguments[:2])} did not answer with JSON") from None
         return answer
 
-    def _run(self, arguments: list[str], text: str | None = None) -> str:
+    def _run(
+        self,
+        arguments: list[str],
+        text: str | None = None,
+        *,
+        snapshot: Callable[[], None] | None = None,
+    ) -> str:
+        endpoints = self._endpoints[:1] if snapshot else self._endpoints
         command = [
-            self._etcdctl,
-            f"--endpoints={','.join(self._endpoints)}",
+            *self._command,
+            f"--endpoints={','.join(endpoints)}",
             *self._files,
-            f"--dial-timeout={_DIAL}s",
-            f"--command-timeout={_COMMAND}s",
+            f"--dial-timeout={_DIAL * self.patience:g}s",
+            *([] if snapshot else [f"--command-timeout={_COMMAND * self.patience:g}s"]),
             *arguments,
         ]
         stdin = None
@@ -167,8 +248,9 @@ class Etcd:
                 os.lseek(stdin, 0, os.SEEK_SET)
             finished = processes.run(
                 command,
-                timeout=_WHOLE,
+                timeout=_SNAPSHOT if snapshot else self.patience,
                 stdin=stdin,
+                tick=snapshot,
                 environment={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
             )
         except UserError as error:
@@ -179,6 +261,19 @@ class Etcd:
         if finished.code != 0:
             raise EtcdError(finished.last_words.removeprefix("Error: "))
         return finished.output
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise EtcdError("unexpected answer from etcdctl: malformed status")
+    return value
+
+
+def _first(entries: object) -> tuple[str, int]:
+    match entries:
+        case [{"key": str() as key, "mod_revision": int() as written}, *_]:
+            return _text(key), written
+    return "", 0
 
 
 def _text(encoded: object) -> str:

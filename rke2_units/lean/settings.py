@@ -67,8 +67,6 @@ class Settings:
         self.file = table.where
         self.data_directory = table.text("data_directory")
         self.node_name = table.text("node_name")
-        # Nothing saves this node's etcd.
-        self.lacks_backups = table.boolean("lacks_backups")
         self.containerd_socket = table.text("containerd_socket", CONTAINERD_SOCKET)
         self.ctr = table.text("ctr", f"{self.data_directory}/bin/ctr")
         self.namespace = table.text("namespace", "k8s.io")

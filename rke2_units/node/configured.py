@@ -16,7 +16,7 @@ def release_name(config: Config, pinned: str) -> str:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What is allowed in the configuration but not wise, one line each."""
-    found = remarks.of_configuration(derived.paths(config), lacks_backups=derived.lacks_backups(config))
+    found = remarks.of_configuration(derived.paths(config))
     return (*config.warnings, *ignored_lines(config.role), *found)
 
 

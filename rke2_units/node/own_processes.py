@@ -7,7 +7,7 @@ from rke2_units.layout import CONTAINERD_STATE, Paths
 from rke2_units.machine.processes import Process, ancestors, descendants
 from rke2_units.node import pods
 from rke2_units.unit_names import Role
-from rke2_units.unit_table import ALL_UNITS
+from rke2_units.unit_table import ALL_UNITS, INSTANCE_TEMPLATES
 
 _UNITS = frozenset((*ALL_UNITS, *(role.unit for role in Role)))
 _TASKS = f"{CONTAINERD_STATE}/io.containerd.runtime.v2.task/k8s.io"
@@ -53,7 +53,14 @@ def ours(
 
 
 def _in_our_unit(cgroups: str) -> bool:
-    return any(part in _UNITS for line in cgroups.splitlines() for part in line.split("/"))
+    parts = (part for line in cgroups.splitlines() for part in line.split("/"))
+    return any(part in _UNITS or _template_of(part) in INSTANCE_TEMPLATES for part in parts)
+
+
+def _template_of(unit: str) -> str:
+    """a@.service for a@1.service."""
+    stem, _, instance = unit.partition("@")
+    return f"{stem}@.{instance.rpartition('.')[2]}"
 
 
 def read_ours(paths: Paths, processes: Mapping[int, Process]) -> set[int]:

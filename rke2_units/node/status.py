@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,12 +19,14 @@ from rke2_units.lean.containers import Containers
 from rke2_units.lean.pod_logs import PodLog, most_telling
 from rke2_units.lean.probe import Probe
 from rke2_units.lean.settings import Settings
-from rke2_units.node import causes, installation, pods, remarks
+from rke2_units.node import causes, installation, pods, remarks, snapshot_status
+from rke2_units.node.snapshot_status import Snapshots
+from rke2_units.snapshots import records
 from rke2_units.unit_table import UNITS, Start
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,MainPID,MemoryCurrent,StatusText,NRestarts,"
-    "ActiveEnterTimestamp,StateChangeTimestamp"
+    f"ActiveEnterTimestamp,StateChangeTimestamp,{snapshot_status.PROPERTIES}"
 )
 # Seconds that a component may take to answer: an administrator waits for the whole.
 _PATIENCE = 2.0
@@ -77,8 +79,8 @@ class Status:
 
     `release`: the running release; `next_release`: another one that the next start will run, else "".
     `node_problem`: what the cluster reports about this node itself. `cluster`: None for a node that has not
-    joined one; it shows problems of other nodes, which are not problems of this one. `remarks` are not
-    problems.
+    joined one; it shows problems of other nodes, which are not problems of this one. `snapshots`: None for a
+    node without etcd. `remarks` are not problems.
     """
 
     role: str
@@ -86,6 +88,7 @@ class Status:
     units: tuple[Unit, ...]
     charts: tuple[Chart, ...] = ()
     cluster: Cluster | None = None
+    snapshots: Snapshots | None = None
     next_release: str = ""
     node_problem: str = ""
     remarks: tuple[str, ...] = ()
@@ -95,6 +98,7 @@ class Status:
         every = (
             *(unit.problem for unit in self.units),
             *(problem for chart in self.charts for problem in chart.problems),
+            self.snapshots.problem if self.snapshots else "",
             self.node_problem,
         )
         return tuple(problem for problem in every if problem)
@@ -146,9 +150,10 @@ def gather() -> Status:
         units=tuple(units),
         charts=every_chart,
         cluster=cluster(),
+        snapshots=_snapshots(units, shown, paths),
         next_release="" if running == installed.release else installed.release,
         node_problem=_node_problem(units[0], settings, cluster(), paths),
-        remarks=(*unknown, *remarks.of_node(paths, settings, _since(units, unit_names.IMAGES_UNIT))),
+        remarks=(*unknown, *remarks.of_node(paths, _since(units, unit_names.IMAGES_UNIT))),
     )
 
 
@@ -196,6 +201,25 @@ def _meanwhile(ask: Callable[[], _Answer], late: Callable[[str], _Answer]) -> Ca
     return answer
 
 
+def _snapshots(units: list[Unit], shown: Mapping[str, Mapping[str, str]], paths: Paths) -> Snapshots | None:
+    """This server's snapshots; None without etcd."""
+    by_name = {unit.name: unit for unit in units}
+    service, timer = (by_name.get(name) for name in (unit_names.SNAPSHOT_UNIT, unit_names.SNAPSHOT_TIMER))
+    if service is None:
+        return None
+    now = time.time()
+    found = snapshot_status.snapshots(
+        records.read(paths.snapshot_records),
+        snapshot_status.timer(shown.get(timer.name, {}), now, time.monotonic()) if timer else None,
+        up_since=max(units[0].since, timer.since) if timer else 0.0,
+        is_running=service.active in ("activating", "active"),
+        now=now,
+    )
+    # One reason is enough.
+    told = units[0].active != "active" or service.problem
+    return replace(found, problem="") if told else found
+
+
 def running_release(paths: Paths, units: list[Unit]) -> str:
     """The release whose programs run, by the folder that DATA/bin leads to; "" where that is not known."""
     if not any(unit.name == unit_names.KUBELET_UNIT and unit.active == "active" for unit in units):
@@ -234,14 +258,19 @@ def _planned_units(settings: Settings | None) -> tuple[str, ...]:
     return tuple(
         unit.name
         for unit in UNITS
-        if unit_names.static_pod_of(unit.name) in components
-        or f"{layout.UNIT_DIRECTORY}/{unit.name}" in written
+        if unit.start is not Start.INSTANCES
+        and (
+            unit_names.static_pod_of(unit.name) in components
+            or f"{layout.UNIT_DIRECTORY}/{unit.name}" in written
+        )
     )
 
 
 def _show(units: tuple[str, ...]) -> str:
     # One call for all of them: another process costs as much as everything else here.
-    return run(["systemctl", "show", f"--property={_PROPERTIES}", "--timestamp=unix", "--", *units]).output
+    command = ["systemctl", "show", f"--property={_PROPERTIES}", "--timestamp=unix", "--", *units]
+    # What --timestamp= does not cover is in the time zone.
+    return run(command, environment={"TZ": "UTC"}).output
 
 
 def parse_show(text: str) -> dict[str, dict[str, str]]:

@@ -18,6 +18,7 @@ from rke2_units.plan import (
     programs,
     registries,
     server_files,
+    snapshot_settings,
     soundness,
     static_pods,
     supervisor_settings,
@@ -30,7 +31,7 @@ from rke2_units.plan.node import Node
 from rke2_units.plan.templates import render
 from rke2_units.release.model import Release
 from rke2_units.unit_names import Role
-from rke2_units.unit_table import UNITS, Traits
+from rke2_units.unit_table import UNITS, Start, Traits
 
 
 def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) -> Plan:
@@ -53,9 +54,10 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
         has_own_content=not derived.uses_host_content(config),
         has_own_containerd=bool(own_programs.containerd),
         takes_helm_from_image=bool(helm.image),
+        has_schedule=not config.boolean("etcd-disable-snapshots"),
     )
     own_units = [unit for unit in UNITS if unit.has(traits)]
-    all_units = tuple(unit.name for unit in own_units)
+    all_units = tuple(unit.name for unit in own_units if unit.start is not Start.INSTANCES)
 
     files: list[File] = [
         *sysctl.files(node),
@@ -73,6 +75,7 @@ def make_plan(role: Role, config: Config, facts: NodeFacts, release: Release) ->
     files += _joining_files(all_units, node)
     if unit_names.ETCD in components:
         files += etcd.files(node)
+        files.append(File(paths.snapshot_settings, snapshot_settings.text(node), 0o600))
     files += [
         File(
             paths.staged_manifest(pod.component),

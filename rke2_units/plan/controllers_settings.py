@@ -33,25 +33,36 @@ def bootstrap_files(paths: Paths) -> dict[str, str]:
     return {name: f"{paths.server}/{path}" for name, path in layout.BOOTSTRAP_FILES.items()}
 
 
+def kubernetes(paths: Paths) -> dict[str, str]:
+    """How RKE2's supervisor reaches kube-apiserver, and as whom."""
+    return {
+        "url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT),
+        "authority": f"{paths.tls}/server-ca.crt",
+        "certificate": f"{paths.tls}/{_IDENTITY}.crt",
+        "key": f"{paths.tls}/{_IDENTITY}.key",
+    }
+
+
+def members(node: Node) -> dict[str, object]:
+    """How etcd is reached, and with which program."""
+    tls = node.paths.etcd_tls
+    return {
+        "etcdctl": image_programs.etcdctl(node).path,
+        "endpoints": [addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT)],
+        "authority": f"{tls}/server-ca.crt",
+        "certificate": f"{tls}/client.crt",
+        "key": f"{tls}/client.key",
+    }
+
+
 def text(node: Node) -> str:
     """The settings file's content."""
     config, paths = node.config, node.paths
     roles = derived.server_roles(config)
     settings = {
         "node_name": node.name,
-        "kubernetes": {
-            "url": addresses.url("https", addresses.LOOPBACK, ports.APISERVER_PORT),
-            "authority": f"{paths.tls}/server-ca.crt",
-            "certificate": f"{paths.tls}/{_IDENTITY}.crt",
-            "key": f"{paths.tls}/{_IDENTITY}.key",
-        },
-        "etcd": {
-            "etcdctl": image_programs.etcdctl(node).path,
-            "endpoints": [addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT)],
-            "authority": f"{paths.etcd_tls}/server-ca.crt",
-            "certificate": f"{paths.etcd_tls}/client.crt",
-            "key": f"{paths.etcd_tls}/client.key",
-        },
+        "kubernetes": kubernetes(paths),
+        "etcd": members(node),
         "token_file": paths.token,
         "node_password_file": layout.NODE_PASSWORD_FILE,
         "rbac": paths.rbac,

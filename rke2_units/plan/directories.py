@@ -25,6 +25,7 @@ def of_server(paths: Paths, etcd_owner: tuple[int, int]) -> tuple[Directory, ...
         Directory(paths.static, 0o755),
         Directory(f"{paths.server}/db", 0o700 if etcd_owner == (0, 0) else 0o711),
         Directory(paths.etcd_data, 0o700, *etcd_owner),
+        Directory(paths.snapshots, 0o700),
     )
 
 

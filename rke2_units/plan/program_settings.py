@@ -108,7 +108,6 @@ def text(
     settings = {
         "data_directory": paths.data,
         "node_name": node.name,
-        **({"lacks_backups": True} if derived.lacks_backups(config) else {}),
         "containerd_socket": derived.containerd_socket(config),
         "ctr": programs.ctr,
         "namespace": "k8s.io",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
+from rke2_units.config.keys import KEYS
 from rke2_units.errors import Collected, ConfigurationError
 from rke2_units.plan import charts, cluster_ranges, etcd
 from rke2_units.plan.node import Node
@@ -16,6 +17,9 @@ LISTENED_AT = {
 }
 # What the kubelet says of its node once.
 ONLY_WHEN_IT_REGISTERS = ("node-label", "node-taint")
+
+# What may be set beside the Secret that has the rest of S3's configuration.
+_BESIDE_SECRET = ("etcd-s3-config-secret", "etcd-s3-retention")
 
 # Said of what a new cluster would be refused for.
 KEPT = "a new cluster would be refused; this one keeps what it was made with"
@@ -43,6 +47,7 @@ def check(node: Node) -> tuple[str, ...]:
         *_own_networks(node),
         *_unknown_names(node),
         *_registered(node),
+        *_ignored_secret(node.config),
     )
 
 
@@ -96,6 +101,22 @@ def _unknown_names(node: Node) -> Iterator[str]:
                 hint=f"did you mean {close[0]}?" if close else None,
             )
         )
+
+
+def _ignored_secret(config: Config) -> Iterator[str]:
+    if not config.text("etcd-s3-config-secret"):
+        return
+    for key in KEYS:
+        counts = key.name.startswith("etcd-s3-") and key.name not in _BESIDE_SECRET
+        if counts and config.text(key.name) != key.default:
+            yield str(
+                config.error(
+                    "etcd-s3-config-secret",
+                    f"is ignored, because {key.name} is set ({config.source(key.name)})",
+                    hint="keep one of them",
+                )
+            )
+            return
 
 
 def _registered(node: Node) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import json
 
-from rke2_units import ports
+from rke2_units import layout, ports
 from rke2_units.config import derived, grammar
 from rke2_units.config.config import Config
 from rke2_units.plan import addresses, image_programs
@@ -11,7 +11,7 @@ from rke2_units.plan.control_plane import CIPHER_SUITES
 from rke2_units.plan.node import Node
 
 _OLDEST_TLS = "VersionTLS12"
-_WILDCARDS = ("0.0.0.0", "::")
+WILDCARDS = ("0.0.0.0", "::")
 
 
 def credentials(node: Node) -> dict[str, str]:
@@ -52,7 +52,7 @@ def credentials(node: Node) -> dict[str, str]:
 def listen(config: Config) -> str:
     """The socket's ListenStream=: a port alone is that of all addresses, of IPv6 too where there is any."""
     address = config.text("bind-address")
-    if address in _WILDCARDS:
+    if address in WILDCARDS:
         return str(ports.SUPERVISOR_PORT)
     return addresses.host_port(address, ports.SUPERVISOR_PORT)
 
@@ -60,6 +60,7 @@ def listen(config: Config) -> str:
 def text(node: Node) -> str:
     """The settings file's content."""
     config = node.config
+    roles = derived.server_roles(config)
     # RKE2's supervisor speaks the TLS that kube-apiserver was told to speak.
     given = dict(grammar.argument(item) for item in config.items("kube-apiserver-arg"))
     suites = given.get("tls-cipher-suites") or CIPHER_SUITES
@@ -74,8 +75,9 @@ def text(node: Node) -> str:
         "etcd_url": addresses.url("https", addresses.LOOPBACK, ports.ETCD_CLIENT_PORT),
         "static": node.paths.static,
         "apiservers_fallback": [addresses.host_port(node.advertise_address, ports.APISERVER_PORT)]
-        if derived.server_roles(config).control_plane
+        if roles.control_plane
         else [],
         "connections": 256,
+        "requests": layout.SUPERVISOR_REQUESTS if roles.etcd else "",
     }
     return json.dumps(settings, indent=2) + "\n"

@@ -1,11 +1,12 @@
 """The units of a node, from unit_templates/, written for the systemd in front of them."""
 
 import hmac
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rke2_units import layout, unit_names
-from rke2_units.config import derived
+from rke2_units.config import cron, derived
 from rke2_units.layout import Paths
 from rke2_units.model import File
 from rke2_units.plan import (
@@ -15,6 +16,7 @@ from rke2_units.plan import (
     controllers_settings,
     kubelet,
     registries,
+    snapshot_settings,
     supervisor_settings,
     sysctl,
     systemd_options,
@@ -96,6 +98,9 @@ def _values(node: Node, programs: Programs, helm: ImageProgram) -> dict[str, Cal
         "kubelet_unit": lambda: unit_names.KUBELET_UNIT,
         "etcdctl_unit": lambda: unit_names.ETCDCTL_UNIT,
         "apiserver_unit": lambda: unit_names.static_pod_unit(unit_names.KUBE_APISERVER),
+        "etcd_unit": lambda: unit_names.static_pod_unit(unit_names.ETCD),
+        "verify_unit": lambda: unit_names.SNAPSHOT_VERIFY_UNIT,
+        "snapshot_socket_unit": lambda: unit_names.SNAPSHOT_REQUEST_SOCKET,
         "supervisor_socket": lambda: unit_names.SUPERVISOR_SOCKET,
         "own_content": lambda: not derived.uses_host_content(node.config),
         "own_containerd": lambda: bool(programs.containerd),
@@ -125,6 +130,20 @@ def _values(node: Node, programs: Programs, helm: ImageProgram) -> dict[str, Cal
         "api_proxy_credentials": lambda: sorted(api_proxy.credentials(paths).items()),
         "api_proxy_runtime": lambda: layout.API_PROXY_WORK.removeprefix("/run/"),
         "controllers_settings": lambda: quote(paths.controllers_settings),
+        "stopping_lock": lambda: layout.STOPPING_LOCK,
+        "private_directory": lambda: posixpath.dirname(layout.REQUESTS),
+        "requests": lambda: layout.REQUESTS,
+        "supervisor_requests": lambda: layout.SUPERVISOR_REQUESTS,
+        "snapshot_socket": lambda: layout.SNAPSHOT_SOCKET,
+        # A server that has yet to join has neither etcd nor the socket.
+        "takes_snapshots": lambda: derived.server_roles(node.config).etcd and not node.facts.etcd_join,
+        "snapshot_settings": lambda: quote(paths.snapshot_settings),
+        "snapshot_writes": lambda: snapshot_settings.writes(node.config),
+        "foreign_directory": lambda: snapshot_settings.foreign_directory(node.config),
+        "snapshot_seconds": lambda: snapshot_settings.seconds(node.config),
+        "schedule": lambda: cron.timer_lines(node.config.text("etcd-snapshot-schedule-cron")),
+        "reconcile_seconds": lambda: int(node.config.seconds("etcd-snapshot-reconcile-interval")),
+        "verifies": lambda: node.config.boolean("etcd-snapshot-verify"),
         "applier_settings": lambda: quote(paths.applier_settings),
         "applier_reads": lambda: applier_settings.reads(paths),
         "applier_hidden": lambda: applier_settings.hidden(paths, helm.path),

@@ -32,12 +32,12 @@ def written_files(node: Node) -> str:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("tls-sann: [a.example]\n", ("config.yaml:2", "tls-sann", "tls-san?")),
-        ("kube-apiserver-arg: {v: 2}\n", ("config.yaml:2", "kube-apiserver-arg")),
-        ("cluster-cidr: 10.42.0.0/99\n", ("config.yaml:2", "cluster-cidr", "10.42.0.0/99")),
-        ("token-file: /root/no-such-file\n", ("config.yaml:2", "token-file", "/root/no-such-file")),
+        ("tls-sann: [a.example]\n", ("config.yaml:3", "tls-sann", "tls-san?")),
+        ("kube-apiserver-arg: {v: 2}\n", ("config.yaml:3", "kube-apiserver-arg")),
+        ("cluster-cidr: 10.42.0.0/99\n", ("config.yaml:3", "cluster-cidr", "10.42.0.0/99")),
+        ("token-file: /root/no-such-file\n", ("config.yaml:3", "token-file", "/root/no-such-file")),
         ("tls-san: [a.example\n", ("config.yaml", "YAML")),
-        ("disable-etcd: true\n", ("config.yaml:2", "disable-etcd")),
+        ("disable-etcd: true\n", ("config.yaml:3", "disable-etcd")),
     ],
     ids=["unknown key", "wrong type", "bad CIDR", "unreadable token-file", "broken YAML", "rejected key"],
 )

@@ -105,7 +105,7 @@ def foreign_containers(node: Node) -> dict[str, str]:
 
 def test_host_content_is_refused_with_the_packages_that_the_machine_lacks(node: Node) -> None:
     said = install(node, HOST)
-    assert "config.yaml:2: content cannot be host: this machine lacks containerd" in said
+    assert "config.yaml:3: content cannot be host: this machine lacks containerd" in said
     assert "apt install containerd runc" in said
     install_packages(node)
     said = install(node, HOST)

@@ -118,7 +118,7 @@ def _build(directory: Path, suite: str, release: _Release) -> None:
         shutil.copytree(root / "usr/lib/cni", directory / "cni-plugins")
         programs = directory / "programs"
         shutil.copytree(kubernetes, programs)
-        for program in (*_RUNTIME, "etcd", "etcdctl"):
+        for program in (*_RUNTIME, *_etcd_programs(root)):
             shutil.copy2(_find(root, program), programs / program)
         images = directory / release.name
         images.mkdir()
@@ -149,7 +149,7 @@ def _images(release: _Release, root: Path, programs: Path) -> Iterable[Image]:
     )
     yield Image(
         f"{_PREFIX}/hardened-etcd:{release.etcd_tag}",
-        _with_libraries(root, {f"usr/local/bin/{name}": _find(root, name) for name in ("etcd", "etcdctl")}),
+        _with_libraries(root, {f"usr/local/bin/{name}": _find(root, name) for name in _etcd_programs(root)}),
     )
     yield Image(
         f"{_PREFIX}/mirrored-pause:{_PAUSE_TAG}", {"pause": Copy(programs / "pause")}, entrypoint=("/pause",)
@@ -168,6 +168,11 @@ def _images(release: _Release, root: Path, programs: Path) -> Iterable[Image]:
         },
         arguments=("sh",),
     )
+
+
+def _etcd_programs(root: Path) -> tuple[str, ...]:
+    """etcdutl is part of etcd since 3.5."""
+    return ("etcd", "etcdctl", *(("etcdutl",) if (root / "usr/bin/etcdutl").exists() else ()))
 
 
 def _iptables(root: Path) -> dict[str, Copy | Link]:

@@ -24,6 +24,7 @@ PACKAGES = (
     "procps",
     "python3",
     "python3-aiohttp",
+    "python3-boto3",
     "python3-click",
     "python3-cryptography",
     "python3-jinja2",

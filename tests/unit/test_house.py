@@ -26,6 +26,7 @@ LAYERS = (
     ("applier", "controllers", "join_api", "programs"),
     ("node",),
     ("cluster",),
+    ("snapshots",),
     ("join",),
     ("certificates", "machine"),
     ("plan",),
@@ -48,10 +49,10 @@ ONLY = {
     "unit_table": {"unit_names"},
     "lean": {*NAMES, "printable"},
     "images": {*NAMES, "printable", "lean"},
-    "programs": {*NAMES, "printable", "lean", "images"},
+    "programs": {*NAMES, "printable", "lean", "images", "snapshots"},
     "doors": {*NAMES, "model", "printable", "lean"},
     "applier": {*NAMES, "model", "printable", "coordination", "doors", "lean"},
-    "controllers": {*NAMES, "certificates", "coordination", "doors", "lean"},
+    "controllers": {*NAMES, "certificates", "coordination", "doors", "lean", "snapshots"},
     "coordination": {*NAMES, "printable", "doors"},
     "join_api": {*NAMES, "certificates", "doors", "lean"},
 }
@@ -76,6 +77,9 @@ DOORS = {
     "cryptography": {"rke2_units.certificates"},
     "jinja2": {"rke2_units.plan.templates"},
     "requests": {"rke2_units.doors.web"},
+    "boto3": {"rke2_units.snapshots.s3_client"},
+    "botocore": {"rke2_units.snapshots.s3_client"},
+    "s3transfer": {"rke2_units.snapshots.s3_client"},
     "urllib3": {"rke2_units.doors.web"},
 }
 # Not on the path of what units execute: our libraries, and what is slow in the standard library.
@@ -84,7 +88,17 @@ SLOW = {
     "pystemd", "requests", "urllib.request", "yaml",
 }  # fmt: skip
 # Not in a process that lives as long as the node and may weigh 40 MB.
-LARGE = {"asyncio", "click", "cryptography", "jinja2", "pystemd", "requests", "urllib.request"}
+LARGE = {
+    "asyncio",
+    "boto3",
+    "botocore",
+    "click",
+    "cryptography",
+    "jinja2",
+    "pystemd",
+    "requests",
+    "urllib.request",
+}
 
 
 def python_files(*folders: str) -> list[Path]:

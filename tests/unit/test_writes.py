@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.node.helpers.writes import Write, acknowledged, faults, longest_pause, parse
+from tests.node.helpers.writes import Write, acknowledged, as_of, faults, longest_pause, parse
 
 
 def write(action: str, outcome: str, name: str = "a-1", number: int | None = None, at: float = 0) -> Write:
@@ -96,3 +96,38 @@ def test_the_longest_pause_is_that_between_two_acknowledged_writes(
     times: list[float], longest: float
 ) -> None:
     assert longest_pause([write("create", "acknowledged", at=at) for at in times], 0, 10) == longest
+
+
+@pytest.mark.parametrize(
+    "later, found, wrong",
+    [
+        # A snapshot is taken from 10 to 20. What was acknowledged before that is in it.
+        (write("create", "acknowledged", "a-2", at=9), {"a-1", "a-2"}, []),
+        (write("create", "acknowledged", "a-2", at=9), {"a-1"}, ["a-2 is lost"]),
+        # What was written meanwhile may be in it, and what was written after it is not.
+        (write("create", "acknowledged", "a-2", at=15), {"a-1", "a-2"}, []),
+        (write("create", "acknowledged", "a-2", at=15), {"a-1"}, []),
+        (write("create", "acknowledged", "a-2", at=21), {"a-1"}, []),
+        (write("create", "acknowledged", "a-2", at=21), {"a-1", "a-2"}, ["a-2 was never written"]),
+        (write("delete", "acknowledged", "a-1", at=9), {"a-1"}, ["a-1 has come back from the dead"]),
+        (write("delete", "acknowledged", "a-1", at=15), {"a-1"}, []),
+        (write("delete", "acknowledged", "a-1", at=15), set(), []),
+        (write("delete", "acknowledged", "a-1", at=21), {"a-1"}, []),
+        (write("delete", "acknowledged", "a-1", at=21), set(), ["a-1 is lost"]),
+    ],
+)
+def test_a_restored_snapshot_has_what_was_acknowledged_before_it_and_nothing_from_after_it(
+    later: Write, found: set[str], wrong: list[str]
+) -> None:
+    assert faults(as_of([CREATED, later], 10, 20), "a", dict.fromkeys(found, 0)) == wrong
+
+
+@pytest.mark.parametrize(("last", "wrong"), [(1, True), (2, False), (3, False), (4, True)])
+def test_a_restored_counter_is_between_the_last_before_the_snapshot_and_the_last_meanwhile(
+    last: int, wrong: bool
+) -> None:
+    writes = [
+        write("count", "acknowledged", number=number, at=at)
+        for number, at in ((1, 5.0), (2, 9.0), (3, 15.0), (4, 21.0))
+    ]
+    assert bool(faults(as_of(writes, 10, 20), "a", {"a-count": last})) == wrong

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -52,13 +52,23 @@ def machines(suite: str, *names: str) -> Iterator[list[NspawnNode]]:
 
 
 def install(
-    node: Node, role: str = "server", *, token: str = TOKEN, server: Node | None = None, config: str = ""
+    node: Node,
+    role: str = "server",
+    *,
+    token: str = TOKEN,
+    server: Node | None = None,
+    at: str = "",
+    config: str = "",
 ) -> None:
-    """The package, the role, and what it takes to join; nothing is started. `config`: more configuration."""
+    """The package, the role, and what it takes to join; nothing is started.
+
+    `server` or the URL `at` is what the node joins, `config` is more configuration.
+    """
     made = content(node.suite)
     node.write(_TOKEN_FILE, f"{token}\n", mode=0o600)
     options = ["--token-file", _TOKEN_FILE]
-    options += ["--server", url(server)] if server is not None else []
+    at = url(server) if server is not None else at
+    options += ["--server", at] if at else []
     basic = BASIC_CONFIG if role == "server" else ""
     product.install(node, build_deb(node.suite), made.release, basic + config, role=role, options=options)
     if role == "server":
@@ -168,17 +178,22 @@ class Cluster:
         wait_until_agent_runs(self.agent, timeout=left())
         wait_until_ready(first, *self.names, timeout=left())
 
+    def check_restored(self, since: float, until: float) -> None:
+        """The cluster is that of a snapshot which was taken within this time, on each of its servers."""
+        self.runs = {run: writes.as_of(account, since, until) for run, account in self.runs.items()}
+        self.check_writes()
+
     def check_writes(self) -> None:
         """What the accounts say must be there, each server's API says too."""
         for server in self.servers:
-            found = _numbers(server)
+            found = numbers(server)
             wrong = [
                 fault for run, account in self.runs.items() for fault in writes.faults(account, run, found)
             ]
             assert not wrong, (server.name, wrong)
 
 
-def _numbers(server: Node) -> dict[str, int]:
+def numbers(server: Node) -> dict[str, int]:
     """All that writers have left, as one API has it."""
     listed = json.loads(server.kubectl("get", "configmaps", "-o", "json").stdout)["items"]
     return {
@@ -245,14 +260,19 @@ class Writer:
         return writes.longest_pause(self.account(), since, until)
 
 
+def writer_credentials(server: Node) -> dict[str, str]:
+    """The cluster's administrator, as a writer wants it."""
+    return {
+        "ca.crt": server.read(f"{TLS}/server-ca.crt"),
+        "client.crt": server.read(f"{TLS}/client-admin.crt"),
+        "client.key": server.read(f"{TLS}/client-admin.key"),
+    }
+
+
 @contextmanager
 def writing(cluster: Cluster, *nodes: NspawnNode) -> Iterator[list[Writer]]:
     """Somebody writes on each of these nodes all the time; in the end all that was acknowledged holds."""
-    credentials = {
-        "ca.crt": cluster.servers[0].read(f"{TLS}/server-ca.crt"),
-        "client.crt": cluster.servers[0].read(f"{TLS}/client-admin.crt"),
-        "client.key": cluster.servers[0].read(f"{TLS}/client-admin.key"),
-    }
+    credentials = writer_credentials(cluster.servers[0])
     started = len(cluster.runs)
     writers = [Writer(node, f"writer-{started + number}") for number, node in enumerate(nodes)]
     for writer in writers:
@@ -260,10 +280,15 @@ def writing(cluster: Cluster, *nodes: NspawnNode) -> Iterator[list[Writer]]:
     for writer in writers:
         writer.wait_until_acknowledged()
     yield writers
+    keep_accounts(cluster, writers)
+    cluster.check_writes()
+
+
+def keep_accounts(cluster: Cluster, writers: Iterable[Writer]) -> None:
+    """Nobody writes any more; what was acknowledged is part of the cluster's account."""
     for writer in writers:
         writer.stop()
     cluster.runs |= {writer.run: writer.account() for writer in writers}
-    cluster.check_writes()
 
 
 def longest_pause(writers: Sequence[Writer], since: float, seconds: float) -> float:

@@ -6,7 +6,7 @@ tries it again.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ def parse(account: str) -> list[Write]:
             tried = writes.pop()
             writes.append(Write(tried.action, tried.name, tried.number, str(note["was"]), tried.began, at))
     return writes
+
+
+def as_of(writes: Iterable[Write], since: float, until: float) -> list[Write]:
+    """The writes that a snapshot has which was taken within this time.
+
+    What was answered before it is in it, what was begun after it is not, and the rest may be.
+    """
+    return [
+        write if write.ended <= since or write.action == "read" else replace(write, outcome="unknown")
+        for write in writes
+        if write.began <= until
+    ]
 
 
 def acknowledged(writes: Iterable[Write]) -> list[Write]:

@@ -16,14 +16,13 @@ from rke2_units.cli.commands import command
 from rke2_units.cli.invoke import invoke
 from rke2_units.cli.planning import make_plan_here
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
-from rke2_units.layout import Paths
 from rke2_units.node import facts, installation
 from rke2_units.node.installation import Installation
 from rke2_units.unit_names import Role
 
 COMMANDS = (
     *("install", "render", "diff", "release", "images", "status"),
-    *("token", "killall", "uninstall", "completion"),
+    *("etcd-snapshot", "token", "cluster-reset", "killall", "uninstall", "completion"),
 )
 
 
@@ -143,7 +142,6 @@ def test_render_writes_the_whole_node_and_the_second_time_the_same(
 
 
 def test_the_folder_that_the_kubelet_gets_is_recorded_with_the_installation(tmp_path: Path) -> None:
-    from rke2_units.cli.planning import make_plan_here
 
     file = config(tmp_path, "kubelet-arg: [root-dir=/opt/rancher/kubelet]\n")
     planned = make_plan_here(Role.SERVER, None, file)
@@ -186,18 +184,6 @@ def test_a_diff_on_a_machine_that_is_no_node_says_so_first(
     monkeypatch.setattr(installation, "read", lambda root="/": pinned)
     assert invoke(arguments) == 1
     assert "not a node" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [("", True), ("etcd-disable-snapshots: true\n", False), ("disable-etcd: true\n", False)],
-)
-def test_who_has_etcd_is_told_that_nothing_backs_it_up(tmp_path: Path, text: str, told: bool) -> None:
-    joins = "server: https://192.0.2.7:9345\ntoken: secret\n" if "disable-etcd" in text else ""
-    planned = make_plan_here(Role.SERVER, None, config(tmp_path, text + joins))
-    assert any("nothing backs up etcd" in warning for warning in planned.warnings) == told
-    settings = json.loads(planned.plan.file(Paths().program_settings).content)
-    assert settings.get("lacks_backups", False) == told
 
 
 def test_a_node_of_the_other_role_is_not_installed_over(

@@ -210,3 +210,10 @@ def test_another_token_is_something_that_was_changed(
     (tmp_path / "given").write_text("another secret")
     assert said() == "1 files and folders written, 0 removed"
     assert (tmp_path / "token").read_text() == "another secret\n"
+
+
+def test_a_variable_of_another_program_is_no_setting_that_would_be_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(join_options, "read_environment_files", lambda role: {})
+    join_options.refuse_lost(Role.SERVER, {"AWS_ACCESS_KEY_ID": "of another program"})

@@ -11,6 +11,7 @@ from rke2_units.cli.status_text import as_json, as_tree
 from rke2_units.cluster.charts import Chart, charts
 from rke2_units.cluster.cluster_status import Cluster, ClusterNode
 from rke2_units.lean.pod_logs import most_telling
+from rke2_units.node.snapshot_status import Snapshots
 from rke2_units.node.status import Status, Unit
 
 ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -27,7 +28,8 @@ def shown(text: str) -> Status:
     chart = Chart("kube-system", "a", text, text, 1, text, 1.0, text, text)
     node = ClusterNode(text, text, (text,), text, False, 1.0, "", text, text)
     problem = Unit("b.service", "loaded", "failed", "failed", text, 1.0, 1, 1, 0, text, problem=text)
-    return Status("server", "v1", (unit, problem), (chart,), Cluster((node,), text))
+    snapshots = Snapshots(True, text, 1.0, 1, 1.0, text, 1.0, False, text, text)
+    return Status("server", "v1", (unit, problem), (chart,), Cluster((node,), text), snapshots)
 
 
 @given(TEXTS)

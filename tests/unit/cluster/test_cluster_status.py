@@ -19,7 +19,7 @@ from rke2_units.cluster import cluster_status
 from rke2_units.cluster.cluster_status import Cluster, ClusterNode, node_from
 from rke2_units.layout import Paths
 from rke2_units.node.status import Status, unit_from
-from tests.unit.kubernetes_api import ApiServer, Reply, refused, served, unused_port
+from tests.unit.kubernetes_api import ApiServer, Reply, Request, refused, served, unused_port
 
 SINCE = "2026-11-22T10:00:00Z"
 SECONDS = 1795341600.0
@@ -164,6 +164,87 @@ def test_an_api_that_refuses_or_is_silent_is_told_and_is_no_error(paths: Paths, 
     point_to(paths, port)
     found = cluster_status.ask(paths, 5)
     assert found is not None and "Connection refused" in found.problem and str(port) in found.problem
+
+
+def server_node(name: str) -> dict[str, Any]:
+    return node(name, metadata={"labels": {"node-role.kubernetes.io/etcd": "true"}})
+
+
+def snapshot(name: str, node: str, created: str, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"local-{name}", "resourceVersion": "7"},
+        "spec": {"snapshotName": name, "nodeName": node, "location": f"file:///{name}"},
+        "status": {"readyToUse": True, "creationTime": created, **status},
+    }
+
+
+@pytest.fixture
+def servers(paths: Paths, server: ApiServer) -> list[dict[str, Any]]:
+    """Of a server, whose API has two servers; returns the list of their snapshots' objects."""
+    os.makedirs(paths.credentials)
+    Path(paths.admin_kubeconfig).write_text(Path(paths.kube_proxy_kubeconfig).read_text())
+    items: list[dict[str, Any]] = []
+
+    def answer(request: Request) -> Reply:
+        found = [server_node("a"), server_node("b")] if request.path == "/api/v1/nodes" else items
+        kind = "NodeList" if found is not items else "ETCDSnapshotFileList"
+        return Reply(
+            body={"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": found}
+        )
+
+    server.answer = answer
+    return items
+
+
+def test_each_server_has_the_time_of_its_newest_good_snapshot(
+    paths: Paths, server: ApiServer, servers: list[dict[str, Any]]
+) -> None:
+    failed = {"readyToUse": False, "error": {"message": "no space left"}, "creationTime": None}
+    servers += [
+        snapshot("1", "a", "2026-11-21T10:00:00Z"),
+        snapshot("2", "a", SINCE),
+        snapshot("3", "a", "2026-11-23T10:00:00Z", **failed),
+        snapshot("4", "a", "2026-11-22T09:00:00Z"),
+        snapshot("5", "gone", SINCE),
+        {"metadata": {"name": "broken", "resourceVersion": "7"}, "spec": None},
+    ]
+    found = cluster_status.ask(paths, 5)
+    assert found is not None
+    assert [(each.name, each.snapshot) for each in found.nodes] == [("a", SECONDS), ("b", 0)]
+    asked = server.requests[1]
+    assert asked.path == "/apis/k3s.cattle.io/v1/etcdsnapshotfiles"
+    selector = "etcd.rke2.cattle.io/snapshot-storage-node"
+    assert asked.query["labelSelector"] == f"{selector},{selector}!=s3"
+    lines = as_tree(Status("agent", "v1", (UNIT,), cluster=found), now=SECONDS + 7200).splitlines()
+    assert lines[-2].endswith("etcd; snapshot 2 h ago") and lines[-1].endswith("; etcd")
+
+
+def test_a_cluster_without_objects_of_snapshots_shows_its_nodes(
+    paths: Paths, server: ApiServer, servers: list[dict[str, Any]]
+) -> None:
+    whole = server.answer
+
+    def without(request: Request) -> Reply:
+        return (
+            whole(request) if request.path == "/api/v1/nodes" else refused(404, "NotFound", "no such kind")
+        )
+
+    server.answer = without
+    found = cluster_status.ask(paths, 5)
+    assert found is not None and found.problem == ""
+    assert [each.snapshot for each in found.nodes] == [0, 0]
+
+
+def test_agents_and_single_servers_do_not_ask_for_snapshots(paths: Paths, server: ApiServer) -> None:
+    items = [server_node("a"), node("b")]
+    server.answer = lambda request: Reply(
+        body={"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": items}
+    )
+    cluster_status.ask(paths, 5)
+    # An agent of two servers has no admin's kubeconfig.
+    items.append(server_node("c"))
+    cluster_status.ask(paths, 5)
+    assert {request.path for request in server.requests} == {"/api/v1/nodes"}
 
 
 def test_a_node_that_was_never_started_is_in_no_cluster(tmp_path: Path) -> None:

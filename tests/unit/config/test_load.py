@@ -276,7 +276,7 @@ def test_credentials_that_everyone_can_read_are_warned_of(
 def test_everything_that_is_wrong_is_told_in_one_run(tmp_path: Path) -> None:
     base = write(
         tmp_path / "config.yaml",
-        "etcd-snapshot-schedule-cron: 0 */6 * * *\netcd-snapshot-retention: 3\nnode-lable: [a=b]\n"
+        "etcd-snapshot-schedule-cron: 0 */6 * *\netcd-snapshot-retention: three\nnode-lable: [a=b]\n"
         "cluster-init: true\nlb-server-port: six\n",
     )
     drop_in = write(tmp_path / "config.yaml.d" / "a.yaml", "selinux: true\nnode-ip: [x, 10.0.0.5]\n")

@@ -11,10 +11,11 @@ from rke2_units.controllers.nodes import Nodes
 from rke2_units.doors.kubernetes import Client
 from rke2_units.doors.kubernetes_endpoints import API_SERVERS
 from rke2_units.lean.etcd import Etcd, EtcdError, Member, Value
-from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, Store, served
+from tests.unit.kubernetes_api import ApiServer, Object, Reply, Request, served
+from tests.unit.snapshot_files import SnapshotStore
 
 
-class Api(Store):
+class Api(SnapshotStore):
     """Nodes with a status, finalizers that hold deleted objects, apply, and lists of metadata."""
 
     def __init__(self) -> None:

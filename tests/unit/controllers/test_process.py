@@ -6,12 +6,15 @@ import pytest
 
 from rke2_units.controllers import process
 from rke2_units.controllers.process import Work
+from rke2_units.controllers.snapshot_files import SnapshotFiles
 from rke2_units.doors import journal
 from rke2_units.doors.journal import Level
 from rke2_units.errors import ConfigurationError, ExitCode, UserError
 from tests.unit.controllers.conftest import Cluster, make_member
 from tests.unit.controllers.test_own_node import planned
+from tests.unit.kubernetes_api import Reply, Request, refused
 from tests.unit.service import ended, statuses
+from tests.unit.snapshot_files import DEFINITION
 
 
 @pytest.fixture
@@ -28,7 +31,8 @@ def work(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> W
     cluster.etcd.found = [make_member(1), make_member(2, learner=True)]
     cluster.add_node("node1")
     cluster.nodes.synced.set()
-    return Work(found, cluster.client, cluster.nodes, cluster.held)
+    snapshots = SnapshotFiles(cluster.client, cluster.nodes, cluster.held, "node1")
+    return Work(found, cluster.client, cluster.nodes, snapshots, cluster.held)
 
 
 def test_nothing_is_done_before_the_nodes_are_known(cluster: Cluster, work: Work) -> None:
@@ -47,6 +51,7 @@ def test_the_holder_does_everything_and_others_see_to_themselves(cluster: Cluste
     work.step()
     assert [member.is_learner for member in cluster.etcd.found] == [False, False]
     assert cluster.etcd.values["rke2/apiaddresses"].text == '["192.0.2.1:6443"]'
+    assert DEFINITION in cluster.api.objects
     assert work.problems() == []
 
 
@@ -100,6 +105,21 @@ def test_etcd_is_asked_seldom_while_nothing_happens(
             cluster.etcd.found.pop()
         work.step(changed=second == 25)
     assert asked == [0, 2, 4, 6, 16, 25, 35]
+
+
+def test_what_is_wrong_with_snapshots_holds_up_nothing_else(cluster: Cluster, work: Work) -> None:
+    def answer(request: Request) -> Reply:
+        if "customresourcedefinitions" in request.path:
+            return refused(403, "Forbidden")
+        return cluster.api(request)
+
+    cluster.server.answer = answer
+    work.step()
+    assert work.problems() == ["snapshots: no"]
+    assert "rke2/apiaddresses" in cluster.etcd.values
+    cluster.held.clear()
+    work.step()
+    assert work.problems() == []
 
 
 def test_problems_of_a_holder_end_with_its_lease(cluster: Cluster, work: Work, tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ from rke2_units.unit_names import (
     KUBE_PROXY,
     KUBE_SCHEDULER,
     KUBELET_UNIT,
+    SNAPSHOT_RECONCILE_UNIT,
+    SNAPSHOT_REQUEST_SOCKET,
+    SNAPSHOT_TIMER,
+    SNAPSHOT_UNIT,
+    SNAPSHOT_VERIFY_UNIT,
     STATIC_PODS,
     SUPERVISOR_SOCKET,
     Role,
@@ -68,6 +73,7 @@ JOINING = plain_nodes.started_units(
     replace(SERVER, joins_etcd=True, components=(), takes_helm_from_image=False)
 )
 TIMER = Unit("rke2-daily.timer", Start.TIMER, has=lambda node: True, waits=None, values=())
+SNAPSHOT_SERVICES = (SNAPSHOT_UNIT, SNAPSHOT_RECONCILE_UNIT, SNAPSHOT_VERIFY_UNIT)
 DAILY = Unit("rke2-daily.service", Start.NOT_BY_DAEMON, has=lambda node: True, waits=None, values=())
 
 
@@ -215,7 +221,8 @@ def test_every_row_of_the_table_is_started_by_the_daemon_or_by_another_unit(node
         node.plans = [node.plan(wanted), node.plan()]
         node.live()
         started |= set(node.systemd.started())
-    assert started == {unit.name for unit in UNITS if unit.start is not Start.NOT_BY_DAEMON}
+    by_others = (Start.NOT_BY_DAEMON, Start.INSTANCES)
+    assert started == {unit.name for unit in UNITS if unit.start not in by_others}
 
 
 @pytest.mark.parametrize("wanted", [ON_A_SERVER, JOINING])
@@ -530,6 +537,47 @@ def test_a_restart_of_the_node_leaves_its_units_to_the_next_daemon(node: NodeUnd
     node.live(restart)
     assert node.systemd.asked("stop") == []
     assert node.status[-1] == "restarting; the node's units keep running"
+
+
+def test_a_schedule_that_is_turned_off_ends_and_requests_go_on(node: NodeUnderTest) -> None:
+    node.runs(*ON_A_SERVER)
+    node.systemd.run(SNAPSHOT_UNIT)
+    left = [unit for unit in ON_A_SERVER if unit != SNAPSHOT_TIMER]
+    node.plans = [node.plan(left, more=SNAPSHOT_SERVICES)]
+    states: list[UnitState] = []
+    node.live(
+        lambda: states.extend(
+            node.systemd.states((SNAPSHOT_TIMER, SNAPSHOT_UNIT, SNAPSHOT_REQUEST_SOCKET)).values()
+        )
+    )
+    # What the timer has started is not in its way.
+    assert [state.active for state in states] == ["inactive", "active", "active"]
+    assert SNAPSHOT_TIMER not in node.systemd.started()
+
+
+def test_whatever_works_on_snapshots_is_stopped_with_the_node_before_its_etcd(node: NodeUnderTest) -> None:
+    node.plans = [node.plan(ON_A_SERVER, more=SNAPSHOT_SERVICES)]
+    node.live(lambda: node.systemd.run(*SNAPSHOT_SERVICES))
+    stopped = node.systemd.asked("stop")
+    assert set(SNAPSHOT_SERVICES) < set(stopped)
+    for name in SNAPSHOT_SERVICES:
+        assert stopped.index(name) < stopped.index(ETCD_UNIT)
+    # The one would start the other.
+    assert stopped.index(SNAPSHOT_UNIT) < stopped.index(SNAPSHOT_VERIFY_UNIT)
+    assert {unit.active for unit in node.systemd.units.values()} == {"inactive"}
+
+
+def test_a_changed_socket_of_requests_is_restarted_with_its_instances(
+    node: NodeUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.runs(*ON_A_SERVER)
+    is_news = kept_state.is_news
+    monkeypatch.setattr(
+        kept_state, "is_news", lambda path: path.endswith(SNAPSHOT_REQUEST_SOCKET) or is_news(path)
+    )
+    node.live()
+    assert node.systemd.asked("restart")[0] == SNAPSHOT_REQUEST_SOCKET
+    assert SUPERVISOR_SOCKET not in node.systemd.started()
 
 
 @pytest.fixture

@@ -110,6 +110,22 @@ def test_a_preparation_makes_certificates_before_it_plans_and_writes(machine: Ma
     assert machine.did == expected
 
 
+def test_a_reset_is_no_start_and_the_first_start_after_it_is_a_normal_one(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.values = {"data-dir": str(tmp_path / "data")}
+    flag = tmp_path / "data/server/db/reset-flag"
+    flag.parent.mkdir(parents=True)
+    flag.touch()
+    machine.values["cluster-reset"] = True
+    with pytest.raises(ConfigurationError, match="Managed etcd cluster membership was previously reset"):
+        machine.prepare()
+    assert machine.did == [] and flag.exists()
+    del machine.values["cluster-reset"]
+    machine.prepare()
+    assert machine.did[-1] == "write" and not flag.exists()
+
+
 def test_the_daemon_gets_the_digest_in_the_unit_of_each_process(machine: Machine) -> None:
     prepared = machine.prepare()
     assert set(prepared.digests) == {unit for unit in PROCESSES if unit in prepared.plan.units}

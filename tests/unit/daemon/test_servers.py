@@ -117,6 +117,26 @@ def test_servers_that_left_while_nobody_looked_are_noticed(
     assert taken(ServerWatch(servers.of_api(api_server.url, Identity()), THREE, woken.release)) == ONE
 
 
+def test_when_no_server_answers_the_one_that_the_name_leads_to_is_added(
+    api_server: ApiServer, woken: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_LOST", 2)
+    replaced = {"https://registration.test:9345": of_apiservers(["192.0.2.9:6443"])}
+    monkeypatch.setattr("rke2_units.join.server_list.looked_up", replaced.__getitem__)
+    source = servers.of_api("http://127.0.0.1:1", Identity(), "https://registration.test:9345", ONE)
+    found = taken(ServerWatch(source, ONE, woken.release))
+    assert found == of_apiservers(["10.0.0.1:6443", "192.0.2.9:6443"])
+
+
+def test_as_long_as_a_server_answers_the_name_is_not_looked_up(
+    api_server: ApiServer, woken: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rke2_units.join.server_list.looked_up", lambda _: pytest.fail("looked up"))
+    api_server.answer = api(endpoints("10.0.0.1", "10.0.0.2", version="2"))
+    source = servers.of_api(api_server.url, Identity(), "https://registration.test:9345", ONE)
+    assert taken(ServerWatch(source, ONE, woken.release)) == TWO
+
+
 class AskedEtcd(Etcd):
     """etcd that answers what a test says."""
 

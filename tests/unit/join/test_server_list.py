@@ -1,4 +1,5 @@
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,23 @@ def test_a_join_url_is_a_server_without_a_port_too() -> None:
     known = ServerList(("one.example:9345",), ("one.example:6443",), ("one.example:2379",))
     assert server_list.of_url("https://one.example") == known
     assert server_list.of_url("https://[2001:db8::1]:9000").servers == ("[2001:db8::1]:9000",)
+
+
+def test_a_join_url_is_looked_up_for_the_addresses_that_it_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(0, 0, 0, "", ("192.0.2.9", 9345)), (0, 0, 0, "", ("2001:db8::9", 9345, 0, 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [*found, found[0]])
+    assert server_list.looked_up("https://registration.test:9345") == ServerList(
+        ("192.0.2.9:9345", "[2001:db8::9]:9345"), ("192.0.2.9:6443", "[2001:db8::9]:6443")
+    )
+
+
+def test_a_join_url_that_leads_nowhere_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", nobody)
+    known = server_list.of_apiservers(["10.0.0.1:6443"])
+    assert server_list.united(known, server_list.looked_up("https://registration.test:9345")) == known
 
 
 def test_known_servers_are_asked_before_the_configured_one() -> None:

@@ -234,6 +234,7 @@ def running(directory: Path, api: Api, before: str = "", **changes: object) -> I
         "static": str(directory / "static"),
         "apiservers_fallback": ["192.0.2.5:6443"],
         "connections": 256,
+        "requests": str(directory / "requests"),
         **changes,
     }
     file = directory / "settings.json"

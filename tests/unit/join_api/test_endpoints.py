@@ -79,7 +79,8 @@ def test_other_certificates_of_the_client_authority_open_nothing(
 @pytest.mark.parametrize("endpoint", [e for e in ENDPOINTS if e.access is Access.SERVER], ids=str)
 def test_an_agent_gets_nothing_that_is_for_servers(supervisor: Supervisor, endpoint: Endpoint) -> None:
     for credentials in ({"user": "node"}, {"client": "node-two"}):
-        assert supervisor.ask(endpoint.path, **credentials).status == 403  # type: ignore[arg-type]
+        answer = supervisor.ask(endpoint.path, method=endpoint.method, **credentials)  # type: ignore[arg-type]
+        assert answer.status == 403
 
 
 def test_the_authorities_are_what_is_on_disk(shared: Supervisor) -> None:
@@ -237,7 +238,7 @@ def test_an_agents_key_gets_its_certificate(
     assert "PRIVATE" not in answer.text
 
 
-@pytest.mark.parametrize("path", [e.path for e in ENDPOINTS if e.writes])
+@pytest.mark.parametrize("path", [e.path for e in ENDPOINTS if e.signs])
 def test_no_private_key_is_given_out(supervisor: Supervisor, path: str) -> None:
     asked = supervisor.ask(path, user="node", headers=node_headers("two"))
     assert (asked.status, asked.headers["Allow"]) == (405, "POST")
@@ -273,7 +274,7 @@ def test_a_node_that_was_deleted_needs_a_token_again(supervisor: Supervisor) -> 
 
     refused = ask(client="node-two")
     assert refused.status == 403 and "join again with a token" in refused.json["message"]
-    for path in (e.path for e in ENDPOINTS if e.writes):
+    for path in (e.path for e in ENDPOINTS if e.signs):
         other = supervisor.ask(
             path, method="POST", client="node-two", headers=node_headers("two"), body=BODY
         )

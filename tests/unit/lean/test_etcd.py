@@ -118,6 +118,37 @@ def test_an_index_is_read_from_the_status_of_one_member(etcdctl: Etcdctl, etcd: 
         etcd.applied_index()
 
 
+def test_a_status_leaves_out_what_is_not_so(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    answer = {"header": HEADER, "dbSize": 28672, "dbSizeInUse": 16384}
+    etcdctl.answers([{"Endpoint": "https://a:2379", "Status": answer}])
+    status = etcd.status()
+    assert (status.size, status.applied_index, status.is_learner) == (28672, 0, False)
+    etcdctl.answers([{"Endpoint": "https://a:2379", "Status": {**answer, "isLearner": True}}])
+    assert etcd.status().is_learner
+    etcdctl.answers([{"Endpoint": "https://a:2379", "Status": {"dbSize": "large"}}])
+    with pytest.raises(EtcdError, match="status"):
+        etcd.status()
+
+
+def test_a_snapshot_is_of_one_member_and_may_take_as_long_as_it_grows(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    ticks = []
+    etcd.save_snapshot("/backup/name.part", lambda: ticks.append(1))
+    assert etcdctl.arguments == [
+        "--endpoints=https://a:2379",
+        "--cacert=ca",
+        "--cert=c",
+        "--key=k",
+        "--dial-timeout=2s",
+        "snapshot",
+        "save",
+        "/backup/name.part",
+    ]
+    assert ticks
+    etcdctl.answers("", "Error: write /backup/name.part.part: no space left on device\n", 5)
+    with pytest.raises(EtcdError, match="^write .* no space left on device$"):
+        etcd.save_snapshot("/backup/name.part", lambda: None)
+
+
 def test_a_key_is_read_with_its_revision(etcdctl: Etcdctl, etcd: Etcd) -> None:
     entry = {"key": "L2Jvb3RzdHJhcC94", "create_revision": 2, "mod_revision": 3, "version": 2}
     etcdctl.answers({"header": HEADER, "kvs": [entry | {"value": "YWJjOmQrLz0="}], "count": 1})
@@ -197,3 +228,54 @@ def test_a_value_is_put_over_standard_input(etcdctl: Etcdctl, etcd: Etcd) -> Non
     etcd.put("rke2/apiaddresses", '["192.0.2.1:6443"]')
     assert etcdctl.arguments[-3:] == ["--write-out=json", "put", "rke2/apiaddresses"]
     assert etcdctl.request == '["192.0.2.1:6443"]'
+
+
+def test_a_key_is_removed_and_a_member_moved(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    etcdctl.answers({"header": HEADER})
+    etcd.delete("rke2/apiaddresses")
+    assert etcdctl.arguments[-3:] == ["--write-out=json", "del", "rke2/apiaddresses"]
+    etcdctl.answers("Member 8e24afdec8d7be85 updated in cluster 2")
+    etcd.move(0x8E24AFDEC8D7BE85, "https://192.0.2.9:2380")
+    assert etcdctl.arguments[-4:] == [
+        *("member", "update", "8e24afdec8d7be85", "--peer-urls=https://192.0.2.9:2380")
+    ]
+
+
+def test_sockets_are_found_in_their_folder(etcdctl: Etcdctl, tmp_path: Path) -> None:
+    etcdctl.answers({"header": HEADER})
+    folder = tmp_path / "sockets"
+    folder.mkdir()
+    Etcd(str(etcdctl.path), ["unix://client:0"], folder=str(folder)).delete("key")
+    assert f"OLDPWD={folder}" in (etcdctl.folder / "environment").read_text()
+
+
+def test_a_range_is_counted_at_a_revision_without_reading_it(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    entry = {"key": "L2Jvb3RzdHJhcC94", "create_revision": 2, "mod_revision": 3, "version": 2}
+    etcdctl.answers({"header": HEADER | {"revision": 9}, "kvs": [entry], "more": True, "count": 4})
+    found = etcd.count("/a", "/b", revision=7)
+    assert (found.number, found.first, found.written, found.revision) == (4, "/bootstrap/x", 3, 9)
+    assert etcdctl.arguments[-6:] == ["get", "/a", "/b", "--keys-only", "--limit=1", "--rev=7"]
+    # Without an end.
+    etcdctl.answers({"header": HEADER | {"revision": 9}})
+    found = etcd.count("")
+    assert (found.number, found.first, found.written) == (0, "", 0)
+    assert etcdctl.arguments[-6:] == ["get", "", "--from-key", "--keys-only", "--limit=1", "--rev=0"]
+    etcdctl.answers([])
+    with pytest.raises(EtcdError, match="no count"):
+        etcd.count("/a", "/b")
+
+
+def test_a_request_may_take_longer(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    etcdctl.answers({"members": []})
+    etcd.patience = 60
+    etcd.members()
+    assert etcdctl.arguments[4:6] == ["--dial-timeout=12s", "--command-timeout=30s"]
+
+
+def test_a_range_is_read_with_its_values(etcdctl: Etcdctl, etcd: Etcd) -> None:
+    entries = [{"key": "L2E=", "value": "eA=="}, {"key": "L2I="}]
+    etcdctl.answers({"header": HEADER, "kvs": entries, "more": True, "count": 9})
+    assert etcd.range("/a", "/c", 2) == [("/a", "x"), ("/b", "")]
+    assert etcdctl.arguments[-4:] == ["get", "/a", "/c", "--limit=2"]
+    etcdctl.answers({"header": HEADER})
+    assert etcd.range("/a", "/c", 2) == []

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from rke2_units.doors import files
 from rke2_units.layout import Paths
 from rke2_units.machine.processes import Process
@@ -50,6 +52,22 @@ def test_a_command_that_runs_inside_a_pod_of_ours_does_not_end_itself() -> None:
     found = ours({**NODE, **table(process(40, 14, "/usr/bin/python3"))}, CONTENT, [], 40)
     assert found & {40, 14, 13, 11} == set()
     assert 12 in found
+
+
+@pytest.mark.parametrize(
+    ("unit", "is_ours"),
+    [
+        ("rke2-etcd-snapshot-request@3-1234-0.service", True),
+        ("rke2-etcd-snapshot-request@.service", True),
+        ("rke2-etcd-snapshot-requests@3.service", False),
+        ("getty@tty1.service", False),
+        ("rke2-static-pod@mine.service", False),
+    ],
+)
+def test_an_instance_of_a_sockets_unit_is_ours(unit: str, is_ours: bool) -> None:
+    cgroups = f"0::/system.slice/system-{unit.partition('@')[0]}.slice/{unit}"
+    found = ours({**NODE, **table(process(50, 1, "/usr/bin/python3", cgroups))}, CONTENT, [], 32)
+    assert (50 in found) is is_ours
 
 
 def test_what_descends_from_the_machines_own_shim_in_our_unit_is_ours() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ from rke2_units.lean.pod_logs import PodLog
 from rke2_units.node import causes, installation, status
 from rke2_units.node.installation import Installation
 from rke2_units.node.remarks import of_configuration
+from rke2_units.node.snapshot_status import Snapshots
 from rke2_units.node.status import Pod, Status, Unit, gather, parse_show, unit_from
 from rke2_units.unit_names import Role
 
@@ -90,6 +92,7 @@ def port() -> Iterator[int]:
         server.shutdown()
 
 
+SNAPSHOT_UNIT, SNAPSHOT_TIMER = "rke2-etcd-snapshot.service", "rke2-etcd-snapshot.timer"
 ETCD, APISERVER = "rke2-static-pod@etcd.service", "rke2-static-pod@kube-apiserver.service"
 
 
@@ -145,8 +148,11 @@ def node(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str
         )
     }
 
-    def run(command: list[str], timeout: float = 60, check: bool = True) -> Completed:
+    def run(
+        command: list[str], timeout: float = 60, check: bool = True, environment: object = None
+    ) -> Completed:
         if command[0] == "systemctl":
+            assert environment == {"TZ": "UTC"}
             assert set(units) <= set(command)
             blocks = ("\n".join(f"{k}={v}" for k, v in unit.items()) for unit in units.values())
             return Completed(0, "\n\n".join(blocks) + "\n", "")
@@ -191,6 +197,92 @@ def test_the_units_of_joining_stand_where_they_start(
     shown = [unit.name for unit in gather().units]
     assert shown[1:4] == ["rke2-supervisor.socket", "rke2-supervisor.service", "rke2-content.service"]
     assert shown[-2:] == [APISERVER, "rke2-controllers.service"]
+
+
+def test_units_of_snapshots_may_rest_but_not_fail_and_a_template_is_no_unit(
+    node: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resting = {"ActiveState": "inactive", "SubState": "dead"}
+    started = ("rke2-etcd-snapshot-request.socket", "rke2-etcd-snapshot.timer")
+    services = ("rke2-etcd-snapshot-verify.service", "rke2-etcd-snapshot.service")
+    for name in (*started, *services):
+        node[name] = {**node["rke2-server.service"], "Id": name, **(resting if name in services else {})}
+    written = [f"{UNIT_DIRECTORY}/{name}" for name in (*node, "rke2-etcd-snapshot-request@.service")]
+    monkeypatch.setattr(installation, "written_files", lambda: written)
+    found = gather()
+    assert found.well
+    assert {unit.name for unit in found.units} == set(node)
+    node[services[1]] |= {"ActiveState": "failed", "Result": "exit-code"}
+    node[started[1]] |= resting
+    assert problems(gather()) == {
+        services[1]: "it is failed: result exit-code: the last thing it said",
+        started[1]: f"it is stopped: systemctl start {started[1]}",
+    }
+
+
+@pytest.fixture
+def snapshots(
+    node: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, dict[str, str]]:
+    """The node takes a snapshot each hour; returns the properties by unit."""
+    known = {"LoadState": "loaded", "ActiveEnterTimestamp": "@1000"}
+    now = int(time.time())
+    node[SNAPSHOT_TIMER] = {
+        "Id": SNAPSHOT_TIMER, "ActiveState": "active", "SubState": "waiting", **known,
+        "LastTriggerUSec": f"@{now - 1800}", "NextElapseUSecRealtime": f"@{now + 1800}",
+        "NextElapseUSecMonotonic": "infinity",
+    }  # fmt: skip
+    node[SNAPSHOT_UNIT] = {"Id": SNAPSHOT_UNIT, "ActiveState": "inactive", "SubState": "dead", **known}
+    monkeypatch.setattr(installation, "written_files", lambda: [f"{UNIT_DIRECTORY}/{name}" for name in node])
+    return node
+
+
+def keep_records(tmp_path: Path, **records: object) -> None:
+    path = Paths(os.fspath(tmp_path / "data")).snapshot_records
+    files.write_atomic(path, json.dumps(records), 0o600)
+
+
+def before(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+
+
+def test_a_node_without_etcd_has_no_snapshots(node: dict[str, dict[str, str]]) -> None:
+    assert gather().snapshots is None
+
+
+def test_the_snapshots_of_a_server_are_read_from_its_records_and_its_timer(
+    snapshots: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    keep_records(tmp_path, saved={"name": "a", "time": before(1800), "size": 5, "seconds": 1.0})
+    found = gather()
+    assert found.well and found.snapshots is not None
+    assert (found.snapshots.name, found.snapshots.size, found.snapshots.is_scheduled) == ("a", 5, True)
+    assert abs(found.snapshots.next - time.time() - 1800) < 60
+    shown = json.loads(as_json(found))["snapshots"]
+    assert (shown["name"], shown["problem"]) == ("a", "")
+
+
+def test_a_schedule_that_failed_is_a_problem_of_the_node(
+    snapshots: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    keep_records(tmp_path, failed={"time": before(60), "message": "no space left"})
+    found = gather()
+    assert found.problems == ("the scheduled snapshot failed 60 s ago: no space left",)
+    # Once is enough: its unit says so too.
+    snapshots[SNAPSHOT_UNIT].update({"ActiveState": "failed", "Result": "exit-code"})
+    assert gather().problems == ("it is failed: result exit-code: the last thing it said",)
+    # And nothing of a node that is stopped.
+    for properties in snapshots.values():
+        properties.update({"ActiveState": "inactive", "SubState": "dead"})
+    assert len(gather().problems) == 1
+
+
+def test_without_a_timer_nothing_is_missed(
+    snapshots: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del snapshots[SNAPSHOT_TIMER]
+    found = gather()
+    assert found.well and found.snapshots == Snapshots(is_scheduled=False)
 
 
 def test_a_node_that_is_well_says_so(node: dict[str, dict[str, str]]) -> None:
@@ -498,25 +590,21 @@ def test_what_rke2_would_do_and_is_not_done_is_noted_and_is_no_problem(
 ) -> None:
     paths = Paths(os.fspath(tmp_path / "data"))
     assert gather().remarks == ()
-    settings = json.loads(Path(paths.program_settings).read_text())
-    files.write_atomic(paths.program_settings, json.dumps({**settings, "lacks_backups": True}), 0o644)
     os.makedirs(paths.containerd_etc)
     Path(f"{paths.containerd_etc}/config-v3.toml.tmpl").touch()
     os.makedirs(paths.images)
     for name in ("new.tar.zst", "list.txt", "notes.md"):
         Path(f"{paths.images}/{name}").touch()
     found = gather()
-    backups, template, images = found.remarks
+    template, images = found.remarks
     assert found.well
-    assert backups.startswith("nothing backs up etcd")
     assert "config-v3.toml.tmpl is not read" in template and template.endswith("/config-v3.toml.d")
     assert images == (
         f"new.tar.zst and 1 more in {paths.images}, added after the import: "
         "systemctl restart rke2-images.service"
     )
     node["rke2-images.service"]["ActiveEnterTimestamp"] = f"@{int(time.time()) + 5}"
-    assert gather().remarks == (backups, template)
-    assert of_configuration(paths, lacks_backups=False) == (template,)
+    assert gather().remarks == of_configuration(paths) == (template,)
 
 
 CAUSE = "image docker.io/rancher/rke2-runtime:v1 is in no archive of /var/lib/images and no registry has it"
@@ -581,6 +669,23 @@ def test_the_tree_shows_unit_process_readiness_and_pod() -> None:
         "└─ etcd-node1 pod 3 min PID 12 container c0ffeec0ffeec, started 4 times",
         "it is not ready: connection refused",
     ]
+
+
+def test_the_snapshots_follow() -> None:
+    def line(found: Snapshots) -> str:
+        shown = as_tree(replace(TREE, snapshots=found), now=10_000.0).splitlines()
+        return next(" ".join(line.split()) for line in shown if "snapshots of etcd" in line)
+
+    good = Snapshots(True, "a", 2800.0, 3 << 19, 20_000.0, "a", 9_700.0, True, "it can be restored")
+    assert line(good) == (
+        "● snapshots of etcd scheduled 2 h a, 1.5 MiB; next in 2 h; verified 5 min ago: good"
+    )
+    assert line(Snapshots(True, next=10_090.0)) == "● snapshots of etcd scheduled none yet; next in 90 s"
+    assert line(Snapshots(False)) == "○ snapshots of etcd not scheduled none yet"
+    bad = replace(good, verified="b", is_good=False, finding="2 differences")
+    assert line(bad).endswith("; b verified 5 min ago: NOT GOOD: 2 differences")
+    tree = as_tree(replace(TREE, snapshots=replace(good, problem="it failed\x1b")), now=10_000.0)
+    assert "2 problems" in tree and "\n    it failed \n" in f"{tree}\n"
 
 
 def test_the_charts_follow_with_their_versions_and_helms_words() -> None:

@@ -60,7 +60,11 @@ def test_every_unit_that_is_started_has_a_file_and_the_supervisor_is_first() -> 
             assert re.sub("@.*[.]", "@.", name) in files
         seen |= OF_JOINING & set(plan.units)
         if plan.role is Role.SERVER:
-            assert plan.units[:2] == (unit_names.SUPERVISOR_SOCKET, unit_names.SUPERVISOR_UNIT)
+            # It is given the folder of this socket when it starts.
+            requests = unit_names.SNAPSHOT_REQUEST_SOCKET
+            first = [name for name in plan.units if name != requests][:2]
+            assert first == [unit_names.SUPERVISOR_SOCKET, unit_names.SUPERVISOR_UNIT]
+            assert requests not in plan.units[1:]
         else:
             assert plan.units[0] == unit_names.API_PROXY_UNIT
     assert seen == OF_JOINING
@@ -226,6 +230,11 @@ def test_haproxy_takes_its_configuration(tmp_path: Path, case: str) -> None:
         ("server", unit_names.ETCDCTL_UNIT),
         ("server", unit_names.HELM_UNIT),
         ("server", unit_names.static_pod_unit("")),
+        # Requests and S3.
+        ("server", unit_names.SNAPSHOT_UNIT),
+        ("server", unit_names.SNAPSHOT_REQUEST_TEMPLATE),
+        ("server", unit_names.SNAPSHOT_RECONCILE_UNIT),
+        ("server", unit_names.SNAPSHOT_VERIFY_UNIT),
     ],
 )
 def test_what_speaks_with_other_machines_is_hardened(case: str, name: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rke2_units.unit_names import (
     ETCDCTL_UNIT,
     IMAGES_UNIT,
     KUBELET_UNIT,
+    SNAPSHOT_REQUEST_SOCKET,
     SUPERVISOR_SOCKET,
     SUPERVISOR_UNIT,
     Role,
@@ -47,8 +48,8 @@ def without(facts: NodeFacts, *programs: str) -> NodeFacts:
 
 
 def units_of_programs(plan: Plan) -> tuple[str, ...]:
-    """The plan's units without those by which nodes join."""
-    others = (SUPERVISOR_SOCKET, SUPERVISOR_UNIT, ETCDCTL_UNIT)
+    """The plan's units without those by which nodes join, and to which these pass requests on."""
+    others = (SNAPSHOT_REQUEST_SOCKET, SUPERVISOR_SOCKET, SUPERVISOR_UNIT, ETCDCTL_UNIT)
     return tuple(unit for unit in plan.units if unit not in others)
 
 

@@ -15,11 +15,13 @@ from rke2_units.lean import chart_staging, json_table
 from rke2_units.lean import settings as programs
 from rke2_units.plan import make_plan
 from rke2_units.release.table import DEFAULT, release
+from rke2_units.snapshots.settings import Settings as Snapshots
 from tests.unit.plan.cases import CASES
 
 READERS: dict[str, tuple[Callable[[str], object], ...]] = {
     "rke2-helm-applier.json": (applier.read, chart_staging.read),
     "rke2-controllers.json": (controllers.read,),
+    "rke2-etcd-snapshot.json": (Snapshots,),
     "rke2-supervisor.json": (join_api.read,),
     "rke2-units.json": (programs.read,),
     "rke2-units-registries.json": (registries.read,),

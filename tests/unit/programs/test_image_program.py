@@ -87,25 +87,67 @@ def test_helms_directory_cannot_be_elsewhere(tmp_path: Path, directory: str) -> 
         settings(tmp_path, directory)
 
 
+ETCD = "rancher/hardened-etcd:v3.4.13"
+ETCDCTL = "#!/bin/sh\n[ $1 = version ] && printf 'etcdctl version: 3.4.23\\nAPI version: 3.4\\n'\n"
+OF_ETCD = "etcdctl-0123456789ab"
+
+
+def etcd_settings(root: Path) -> Settings:
+    return make_settings(root, etcdctl={"image": ETCD, "directory": OF_ETCD})
+
+
 @pytest.mark.parametrize("place", ORIGINS["etcdctl"].places)
-def test_etcdctl_comes_out_of_the_etcd_image(
+def test_etcdctl_comes_out_of_the_etcd_image_with_etcd(
     tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = "#!/bin/sh\n[ $1 = version ] && printf 'etcdctl version: 3.4.23\\nAPI version: 3.4\\n'\n"
-    etcd = "rancher/hardened-etcd:v3.4.13"
-    make_image(tmp_path, Member(place, text), Member("usr/local/bin/etcd", "no"), name=etcd)
-    table = {"image": etcd, "directory": "etcdctl-0123456789ab"}
-    program(make_settings(tmp_path, etcdctl=table), ["etcdctl"])
-    assert staged(tmp_path) == ["etcdctl-0123456789ab", "etcdctl-0123456789ab/etcdctl"]
-    assert f"etcdctl 3.4.23 of {etcd} is at" in capsys.readouterr().err
+    folder = place.rpartition("/")[0]
+    make_image(tmp_path, Member(place, ETCDCTL), Member(f"{folder}/etcd", "etcd"), name=ETCD)
+    program(etcd_settings(tmp_path), ["etcdctl"])
+    assert staged(tmp_path) == [OF_ETCD, f"{OF_ETCD}/etcd", f"{OF_ETCD}/etcdctl"]
+    assert f"etcdctl 3.4.23 of {ETCD} is at" in capsys.readouterr().err
+    # It is all there, though there is no etcdutl: the image is not read again.
+    (tmp_path / "agent/images/rke2-images.tar").unlink()
+    program(etcd_settings(tmp_path), ["etcdctl"])
+
+
+def test_etcdutl_comes_too_where_the_image_has_it(tmp_path: Path) -> None:
+    members = [Member(f"usr/local/bin/{name}", ETCDCTL) for name in ("etcdutl", "etcd", "etcdctl")]
+    make_image(tmp_path, *members, name=ETCD)
+    program(etcd_settings(tmp_path), ["etcdctl"])
+    assert staged(tmp_path) == [OF_ETCD, *(f"{OF_ETCD}/{name}" for name in ("etcd", "etcdctl", "etcdutl"))]
+    assert all(os.access(path, os.X_OK) for path in (tmp_path / "data" / OF_ETCD).iterdir())
+
+
+@pytest.mark.parametrize("there", [["etcdctl"], ["etcdutl"], ["etcdutl", "etcdctl"]])
+def test_what_an_older_version_or_a_killed_run_has_left_is_completed(
+    tmp_path: Path, there: list[str]
+) -> None:
+    members = [Member(f"usr/local/bin/{name}", ETCDCTL) for name in ("etcdutl", "etcd", "etcdctl")]
+    make_image(tmp_path, *members, name=ETCD)
+    (tmp_path / "data" / OF_ETCD).mkdir()
+    for name in there:
+        (tmp_path / "data" / OF_ETCD / name).write_text("of before")
+    program(etcd_settings(tmp_path), ["etcdctl"])
+    for name in ("etcdutl", "etcd", "etcdctl"):
+        assert (tmp_path / "data" / OF_ETCD / name).read_text() == ETCDCTL
+
+
+def test_an_image_without_etcd_is_named(tmp_path: Path) -> None:
+    make_image(tmp_path, Member("usr/local/bin/etcdctl", ETCDCTL), name=ETCD)
+    with pytest.raises(UserError, match="has no etcd in /usr/local/bin"):
+        program(etcd_settings(tmp_path), ["etcdctl"])
+    assert staged(tmp_path) == []
 
 
 def test_helm_and_etcdctl_leave_each_other_alone(tmp_path: Path) -> None:
-    make_image(tmp_path, Member("usr/bin/helm", HELM), Member("usr/bin/etcdctl", HELM))
+    members = [Member(f"usr/bin/{name}", HELM) for name in ("helm", "etcdctl", "etcd")]
+    make_image(tmp_path, *members)
     tables = {name: {"image": IMAGE, "directory": f"{name}-0123"} for name in ("helm", "etcdctl")}
     for name in ("helm", "etcdctl", "helm"):
         program(make_settings(tmp_path, **tables), [name])
-    assert staged(tmp_path) == ["etcdctl-0123", "etcdctl-0123/etcdctl", "helm-0123", "helm-0123/helm"]
+    assert staged(tmp_path) == [
+        "etcdctl-0123", "etcdctl-0123/etcd", "etcdctl-0123/etcdctl", "helm-0123", "helm-0123/helm"
+    ]  # fmt: skip
 
 
 def test_without_an_image_nothing_is_done(tmp_path: Path) -> None:
