@@ -130,7 +130,7 @@ def verify(given: Given, snapshot: str, *, newest: bool) -> int:
 def _local_name(snapshot: str, config: Config) -> str:
     """The name of this snapshot in the node's folder; UserError for a file that lies elsewhere."""
     folder, name = os.path.split(snapshot)
-    own = config.text("etcd-snapshot-dir") or derived.paths(config).snapshots
+    own = derived.snapshot_directory(config)
     if folder and os.path.realpath(folder) != os.path.realpath(own):
         raise UserError(
             f"{snapshot} is not in this node's folder of snapshots, {own}", hint="copy it there first"

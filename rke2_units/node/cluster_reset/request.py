@@ -54,7 +54,7 @@ def make(config: Config, option: str, token: str, s3: S3Config | None) -> Reques
     begun = progress.read(paths.reset_progress)
     if begun is None:
         _refuse(paths, snapshot, s3)
-    snapshots = config.text("etcd-snapshot-dir") or paths.snapshots
+    snapshots = derived.snapshot_directory(config)
     found = snapshot if s3 or not snapshot else os.path.abspath(snapshot)
     request = Request(found, _token(config, paths, token, is_restored=bool(snapshot)), s3, snapshots)
     if begun is not None and snapshot and request.file != begun.snapshot:
